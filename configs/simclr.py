@@ -1,0 +1,55 @@
+"""SimCLR on glyphs: three minutes on two CPU cores."""
+
+from configs import base
+
+VARIANTS = {
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(train=64, validation=32, test=32),
+        model=dict(
+            encoder=dict(name='conv', widths=(8, 16)), projector=dict(name='mlp', dims=(32, 16))
+        ),
+        evals=dict(knn=dict(k=5), linear_probe=dict()),
+        log=dict(every=2),
+        optim=dict(net=dict(warmup=1)),
+    ),
+    'cifar10': dict(
+        batch=512,
+        steps=19600,  # 200 epochs
+        dtype='bfloat16',
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(name='resnet18', stem='cifar'),
+            projector=dict(name='mlp', dims=(512, 128), norm='batch'),
+            view=dict(name='simclr', size=32),
+            temperature=0.2,
+        ),
+        optim=dict(
+            net=dict(
+                name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=980
+            )
+        ),
+    ),
+    'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
+}
+
+
+def get_config(variant=''):
+    return base.config(
+        VARIANTS,
+        variant,
+        method='simclr',
+        steps=2000,
+        batch=128,
+        data=dict(name='glyphs'),
+        model=dict(
+            encoder=dict(name='conv', widths=(16, 32, 64, 128)),
+            projector=dict(name='mlp', dims=(256, 64), norm='batch'),
+            view=dict(name='ink'),
+            temperature=0.1,
+        ),
+        optim=dict(net=dict(name='adamw', learning_rate=4e-3, weight_decay=1e-4, warmup=100)),
+        evals=dict(knn=dict(), linear_probe=dict()),
+        checkpoint=dict(every=500),
+    )

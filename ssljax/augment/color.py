@@ -1,0 +1,133 @@
+"""What a pixel's value becomes: light and color of one image [H, W, C], C = 1 or 3, in [-1, 1].
+
+Every operator takes the channels apart, works on planes and stacks them last: chained under jit the
+stacks and slices cancel, and the arithmetic runs on whole planes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.augment.geometry import span, spread
+
+
+def planes(x: jax.Array) -> list[jax.Array]:
+    """The channels apart, each [H, W]."""
+    return [x[..., c] for c in range(x.shape[-1])]
+
+
+def stack(parts: list[jax.Array]) -> jax.Array:
+    """Planes back to [H, W, C]."""
+    return jnp.stack(parts, -1)
+
+
+def luma(parts: list[jax.Array]) -> jax.Array:
+    """Brightness as seen, ITU-R 601 (as PIL and torchvision); of one channel: itself."""
+    if len(parts) == 1:
+        return parts[0]
+    r, g, b = parts
+    return 0.299 * r + 0.587 * g + 0.114 * b
+
+
+def blend(parts: list[jax.Array], base: Any, factor: Any) -> jax.Array:
+    """From `base` (factor 0) over the image (1) to beyond, clipped to [-1, 1]."""
+    return stack([jnp.clip(base + (p - base) * factor, -1, 1) for p in parts])
+
+
+def brightness(x: jax.Array, factor: Any) -> jax.Array:
+    """Light times factor, black staying black."""
+    return blend(planes(x), -1.0, factor)
+
+
+def contrast(x: jax.Array, factor: Any) -> jax.Array:
+    """Distance from the image's mean luma times factor."""
+    parts = planes(x)
+    return blend(parts, luma(parts).mean(), factor)
+
+
+def saturation(x: jax.Array, factor: Any) -> jax.Array:
+    """Distance from each pixel's own luma times factor; a gray image stays as it is."""
+    parts = planes(x)
+    return blend(parts, luma(parts), factor) if len(parts) == 3 else x
+
+
+def hue(x: jax.Array, shift: Any) -> jax.Array:
+    """Hue moved by a fraction of the color circle, in HSV as PIL; a gray image stays as it is."""
+    if x.shape[-1] == 1:
+        return x
+    r, g, b = planes(x)
+    value = jnp.maximum(jnp.maximum(r, g), b)
+    chroma = value - jnp.minimum(jnp.minimum(r, g), b)
+    per = 1 / jnp.where(chroma > 0, chroma, 1)  # HSV's hue and chroma do not mind x = 2 u - 1
+    sixth = jnp.where(
+        value == r, (g - b) * per, jnp.where(value == g, 2 + (b - r) * per, 4 + (r - g) * per)
+    )
+    sixth = sixth / 6 + shift
+    sixth = 6 * (sixth - jnp.floor(sixth))  # 0..6 around the circle
+    # computed once, not again for each channel: the compiler would fuse it into all three
+    value, chroma, sixth = jax.lax.optimization_barrier((value, chroma, sixth))
+    r = jnp.clip(2 - jnp.abs(sixth - 3), 0, 1)  # what each channel falls short of the value
+    g = jnp.clip(jnp.abs(sixth - 2) - 1, 0, 1)
+    b = jnp.clip(jnp.abs(sixth - 4) - 1, 0, 1)
+    return stack([value - chroma * r, value - chroma * g, value - chroma * b])
+
+
+def gray(x: jax.Array) -> jax.Array:
+    """Color dropped: each channel becomes the luma."""
+    return stack([luma(planes(x))] * x.shape[-1])
+
+
+def invert(x: jax.Array) -> jax.Array:
+    """Polarity flipped: light ink on dark ground becomes dark on light."""
+    return -x
+
+
+def solarize(x: jax.Array, threshold: Any = 0.0) -> jax.Array:
+    """Whatever is at least as light as the threshold inverted (used by Grill et al. 2020)."""
+    return jnp.where(x >= threshold, -x, x)
+
+
+def scale(x: jax.Array, factor: Any, offset: Any = 0.0) -> jax.Array:
+    """Contrast about the image's mean and an offset, without clipping."""
+    mean = x.mean()
+    return mean + (x - mean) * factor + offset
+
+
+def normalize(x: jax.Array) -> jax.Array:
+    """Mean 0, standard deviation 1 over the image; a flat image becomes zeros."""
+    x = x - x.mean()
+    return x / jnp.maximum(jnp.sqrt((x**2).mean()), 1 / 127.5)  # at least one gray level
+
+
+def jitter(x: jax.Array, b: Any, c: Any, s: Any, h: Any) -> jax.Array:
+    """Brightness, contrast, saturation and hue, always in this order (torchvision draws one)."""
+    return hue(saturation(contrast(brightness(x, b), c), s), h)
+
+
+def draw_jitter(
+    u: jax.Array, *, brightness: float, contrast: float, saturation: float, hue: float
+) -> tuple:
+    """Amounts of `jitter` from four uniforms: factors around 1, not below 0, and a hue around 0."""
+    low = [max(0.0, 1 - a) for a in (brightness, contrast, saturation)]
+    high = [1 + a for a in (brightness, contrast, saturation)]
+    return *(span(u[i], low[i], high[i]) for i in range(3)), spread(u[3], hue)
+
+
+def random_jitter(
+    key: jax.Array,
+    x: jax.Array,
+    *,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.4,
+    hue: float = 0.1,
+) -> jax.Array:
+    """Color jitter: brightness, contrast, saturation, hue, each uniform within its bound."""
+    bounds = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+    return jitter(x, *draw_jitter(jax.random.uniform(key, (4,)), **bounds))
+
+
+def random_gray(key: jax.Array, x: jax.Array, *, chance: float = 0.2) -> jax.Array:
+    """Color dropped with the given chance."""
+    return jnp.where(jax.random.uniform(key) < chance, gray(x), x)

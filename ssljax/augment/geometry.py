@@ -1,0 +1,162 @@
+"""Where a pixel comes from: crop, flip and affine maps of one image [H, W, C]."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Size = int | tuple[int, int]
+Range = tuple[float, float]
+
+
+def span(u: Any, low: Any, high: Any) -> Any:
+    """A uniform number of [0, 1) carried to [low, high)."""
+    return low + (high - low) * u
+
+
+def spread(u: Any, amount: Any) -> Any:
+    """A uniform number of [0, 1) carried to [-amount, amount)."""
+    return (2 * u - 1) * amount
+
+
+def triangle(start: Any, extent: Any, *, size: int, count: int) -> jax.Array:
+    """Bilinear weights [size, count] that resample [start, start + extent) of `count` pixels.
+
+    The triangle widens with the scale when it shrinks, as in PIL (and torchvision's antialias).
+    A negative extent reads backwards. Beyond the borders the edge pixel is repeated.
+    """
+    scale = extent / size
+    center = jnp.clip(start + (jnp.arange(size) + 0.5) * scale, 0.5, count - 0.5)
+    apart = jnp.abs(jnp.arange(count) + 0.5 - center[:, None])
+    weight = jax.nn.relu(1 - apart / jnp.maximum(jnp.abs(scale), 1))
+    return weight / weight.sum(1, keepdims=True)
+
+
+def crop(x: jax.Array, box: Any, *, size: Size) -> jax.Array:
+    """The box (top, left, height, width), in real pixels, resized: PIL's bilinear resize(box=).
+
+    A negative height or width mirrors that axis; the box then starts at its far end.
+    """
+    h, w = (size, size) if isinstance(size, int) else size
+    rows = triangle(box[0], box[2], size=h, count=x.shape[0])
+    cols = triangle(box[1], box[3], size=w, count=x.shape[1])
+    # two products, not a gather: batched matmuls under vmap
+    return jnp.einsum('jx,ixc->ijc', cols, jnp.einsum('iy,yxc->ixc', rows, x))
+
+
+def resize(x: jax.Array, *, size: Size) -> jax.Array:
+    """The whole image at another size, bilinear with antialiasing."""
+    return crop(x, (0, 0, x.shape[0], x.shape[1]), size=size)
+
+
+def flip(x: jax.Array) -> jax.Array:
+    """Left and right exchanged."""
+    return x[:, ::-1]
+
+
+def warp(x: jax.Array, matrix: Any, shift: Any) -> jax.Array:
+    """Bilinear pull from center + matrix @ (row, column - center - shift); edges repeated."""
+    H, W, C = x.shape
+    cy, cx = (H - 1) / 2, (W - 1) / 2
+    i, j = jnp.arange(H)[:, None] - cy - shift[0], jnp.arange(W) - cx - shift[1]
+    y = jnp.clip(cy + matrix[0][0] * i + matrix[0][1] * j, 0, H - 1)  # [H, W]
+    z = jnp.clip(cx + matrix[1][0] * i + matrix[1][1] * j, 0, W - 1)
+    y0, z0 = jnp.floor(y), jnp.floor(z)
+    fy, fz = (y - y0)[..., None], (z - z0)[..., None]
+    y0, z0 = y0.astype(jnp.int32), z0.astype(jnp.int32)
+    y1, z1 = jnp.minimum(y0 + 1, H - 1), jnp.minimum(z0 + 1, W - 1)
+    flat = x.reshape(H * W, C)
+    a, b, c, d = (flat[r * W + s] for r, s in ((y0, z0), (y0, z1), (y1, z0), (y1, z1)))
+    return (1 - fy) * ((1 - fz) * a + fz * b) + fy * ((1 - fz) * c + fz * d)
+
+
+def affine(
+    x: jax.Array,
+    *,
+    zoom: Any = 0.0,
+    aspect: Any = 0.0,
+    shear: Any = 0.0,
+    rotation: Any = 0.0,
+    shift: Any = (0.0, 0.0),
+) -> jax.Array:
+    """Scales, then shears, then rotates about the center, then shifts; edge pixels are repeated.
+
+    zoom and aspect (width over height) are logarithms, rotation is in radians and counterclockwise
+    as seen, a shear moves the upper half to the right, shift is (down, right) in pixels.
+    """
+    wide, tall = jnp.exp(-zoom - aspect / 2), jnp.exp(-zoom + aspect / 2)
+    cos, sin = jnp.cos(rotation), jnp.sin(rotation)
+    # the inverse map, on (row, column): unrotate, unshear, unscale
+    matrix = (
+        (tall * cos, tall * sin),
+        (wide * (shear * cos - sin), wide * (cos + shear * sin)),
+    )
+    return warp(x, matrix, shift)
+
+
+def draw_box(u: jax.Array, *, shape: tuple, scale: Range, ratio: Range) -> tuple:
+    """A box inside the image from four uniforms: area, log aspect, then its place.
+
+    Every draw fits, so there is nothing to reject: the aspect (width over height) is log-uniform
+    over that part of `ratio` which leaves room for the area drawn. (torchvision draws the two
+    apart and tries again: the same below area 3/4, fewer of the largest boxes above.)
+    """
+    H, W = shape[:2]
+    area = span(u[0], *scale)
+    low, high = (jnp.clip(r, area * W / H, W / (H * area)) for r in ratio)
+    aspect = jnp.exp(span(u[1], jnp.log(low), jnp.log(high)))
+    height = jnp.minimum(jnp.sqrt(area * H * W / aspect), H)
+    width = jnp.minimum(jnp.sqrt(area * H * W * aspect), W)
+    return u[2] * (H - height), u[3] * (W - width), height, width
+
+
+def mirror(box: tuple, flipped: Any) -> tuple:
+    """The same box read from right to left where `flipped`: a flip that costs nothing."""
+    top, left, height, width = box
+    return top, jnp.where(flipped, left + width, left), height, jnp.where(flipped, -width, width)
+
+
+def random_crop(
+    key: jax.Array,
+    x: jax.Array,
+    *,
+    size: Size,
+    scale: Range = (0.08, 1.0),
+    ratio: Range = (3 / 4, 4 / 3),
+) -> jax.Array:
+    """A random resized crop (Szegedy et al. 2015, arXiv:1409.4842)."""
+    box = draw_box(jax.random.uniform(key, (4,)), shape=x.shape, scale=scale, ratio=ratio)
+    return crop(x, box, size=size)
+
+
+def random_flip(key: jax.Array, x: jax.Array, *, chance: float = 0.5) -> jax.Array:
+    """Left and right exchanged with the given chance."""
+    return jnp.where(jax.random.uniform(key) < chance, flip(x), x)
+
+
+def draw_affine(
+    u: jax.Array, *, zoom: float, aspect: float, shear: float, rotation: float, shift: float
+) -> dict[str, Any]:
+    """Amounts of `affine` from six uniforms, each within plus or minus its bound."""
+    return dict(
+        zoom=spread(u[0], zoom),
+        aspect=spread(u[1], aspect),
+        shear=spread(u[2], shear),
+        rotation=spread(u[3], rotation),
+        shift=(spread(u[4], shift), spread(u[5], shift)),
+    )
+
+
+def random_affine(
+    key: jax.Array,
+    x: jax.Array,
+    *,
+    zoom: float = 0.0,
+    aspect: float = 0.0,
+    shear: float = 0.0,
+    rotation: float = 0.0,
+    shift: float = 0.0,
+) -> jax.Array:
+    """An affine map with each amount uniform within plus or minus its bound."""
+    bounds = dict(zoom=zoom, aspect=aspect, shear=shear, rotation=rotation, shift=shift)
+    return affine(x, **draw_affine(jax.random.uniform(key, (6,)), **bounds))

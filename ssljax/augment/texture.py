@@ -1,0 +1,94 @@
+"""What is added, smeared or lost: blur, edges, noise, a smooth field, a cutout of one image."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.augment.geometry import Range, resize, span
+
+
+@functools.cache
+def bands(count: int, radius: int) -> np.ndarray:
+    """[radius + 1, count * count]: which pixels lie d apart, borders mirrored about the edge pixel."""
+    eye = np.pad(np.eye(count), ((radius, radius), (0, 0)), 'reflect' if count > 1 else 'edge')
+    moved = [eye[radius + d : radius + d + count] for d in range(-radius, radius + 1)]
+    both = [moved[radius]] + [moved[radius - d] + moved[radius + d] for d in range(1, radius + 1)]
+    return np.stack(both).reshape(radius + 1, -1).astype(np.float32)
+
+
+def blur(x: jax.Array, sigma: Any, *, radius: int) -> jax.Array:
+    """Gaussian blur of 2 radius + 1 taps, borders mirrored; sigma 0 changes nothing."""
+    d = jnp.arange(radius + 1)
+    taps = jnp.exp(-0.5 * (d / jnp.maximum(sigma, 1e-3)) ** 2)
+    taps = taps / (2 * taps.sum() - taps[0])
+    H, W, _ = x.shape
+    # banded matrices and two products: a depthwise convolution is ten times slower on CPU
+    rows = (taps @ bands(H, radius)).reshape(H, H)
+    cols = (taps @ bands(W, radius)).reshape(W, W)
+    return jnp.einsum('jx,ixc->ijc', cols, jnp.einsum('iy,yxc->ixc', rows, x))
+
+
+def sobel(x: jax.Array) -> jax.Array:
+    """Edge strength, the length of Sobel's gradient per channel, mapped to [-1, 1]."""
+    p = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), 'edge')
+    down, across = p[2:] - p[:-2], p[:, 2:] - p[:, :-2]
+    down = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
+    across = across[:-2] + 2 * across[1:-1] + across[2:]
+    return jnp.sqrt(down**2 + across**2) / np.sqrt(32) - 1  # 8 and 8 at most
+
+
+def noise(x: jax.Array, amount: Any, grain: jax.Array) -> jax.Array:
+    """`amount` (a standard deviation) of unit `grain`, of the shape of x, added."""
+    return x + amount * grain
+
+
+def field(x: jax.Array, amount: Any, grid: jax.Array) -> jax.Array:
+    """A coarse grid [g, g] of unit numbers, interpolated to a smooth field, added to all channels."""
+    return x + amount * resize(grid[..., None], size=x.shape[:2])
+
+
+def cutout(x: jax.Array, box: Any, value: Any = 0.0) -> jax.Array:
+    """Pixels whose center lies in the box (top, left, height, width) set to a value (mid gray)."""
+    top, left, height, width = box
+    i, j = jnp.arange(x.shape[0]) + 0.5 - top, jnp.arange(x.shape[1]) + 0.5 - left
+    inside = ((i >= 0) & (i < height))[:, None] & ((j >= 0) & (j < width))
+    return jnp.where(inside[..., None], value, x)
+
+
+def draw_cutout(u: jax.Array, *, shape: tuple, side: Range) -> tuple:
+    """A square from three uniforms: its side in pixels, its center anywhere in the image."""
+    edge = span(u[0], *side)
+    return u[1] * shape[0] - edge / 2, u[2] * shape[1] - edge / 2, edge, edge
+
+
+def random_blur(
+    key: jax.Array, x: jax.Array, *, sigma: Range = (0.1, 2.0), radius: int = 6
+) -> jax.Array:
+    """Gaussian blur of a uniform sigma."""
+    return blur(x, span(jax.random.uniform(key), *sigma), radius=radius)
+
+
+def random_noise(key: jax.Array, x: jax.Array, *, amount: Range = (0.0, 0.1)) -> jax.Array:
+    """Gaussian noise of a uniform standard deviation."""
+    key, other = jax.random.split(key)
+    return noise(x, span(jax.random.uniform(key), *amount), jax.random.normal(other, x.shape))
+
+
+def random_field(
+    key: jax.Array, x: jax.Array, *, amount: Range = (0.0, 0.2), grid: int = 4
+) -> jax.Array:
+    """A smooth random field of a uniform amplitude."""
+    key, other = jax.random.split(key)
+    return field(x, span(jax.random.uniform(key), *amount), jax.random.normal(other, (grid, grid)))
+
+
+def random_cutout(
+    key: jax.Array, x: jax.Array, *, side: Range, chance: float = 0.5, value: float = 0.0
+) -> jax.Array:
+    """One square of a random side and place set to a value (DeVries and Taylor 2017)."""
+    u = jax.random.uniform(key, (4,))
+    box = draw_cutout(u, shape=x.shape, side=side)
+    return jnp.where(u[3] < chance, cutout(x, box, value), x)

@@ -1,0 +1,153 @@
+"""Text as windows of tokens: training windows start anywhere, each other token is scored once."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from ssljax.data.source import Rows, Source, Split, fingerprint
+from ssljax.names import Mistake, choose
+
+UNSEEN = '\N{REPLACEMENT CHARACTER}'  # the last token, where a later split has unseen characters
+
+
+def text(
+    *,
+    path: str = '',
+    symbols: str = 'characters',
+    length: int = 129,
+    stride: int = 0,
+    validation: int = 0,
+    test: float = 0.1,
+) -> Source:
+    """Any UTF-8 file (or .gz of one): the last `test` part of it is the test split."""
+    if not path:
+        raise Mistake('text: no file named; type name=text:PATH')
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise Mistake(f'text: no file {file}; type the path of a text file')
+    with (gzip.open if file.suffix == '.gz' else open)(file, 'rb') as handle:
+        raw = handle.read()
+    window = dict(length=length, stride=stride, validation=validation, test=test)
+    return tokens(f'text:{file.name}', raw, symbols=symbols, **window)
+
+
+def python_text(
+    *,
+    symbols: str = 'characters',
+    length: int = 129,
+    stride: int = 0,
+    validation: int = 0,
+    test: float = 0.1,
+) -> Source:
+    """The English prose that ships with Python, its help topics. It differs between versions."""
+    from pydoc_data.topics import topics
+
+    raw = '\n'.join(topics[name] for name in sorted(topics)).encode()
+    window = dict(length=length, stride=stride, validation=validation, test=test)
+    return tokens('python_text', raw, symbols=symbols, **window)
+
+
+def shakespeare(
+    *,
+    dir: str = '',
+    symbols: str = 'characters',
+    length: int = 129,
+    stride: int = 0,
+    validation: int = 0,
+    test: float = 0.1,
+) -> Source:
+    """tiny_shakespeare, its three parts joined: first 90 % train, last 10 % test, as usual.
+
+    Karpathy 2015, github.com/karpathy/char-rnn.
+    """
+    from ssljax.data.tfds import records
+
+    features, parts = records('tiny_shakespeare', dir)
+    whole = [
+        features.deserialize_example_np(parts[name].raw(np.array([0]))[0])['text']
+        for name in ('train', 'validation', 'test')
+    ]
+    window = dict(length=length, stride=stride, validation=validation, test=test)
+    return tokens('shakespeare', b''.join(whole), symbols=symbols, **window)
+
+
+def tokens(
+    name: str,
+    raw: bytes,
+    *,
+    symbols: str,
+    length: int,
+    stride: int,
+    validation: int,
+    test: float,
+) -> Source:
+    """The windows of one text: x int32 [length]; in validation and test also mask float32 [length].
+
+    train, `validation` symbols, test follow each other in the text. Next-token prediction reads
+    x[:-1] and predicts x[1:]; mask is 1 where a window scores the token. A window scores `stride`
+    new tokens (0: half of its predictions); those before them, from the split before if need be,
+    are context. So every token of a split is scored once, in a window of full length.
+    """
+    ids, vocab, cut = encode(name, raw, symbols, validation, test)
+    stride = stride or (length - 1) // 2
+    if not 2 <= length <= cut[0]:
+        raise Mistake(f'{name}: length={length}; type a number from 2 to {cut[0]}')
+    if not 1 <= stride < length:
+        raise Mistake(
+            f'{name}: stride={stride}; type a number from 1 to {length - 1}, as the first token of'
+            f' a window of {length} has no context'
+        )
+    span = np.arange(length)
+
+    def windows(index: np.ndarray) -> Rows:
+        return {'x': ids[index[:, None] + span]}
+
+    def scored(first: int, end: int) -> Split:
+        def rows(index: np.ndarray) -> Rows:
+            low = first + index * stride
+            high = np.minimum(low + stride, end)
+            place = high[:, None] - length + span  # [B, length]
+            return {'x': ids[place], 'mask': (place >= low[:, None]).astype(np.float32)}
+
+        return Split(-((first - end) // stride), rows)
+
+    splits = {'train': Split(cut[0] - length + 1, windows)}
+    if validation:
+        splits['validation'] = scored(cut[0], cut[1])
+    if cut[1] < len(ids):
+        splits['test'] = scored(cut[1], len(ids))
+    options = (symbols, length, stride, validation, test)
+    return Source(name, splits, fingerprint('text 1', raw, options), vocab=vocab)
+
+
+def encode(
+    name: str, raw: bytes, symbols: str, validation: int, test: float
+) -> tuple[np.ndarray, tuple[str, ...], tuple[int, int]]:
+    """Text -> ids int32 [N], the string of each id, and where train and validation end.
+
+    The vocabulary is the sorted characters of train. If a later split has others, they share one
+    more id, UNSEEN: a model can only learn that it is rare. Bytes are always 256.
+    """
+    if choose(symbols, ('characters', 'bytes'), 'symbols') == 'bytes':
+        ids, vocab = np.frombuffer(raw, np.uint8).astype(np.int32), tuple(map(chr, range(256)))
+    else:
+        try:
+            string = raw.decode('utf-8')
+        except UnicodeDecodeError as error:
+            raise Mistake(f'{name}: not UTF-8 at byte {error.start}; type symbols=bytes') from error
+        ids = np.frombuffer(string.encode('utf-32-le'), np.uint32)
+    if not 0 <= test < 1:
+        raise Mistake(f'{name}: test={test}; type a part of the text, from 0 to below 1')
+    end = int(len(ids) * (1 - test))
+    if not 0 <= validation < end:
+        raise Mistake(f'{name}: validation={validation}; type a number of symbols below {end}')
+    if symbols == 'characters':
+        seen = np.unique(ids[: end - validation])
+        vocab = tuple(map(chr, seen))
+        place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
+        known = seen[place] == ids
+        if not known.all():
+            vocab = (*vocab, UNSEEN)
+        ids = np.where(known, place, len(seen)).astype(np.int32)
+    return ids, vocab, (end - validation, end)

@@ -1,0 +1,371 @@
+"""TFDS data sets, with TensorFlow or without: the same rows, labels and order by both routes.
+
+Records are read by offset, so batch k costs the same for every k. Pixels are equal for PNG; JPEG
+differs by a few levels between decoders, so the decoder's name is part of the Source.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+import io
+import itertools
+import logging
+import os
+import re
+import struct
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssljax.data.embedded import pillow
+from ssljax.data.source import SPLITS, Rows, Source, Split, fingerprint, held, hold_out
+from ssljax.names import Mistake, choose, nearest
+
+THREADS = 16  # they mostly wait for the disk, or decode outside Python's lock
+
+
+def tfds(
+    *,
+    path: str = '',
+    dir: str = '',
+    size: int | tuple[int, int] = 0,
+    train: str = 'train',
+    validation: int = 0,
+    test: str = 'test',
+    x: str = 'image',
+    label: str = 'label',
+    keep: tuple[str, ...] = (),
+    loader: str = 'auto',
+    hold: int = 2**30,
+) -> Source:
+    """The images of a TFDS directory: name=tfds:cifar10, tfds:cifar10:3.0.2, tfds:NAME/CONFIG.
+
+    dir: where the data sets are (empty: TFDS_DATA_DIR, else ~/tensorflow_datasets).
+    size: side, or (height, width), of the canvas: scaled to cover it, then cropped at the center.
+    train, test: the set's own names of the splits (imagenet2012: test='validation').
+    validation: rows held out of train, where no split of the set is left for it.
+    x, label, keep: the features to read; `keep` adds more, as rows under their own names.
+    loader: 'tf' (tf.data), 'numpy' (Pillow, without TensorFlow), 'auto' (tf where installed).
+    hold: a split of at most so many bytes is decoded once and kept in host memory.
+    """
+    if not path:
+        raise Mistake('tfds: no data set named; type name=tfds:NAME, as in tfds:cifar10')
+    if choose(loader, ('auto', 'tf', 'numpy'), 'loader') == 'auto':
+        loader = 'tf' if importlib.util.find_spec('tensorflow') else 'numpy'
+    features, parts = records(path, dir)
+    for name in dict.fromkeys((train, test)):
+        if name not in parts and not (name == 'test' == test):  # many sets have no test split
+            raise Mistake(f'tfds:{path} has no split {name!r}; offered: {", ".join(parts)}')
+    names = {'train': train, 'test': test}
+    if 'validation' in parts and 'validation' not in names.values():
+        names['validation'] = 'validation'
+    if validation and 'validation' in names:
+        raise Mistake(
+            f'tfds:{path} has a validation split of its own, so validation={validation} cannot be'
+            ' held out; type validation=0'
+        )
+    shape = canvas_shape(path, features, x, size)
+    wanted = {'x': x} | {name: name for name in keep}
+    if label in features or label != 'label':  # many sets have no label
+        wanted['label'] = label
+    for name in set(wanted.values()) - {x}:
+        check_row(path, features, name)
+    read = tf_rows if loader == 'tf' else numpy_rows
+    splits = {}
+    for name in SPLITS:
+        if names.get(name) in parts:
+            rows = read(features, parts[names[name]], wanted, shape)
+            splits[name] = held(rows) if rows.count * np.prod(shape) <= hold else rows
+    if validation:
+        splits['train'], splits['validation'] = hold_out(splits['train'], validation)
+    kind = features[label] if label in features else None
+    classes = getattr(kind, 'num_classes', 0) or 0
+    digests = [(name, parts[names[name]].digest) for name in SPLITS if names.get(name) in parts]
+    return Source(
+        f'tfds:{path}',
+        splits,
+        fingerprint('tfds 1', digests, shape, validation, wanted),
+        classes=classes,
+        class_names=tuple(kind.names) if classes and kind.names else (),
+        decoder=decoder(loader),
+    )
+
+
+def decoder(loader: str) -> str:
+    """'tensorflow 2.21.0' or 'pillow 13.0.0', without importing TensorFlow."""
+    if loader == 'numpy':
+        return pillow()
+    names = ('tensorflow', 'tensorflow-cpu', 'tf-nightly', 'tensorflow-macos')
+    for name in names:
+        try:
+            return f'tensorflow {importlib.metadata.version(name)}'
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return 'tensorflow'
+
+
+# Where the records are ----------------------------------------------------------------------------
+
+
+class Records(NamedTuple):
+    """Serialized examples by index."""
+
+    count: int
+    raw: Callable[[np.ndarray], list[bytes]]
+    digest: str  # changes with the contents
+
+
+def records(path: str, dir: str = '') -> tuple[Any, dict[str, Records]]:
+    """The features of a TFDS data set, and the records of each of its splits."""
+    place = locate(path, dir)
+    logging.getLogger('absl').setLevel(logging.ERROR)  # tfds warns of its own deprecations
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(str(place))
+    splits = builder.info.splits
+    if not splits:
+        raise Mistake(f'tfds: {place} lists no splits; build the data set again')
+    reader = tfrecords if builder.info.file_format.value == 'tfrecord' else array_records
+    return builder.info.features, {name: reader(builder, name) for name in splits}
+
+
+def locate(path: str, dir: str) -> Path:
+    """The directory of NAME, NAME:VERSION or NAME/CONFIG: its newest version."""
+    root = Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets').expanduser()
+    place = root.joinpath(*path.replace(':', '/').split('/'))
+    if (place / 'features.json').is_file():
+        return place
+    inside = sorted(p for p in place.iterdir() if p.is_dir()) if place.is_dir() else []
+    versions = [p for p in inside if re.fullmatch(r'\d+\.\d+\.\d+', p.name)]
+    versions = [p for p in versions if (p / 'features.json').is_file()]
+    if versions:
+        return max(versions, key=lambda p: tuple(map(int, p.name.split('.'))))
+    if inside:
+        names = ', '.join(p.name for p in inside)
+        raise Mistake(f'tfds: {place} holds no data set; it has {names}; type tfds:{path}/ONE')
+    there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    name = path.replace(':', '/').split('/')[0]
+    raise Mistake(
+        f'tfds: no data set {path!r} in {root}{nearest(path, there)};'
+        f' it has {", ".join(there) or "nothing"}; type dir=WHERE IT IS (or set TFDS_DATA_DIR), or'
+        f' make it: tfds build {name} --data_dir={root}'
+    )
+
+
+def tfrecords(builder: Any, split: str) -> Records:
+    """Random access to TFRecord files: the offsets are found once, by stepping over the headers.
+
+    A record is: length uint64, its crc, the bytes, their crc. The digest is of lengths and crcs,
+    so contents are compared without reading them.
+    """
+    info = builder.info.splits[split]
+
+    def scan(path: Any) -> np.ndarray:
+        """Offset, length and crc of each record of one file: int64 [n, 3]."""
+        found, end = [], os.path.getsize(path)
+        with open(path, 'rb', buffering=1 << 16) as file:
+            at = 0
+            while at < end:
+                header = file.read(12)
+                length = struct.unpack('<Q', header[:8])[0] if len(header) == 12 else end
+                if at + length + 16 > end:
+                    raise Mistake(f'tfds: {path} is cut short at byte {at}; copy it again')
+                file.seek(length, io.SEEK_CUR)
+                found.append((at + 12, length, struct.unpack('<I', file.read(4))[0]))
+                at += length + 16
+        return np.array(found, np.int64).reshape(-1, 3)
+
+    tables = list(pool().map(scan, info.filepaths))
+    table = np.concatenate(tables)
+    shard = np.repeat(np.arange(len(tables)), [len(t) for t in tables])
+    if len(table) != info.num_examples:
+        raise Mistake(
+            f'tfds: split {split} of {builder.data_path} has {len(table)} records but'
+            f' dataset_info.json says {info.num_examples}; build the data set again'
+        )
+
+    def read(i: int) -> bytes:
+        file = os.open(info.filepaths[shard[i]], os.O_RDONLY)  # kept open, 1024 shards are too many
+        try:
+            return os.pread(file, table[i, 1], table[i, 0])
+        finally:
+            os.close(file)
+
+    def raw(index: np.ndarray) -> list[bytes]:
+        return list(pool().map(read, index))
+
+    return Records(len(table), raw, fingerprint(table[:, 1:]))
+
+
+def array_records(builder: Any, split: str) -> Records:
+    """Random access to array_record files, by their own reader.
+
+    They hold no checksum to compare, so the digest is of sizes and of 64 records spread over all.
+    """
+    source = builder.as_data_source(split=split).data_source
+    info = builder.info.splits[split]
+    some = np.unique(np.linspace(0, max(len(source) - 1, 0), 64).astype(int)) if len(source) else []
+    sizes = [os.path.getsize(path) for path in info.filepaths]
+
+    def raw(index: np.ndarray) -> list[bytes]:
+        return list(source.__getitems__([int(i) for i in index]))
+
+    return Records(len(source), raw, fingerprint(sizes, *raw(some)))
+
+
+# From records to rows -----------------------------------------------------------------------------
+
+
+def canvas_shape(path: str, features: Any, x: str, size: Any) -> tuple[int, int, int]:
+    """[H, W, C] of the images, from the features and the size asked for."""
+    if x not in features or not is_image(features[x]):
+        raise Mistake(
+            f'tfds:{path} has no feature {x!r} of uint8 images; it has {", ".join(features)};'
+            ' type x=ITS NAME'
+        )
+    shape = features[x].shape
+    if size:
+        height, width = (size, size) if isinstance(size, int) else size
+        shape = (int(height), int(width), shape[2])
+    if None in shape:
+        raise Mistake(
+            f'tfds:{path} has images of different sizes {list(shape)}; type size=SIDE, as size=224'
+        )
+    return tuple(shape)
+
+
+def check_row(path: str, features: Any, name: str) -> None:
+    """Only numbers of a fixed shape can be rows of a batch."""
+    if name not in features:
+        raise Mistake(
+            f'tfds:{path} has no feature {name!r}{nearest(name, features)}; it has'
+            f' {", ".join(features)}'
+        )
+    shape, kind = getattr(features[name], 'shape', None), getattr(features[name], 'np_dtype', None)
+    if not isinstance(shape, tuple) or None in shape or np.dtype(kind).kind not in 'buif':
+        raise Mistake(
+            f'tfds:{path}: feature {name!r} cannot be a row of a batch; type keep=NAMES of numbers'
+            ' of a fixed shape'
+        )
+
+
+def canvas(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Scales an image to cover the canvas [H, W] and crops at the center; equal sizes pass."""
+    height, width, channels = shape
+    if image.shape[:2] != (height, width):
+        from PIL import Image
+
+        scale = max(height / image.shape[0], width / image.shape[1])
+        tall = max(height, round(image.shape[0] * scale))
+        wide = max(width, round(image.shape[1] * scale))
+        scaled = Image.fromarray(image[..., 0] if channels == 1 else image)
+        scaled = np.asarray(scaled.resize((wide, tall), Image.Resampling.BICUBIC))
+        top, left = (tall - height) // 2, (wide - width) // 2
+        image = scaled[top : top + height, left : left + width]
+    return image.reshape(shape)
+
+
+def tidy(values: np.ndarray) -> np.ndarray:
+    """Integers become int32 and floats float32; pixels stay bytes."""
+    kind = values.dtype.kind
+    if values.dtype == np.uint8 or kind == 'b':
+        return values
+    return values.astype(np.int32 if kind in 'iu' else np.float32)
+
+
+@functools.cache
+def pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS)
+
+
+def numpy_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple) -> Split:
+    """The route without TensorFlow: Pillow, in threads."""
+    from PIL import Image
+    from tensorflow_datasets import decode
+
+    # Decoded here: tfds would take OpenCV where it is installed, and reads 1-bit PNGs as 0 and 1.
+    modes = {1: 'L', 3: 'RGB', 4: 'RGBA'}
+    images = {name for name, kind in features.items() if is_image(kind)}
+    skipped = {name: decode.SkipDecoding() for name in images}
+
+    def example(raw: bytes) -> Rows:
+        fields = features.deserialize_example_np(raw, decoders=skipped)
+        row = {}
+        for name, feature in wanted.items():
+            row[name] = fields[feature]
+            if feature in images:
+                file = Image.open(io.BytesIO(fields[feature]))
+                row[name] = np.asarray(file.convert(modes[features[feature].shape[-1]]))
+                row[name] = row[name].reshape(*row[name].shape[:2], -1)
+        return row | {'x': canvas(row['x'], shape)}
+
+    def rows(index: np.ndarray) -> Rows:
+        if not len(index):
+            return {name: values[:0] for name, values in rows(np.array([0])).items()}
+        found = list(pool().map(example, source.raw(index)))
+        return {name: tidy(np.stack([row[name] for row in found])) for name in wanted}
+
+    return Split(source.count, rows)
+
+
+def tf_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple) -> Split:
+    """The route through tf.data: parallel decoding, read ahead. Imports TensorFlow at first use."""
+
+    @functools.cache
+    def graphs() -> tuple[Any, Callable, Callable]:
+        import tensorflow as tf
+
+        try:
+            tf.config.set_visible_devices([], 'GPU')  # they are JAX's
+        except RuntimeError:
+            pass  # the user's own program has started TensorFlow already
+
+        def example(raw: Any) -> dict[str, Any]:
+            fields = features.deserialize_example(raw)
+            row = {name: fields[feature] for name, feature in wanted.items()}
+            if row['x'].shape != shape:  # by Pillow in both routes, so that pixels are equal
+                row['x'] = tf.numpy_function(lambda x: canvas(x, shape), [row['x']], tf.uint8)
+                row['x'].set_shape(shape)
+            return row
+
+        one = tf.function(example, input_signature=[tf.TensorSpec([], tf.string)])
+        types = one.get_concrete_function().structured_outputs
+        types = tf.nest.map_structure(tf.TensorSpec.from_tensor, types)
+
+        @functools.partial(tf.function, input_signature=[tf.TensorSpec([None], tf.string)])
+        def batch(raws: Any) -> dict[str, Any]:
+            return tf.map_fn(one, raws, fn_output_signature=types, parallel_iterations=THREADS)
+
+        return tf, one, batch
+
+    def rows(index: np.ndarray) -> Rows:
+        tf, _, batch = graphs()
+        raws = tf.constant(source.raw(index), tf.string, shape=[len(index)])
+        return {name: tidy(values.numpy()) for name, values in batch(raws).items()}
+
+    def stream(indices: Iterator[np.ndarray]) -> Iterator[Rows]:
+        tf, one, _ = graphs()
+        first = next(indices, None)
+        if first is None:
+            return
+        data = tf.data.Dataset.from_generator(
+            lambda: (source.raw(index) for index in itertools.chain([first], indices)),
+            output_signature=tf.TensorSpec([len(first)], tf.string),
+        )
+        data = data.prefetch(2).unbatch()
+        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        for row in data.batch(len(first)).prefetch(2).as_numpy_iterator():
+            yield {name: tidy(values) for name, values in row.items()}
+
+    return Split(source.count, rows, stream)
+
+
+def is_image(feature: Any) -> bool:
+    """Whether a feature is stored as an encoded image of bytes."""
+    kind = getattr(feature, 'get_serialized_info', None) and feature.get_serialized_info()
+    encoded = getattr(kind, 'np_dtype', None) == np.object_ and getattr(kind, 'shape', None) == ()
+    shape = getattr(feature, 'shape', None) or ()
+    return encoded and len(shape) == 3 and feature.np_dtype == np.uint8

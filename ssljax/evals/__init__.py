@@ -1,0 +1,39 @@
+"""Evaluators: functions (subject, *, options) -> numbers; one code for trained, untrained, baseline.
+
+Each module says which readout it NEEDS and which trivial BASELINES belong beside its number.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+
+from ssljax.data.source import Source
+from ssljax.evals.density import density
+from ssljax.evals.knn import knn
+from ssljax.evals.linear_probe import linear_probe
+from ssljax.evals.samples import samples
+from ssljax.evals.subject import Subject
+from ssljax.names import choose
+
+__all__ = ['density', 'knn', 'linear_probe', 'samples']
+
+
+def module(name: str):
+    """The module of the evaluator `name`."""
+    return sys.modules[f'{__name__}.{choose(name, __all__, "evaluator")}']
+
+
+def explain(name: str, readouts: Iterable[str]) -> str:
+    """Why the evaluator cannot run on a method with these readouts, in one line; '' if it can."""
+    needs = module(name).NEEDS
+    if needs in readouts:
+        return ''
+    offers = ', '.join(sorted(readouts)) or 'none'
+    return f'{name} needs the readout {needs}; this method offers: {offers}'
+
+
+def trivial(name: str, source: Source, key: jax.Array) -> dict[str, Mapping[str, Callable]]:
+    """The evaluator's trivial baselines that this source admits: name -> readouts."""
+    found = {f.__name__: f(source, key) for f in module(name).BASELINES}
+    return {name: readouts for name, readouts in found.items() if readouts}

@@ -1,0 +1,111 @@
+"""Trivial baselines: (source, key) -> the readouts of somebody who learned nothing.
+
+An empty dict says that the source admits no such baseline.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from ssljax.data.source import Source
+from ssljax.evals.ngram import kneser_ney as kneser_ney_ngram
+
+Readouts = dict[str, Callable]
+
+
+def pixels(source: Source, key: jax.Array) -> Readouts:
+    """The data as they are."""
+    if source.vocab:
+        return {}
+    return {'encode': lambda batch: floats(batch['x']).reshape(len(batch['x']), -1)}
+
+
+def standardized(source: Source, key: jax.Array) -> Readouts:
+    """The data with mean 0 and standard deviation 1 in each row: no brightness, no contrast."""
+    if source.vocab:
+        return {}
+
+    def encode(batch):
+        x = floats(batch['x']).reshape(len(batch['x']), -1)
+        x = x - x.mean(1, keepdims=True)
+        return x / np.maximum(x.std(1, keepdims=True), 1e-6)
+
+    return {'encode': encode}
+
+
+def real(source: Source, key: jax.Array) -> Readouts:
+    """Held-out rows of the data in place of samples: the bound."""
+
+    def sample(batch):
+        return np.asarray(batch['x']) if source.vocab else floats(batch['x'])
+
+    return {'sample': sample}
+
+
+def gaussian(source: Source, key: jax.Array) -> Readouts:
+    """One Gaussian fitted to training rows; for vectors [N, D] that are few-dimensional."""
+    train = source.splits['train']
+    x = train.rows(np.arange(min(train.count, 20000)))['x']
+    if source.vocab or x.ndim != 2 or x.shape[1] > 64:
+        return {}
+    mean, covariance = x.mean(0), np.cov(x.T) + 1e-6 * np.eye(x.shape[1])
+    precision, (_, volume) = np.linalg.inv(covariance), np.linalg.slogdet(2 * np.pi * covariance)
+
+    def log_prob(batch):
+        d = batch['x'] - mean
+        return -0.5 * (np.einsum('nd,de,ne->n', d, precision, d) + volume)
+
+    return {'log_prob': log_prob}
+
+
+def unigram(source: Source, key: jax.Array) -> Readouts:
+    """How often each token occurs in train, one added to every count."""
+    if not source.vocab:
+        return {}
+
+    @functools.cache
+    def table():
+        counts = 1.0 + np.bincount(train_ids(source), minlength=len(source.vocab))
+        return np.log(counts / counts.sum())
+
+    return {'log_prob': lambda batch: table()[batch['x'][:, 1:]]}
+
+
+def kneser_ney(source: Source, key: jax.Array) -> Readouts:
+    """Interpolated modified Kneser-Ney of order 6, trained on the whole of train."""
+    if not source.vocab:
+        return {}
+
+    def log_prob(batch):
+        ids, place = unfold(batch['x'], batch['mask'])
+        found = kneser_ney_ngram(train_ids(source), ids, 6, len(source.vocab))
+        return np.where(place >= 0, found[place], 0)[:, 1:]
+
+    return {'log_prob': log_prob}
+
+
+def floats(x: np.ndarray) -> np.ndarray:
+    """The host's uint8 as the device's float32 in [-1, 1]; floats as they are."""
+    x = np.asarray(x)
+    return x / np.float32(127.5) - 1 if x.dtype == np.uint8 else x.astype(np.float32)
+
+
+def train_ids(source: Source) -> np.ndarray:
+    """The training text as one row of tokens; its windows start at every position."""
+    train = source.splits['train']
+    length = train.rows(np.arange(1))['x'].shape[1]
+    x = train.rows(np.append(np.arange(0, train.count - 1, length), train.count - 1))['x']
+    overlap = length - 1 - (train.count - 2) % length  # of the last window with the one before
+    return np.concatenate([x[:-1].ravel(), x[-1, overlap:]]) if train.count > 1 else x[0]
+
+
+def unfold(x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows [B, T] that tile a text -> the text they cover, and the place in it of each scored
+    token (else -1). The text starts with the context of the first window."""
+    scored = mask > 0
+    fresh = scored.copy()
+    fresh[0, : scored[0].argmax()] = True
+    place = np.where(fresh, np.cumsum(fresh).reshape(fresh.shape) - 1, -1)
+    return x[fresh], np.where(scored, place, -1)

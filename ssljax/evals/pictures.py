@@ -1,0 +1,48 @@
+"""Pictures of what was evaluated, as PIL images."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+
+def bytes_of(x: np.ndarray) -> np.ndarray:
+    """Images in [-1, 1], or uint8 already, as uint8 [..., H, W, 3]."""
+    x = np.asarray(x)
+    if x.dtype != np.uint8:
+        x = np.clip(np.nan_to_num(x.astype(np.float32)) * 127.5 + 127.5, 0, 255)
+        x = np.round(x).astype(np.uint8)
+    return x[..., :3] if x.shape[-1] >= 3 else np.repeat(x[..., :1], 3, -1)
+
+
+def grid(
+    x: np.ndarray, columns: int = 8, *, frame: np.ndarray | None = None, gap: int = 2
+) -> Image.Image:
+    """A contact sheet of images [N, H, W, C]; `frame` [N, 3] colors the gap around each."""
+    x = bytes_of(x)
+    zoom = max(1, 64 // max(x.shape[1:3]))  # small images are enlarged, pixel by pixel
+    x = x.repeat(zoom, 1).repeat(zoom, 2)
+    count, height, width, _ = x.shape
+    rows, columns = math.ceil(count / columns), min(columns, count)
+    height, width = height + 2 * gap, width + 2 * gap
+    sheet = np.full((rows * height, columns * width, 3), 255, np.uint8)
+    for i in range(count):
+        top, left = i // columns * height, i % columns * width
+        tile = sheet[top : top + height, left : left + width]
+        tile[:] = 255 if frame is None else frame[i]
+        tile[gap:-gap, gap:-gap] = x[i]
+    return Image.fromarray(sheet)
+
+
+def neighbors(queries: np.ndarray, nearest: np.ndarray, right: np.ndarray) -> Image.Image | None:
+    """Queries [N, H, W, C], each before its neighbors [N, k, H, W, C]; red: another label.
+
+    None for what is no image.
+    """
+    if queries.ndim != 4:
+        return None
+    white, green, red = (255, 255, 255), (60, 170, 60), (220, 30, 30)
+    frame = np.where(right[..., None], green, red)  # [N, k, 3]
+    frame = np.concatenate([np.broadcast_to(white, (len(queries), 1, 3)), frame], 1)
+    x = np.concatenate([bytes_of(queries)[:, None], bytes_of(nearest)], 1)  # [N, 1 + k, H, W, 3]
+    return grid(x.reshape(-1, *x.shape[2:]), x.shape[1], frame=frame.reshape(-1, 3))

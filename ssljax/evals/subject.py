@@ -1,0 +1,90 @@
+"""What an evaluator is given: one set of readouts (trained, untrained or a baseline) and the data."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ssljax.data.source import Source, Split, permutation
+from ssljax.names import Mistake, choose
+
+
+class Subject(NamedTuple):
+    """Whoever is scored. Evaluators are functions of it, so all are scored by the same code."""
+
+    name: str  # 'trained', 'untrained', 'pixels', ...
+    source: Source
+    readouts: Mapping[str, Callable]  # name -> ask(batch of host arrays, **options) -> host arrays
+    key: jax.Array
+    save: Callable[[str, Any], None]  # (name, PIL image or text)
+
+
+def readout(subject: Subject, name: str, who: str) -> Callable:
+    """The readout `name` of the subject, or the Mistake that says what there is instead."""
+    if name not in subject.readouts:
+        offers = ', '.join(sorted(subject.readouts)) or 'none'
+        raise Mistake(f'{who} needs the readout {name}; {subject.name} offers: {offers}')
+    return subject.readouts[name]
+
+
+def split(source: Source, name: str) -> Split:
+    return source.splits[choose(name, source.splits, f'split of {source.name}')]
+
+
+def pick(count: int, size: int | None, *, seed: int = 0) -> np.ndarray:
+    """`size` of the indices below `count` (all of them: None), in order, the same in every run."""
+    if size is None or size >= count:
+        return np.arange(count)
+    # a random choice, since stored sets are often sorted by class
+    return np.sort(permutation(seed, 1, count)[:size])
+
+
+def answers(
+    ask: Callable,
+    split: Split,
+    index: np.ndarray,
+    *,
+    keep: tuple[str, ...] = (),
+    chunk: int = 1024,
+    **options: Any,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What a readout answers for the rows `index`, and the entries `keep` of these rows."""
+    found, kept = [], []
+    for i in np.array_split(index, max(1, math.ceil(len(index) / chunk))):
+        rows = split.rows(i) | {'index': i.astype(np.int32)}
+        found.append(np.asarray(ask(rows, **options)))
+        kept.append({name: np.asarray(rows[name]) for name in keep if name in rows})
+    return np.concatenate(found), {k: np.concatenate([rows[k] for rows in kept]) for k in kept[0]}
+
+
+def features(
+    subject: Subject, name: str, index: np.ndarray, who: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, D] in float32 and labels [N] of rows of the split `name`."""
+    ask = readout(subject, 'encode', who)
+    h, rows = answers(ask, split(subject.source, name), index, keep=('label',))
+    if 'label' not in rows:
+        raise Mistake(
+            f'{who} needs labels; {subject.source.name} has none: leave {who} out of the evals'
+        )
+    label = rows['label']
+    if label.shape != (len(index),) or label.dtype.kind not in 'iu' or label.min() < 0:
+        raise Mistake(
+            f'{who} needs one label >= 0 per row; the split {name} of {subject.source.name} has'
+            f' {label.dtype}{list(label.shape)} from {label.min()}: leave {who} out of the evals'
+        )
+    h = h.reshape(len(h), -1).astype(np.float32)
+    if bad := int((~np.isfinite(h)).any(1).sum()):
+        raise Mistake(
+            f'{who}: {bad} of {len(h)} feature rows of {subject.name} are not finite;'
+            ' the training diverged: lower the learning rate'
+        )
+    return h, label.astype(np.int32)
+
+
+def accuracy(predicted: np.ndarray, label: np.ndarray) -> tuple[float, float]:
+    """Percent correct and its binomial standard error."""
+    p = float(np.mean(predicted == label))
+    return 100 * p, 100 * math.sqrt(p * (1 - p) / len(label))

@@ -1,0 +1,207 @@
+"""Evaluates a run: python -m ssljax.evaluate --workdir=DIR [--evals=knn,linear_probe]."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ssljax import cli
+from ssljax.names import Mistake, choose
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser('ssljax.evaluate', __doc__, 'options of one:  --evals.knn.k=200')
+    parser.add_argument('--workdir', required=True, type=Path, metavar='DIR')
+    parser.add_argument('--evals', metavar='A,B', help="evaluators; by default the config's")
+    known, rest = parser.parse_known_args(argv)
+    changes = cli.overrides(parser, rest, '--evals.')
+
+    from ssljax import assemble, config
+
+    run = load(known.workdir)
+    chosen = dict(run.job.config['evals'])
+    if known.evals:
+        chosen = {name: chosen.get(name, {}) for name in known.evals.split(',')}
+    chosen = assemble.spell_evals(chosen)
+    for dotted, text in changes:
+        config.override(chosen, dotted, text)
+    job = run.job._replace(config={**run.job.config, 'evals': chosen})
+    assemble.cache()
+    print(report(job, run.state, known.workdir))
+    return 0
+
+
+class Trained:
+    """A trained run: every readout of its method is a function here, of arrays or of a batch."""
+
+    def __init__(self, job: Any, state: Any):
+        self.job, self.state, self.step = job, state, int(state.step)
+        self.sweep = job.sweep()
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith('_') or 'job' not in self.__dict__:
+            raise AttributeError(name)
+        readouts = self.job.method.readouts
+        return partial(self.ask, readouts[choose(name, readouts, 'readout of this run')])
+
+    def ask(self, readout: Callable, x: Any, **options: Any) -> Any:
+        """x: images [N, H, W, C] (uint8, or floats in [-1, 1]), tokens [N, T], a batch, or a number
+        of rows for a readout that needs none (run.sample(64))."""
+        import numpy as np
+
+        like = self.job.train.rows(np.arange(1))
+        if isinstance(x, int):
+            x = {k: np.repeat(v, x, 0) for k, v in like.items()}
+        if not isinstance(x, Mapping):
+            x = {'x': np.asarray(x)}
+        found, trained = x['x'].shape[1:], like['x'].shape[1:]
+        if len(found) != len(trained) or (len(found) == 3 and found[-1] != trained[-1]):
+            raise Mistake(f'rows of shape {list(found)}; this run was trained on {list(trained)}')
+        return self.sweep.over(readout, self.state, {k: np.asarray(v) for k, v in x.items()})
+
+
+def load(workdir: str | Path) -> Trained:
+    """The newest whole checkpoint of a run, ready to be asked: load(dir).encode(images)."""
+    from ssljax.assemble import assemble
+    from ssljax.checkpoint import Checkpoints
+    from ssljax.config import plain
+
+    path = Path(workdir) / 'run.json'
+    if not path.is_file():
+        raise Mistake(f'{workdir} is not a workdir: it has no run.json')
+    job = assemble(plain(json.loads(path.read_text())['config']))
+    checkpoints = Checkpoints(Path(workdir))
+    state = checkpoints.restore(job.shapes, repair=False)
+    if state is None:
+        raise Mistake(f'no whole checkpoint in {checkpoints.folder}; train there first')
+    return Trained(job, state)
+
+
+def subject(job: Any, state: Any, name: str, save: Callable = lambda name, picture: None) -> Any:
+    """A state as evaluators see it."""
+    from ssljax.assemble import EVAL
+    from ssljax.evals import Subject
+
+    sweep = job.sweep()
+    asks = {n: partial(sweep.over, readout, state) for n, readout in job.method.readouts.items()}
+    return Subject(name, job.source, asks, job.key(EVAL), save)
+
+
+def settled(job: Any, state: Any, steps: int = 50) -> Any:
+    """An untrained state whose running statistics are those of its data, as a trained one's are."""
+    import jax
+
+    from ssljax.assemble import INIT
+    from ssljax.data.batches import Batches
+    from ssljax.step import floats
+
+    if not jax.tree.leaves(state.memory.get('stats', {})):
+        return state
+
+    @jax.jit
+    def look(key, state, batch):
+        for turn in job.method.turns.values():
+            _, memory, _ = turn.loss(key, state, floats(batch))
+            state = state.remember(stats=memory['stats'])
+        return state
+
+    settings, key = job.config, job.key(INIT)
+    with Batches(
+        job.train, seed=settings['seed'], batch=settings['batch'], stop=steps, place=job.place
+    ) as batches:
+        for i, batch in batches:
+            state = look(jax.random.fold_in(key, i), state, batch)
+    return state
+
+
+def numbers(job: Any, state: Any) -> dict[str, float]:
+    """The trained model's numbers alone, for a curve: {'knn/accuracy': ...}."""
+    from ssljax import evals
+
+    who, found = subject(job, state, 'trained'), {}
+    for name, options in job.config['evals'].items():
+        if not evals.explain(name, job.method.readouts):
+            scores = getattr(evals, name)(who, **options)
+            found |= {f'{name}/{k}': v for k, v in scores.items()}
+    return found
+
+
+def report(job: Any, state: Any, workdir: Path, *, seconds: float = 0.0, again: str = '') -> str:
+    """Runs the evaluators on the trained and the untrained model and on what is trivial;
+    writes results.json and pictures; returns the table to print."""
+    from ssljax import evals
+    from ssljax.assemble import EVAL
+    from ssljax.log import write_json
+
+    pictures: list[Path] = []
+    keep = partial(keep_picture, workdir / 'pictures', pictures)
+    models = {'untrained': settled(job, job.fresh()), 'trained': state}
+    results, reasons = {}, {}
+    for name, options in job.config['evals'].items():
+        if reason := evals.explain(name, job.method.readouts):
+            reasons[name] = reason
+            continue
+        key = job.key(EVAL)
+        subjects = [
+            evals.Subject(who, job.source, readouts, key, partial(keep, who))
+            for who, readouts in evals.trivial(name, job.source, key).items()
+        ] + [subject(job, s, who, partial(keep, who)) for who, s in models.items()]
+        scores = {s.name: getattr(evals, name)(s, **options) for s in subjects}
+        results[name] = {'protocol': options, 'scores': scores}
+    path = workdir / 'results.json'
+    old = json.loads(path.read_text())['evals'] if path.exists() else {}
+    run = json.loads((workdir / 'run.json').read_text())
+    write_json(
+        path,
+        {
+            'method': job.config['method'],
+            'data': run['data'],
+            'seed': job.config['seed'],
+            'steps': job.config['steps'],
+            'batch': job.config['batch'],
+            'checkpoint': int(state.step),
+            'minutes': round(seconds / 60, 2),
+            'device': f'{run["device_kind"]}, {run["cores"]} cores',
+            'evals': {**old, **results},
+        },
+    )
+    lines = [table(results), *reasons.values()]
+    lines += [f'pictures    {p}' for p in pictures if 'trained' == p.stem.split('-')[0]]
+    lines += [f'checkpoint  {workdir / "checkpoints" / str(int(state.step))}']
+    lines += [f'results     {path}', f'next        {advice(workdir, again)}']
+    return '\n'.join(lines)
+
+
+def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: Any) -> None:
+    """Saves a picture, or a text, of one subject."""
+    folder.mkdir(exist_ok=True)
+    path = folder / (f'{who}-{name}' + ('.txt' if isinstance(picture, str) else '.png'))
+    path.write_text(picture) if isinstance(picture, str) else picture.save(path)
+    kept.append(path)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Subjects down, the first number of every evaluator across."""
+    heads, rows = [''], {}
+    for name, result in results.items():
+        first = next(iter(next(iter(result['scores'].values()))))
+        heads.append(f'{name} {first}')
+        for who, scores in result['scores'].items():
+            rows.setdefault(who, {})[name] = f'{next(iter(scores.values())):.2f}'
+    lines = [[who, *(found.get(name, '-') for name in results)] for who, found in rows.items()]
+    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+    rule = ['-' * width for width in widths]
+    return '\n' + '\n'.join(
+        '  '.join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths)))
+        for line in [heads, rule, *lines]
+    ) + '\n'  # fmt: skip
+
+
+def advice(workdir: Path, again: str) -> str:
+    return f'python -m ssljax.evaluate --workdir={workdir}' if again else 'tensorboard --logdir=' + str(workdir)
+
+
+if __name__ == '__main__':
+    sys.exit(cli.guarded(main))

@@ -1,0 +1,151 @@
+"""What a run tells: console, metrics.jsonl, TensorBoard events, run.json."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets',
+    'tensorflow', 'tensorflow-cpu', 'ml-collections', 'matplotlib', 'pillow', 'scikit-learn',
+)  # fmt: skip
+
+
+class Log:
+    """Writes the metrics of a run; on resume it forgets what lies after the checkpoint."""
+
+    def __init__(self, workdir: Path, *, start: int, steps: int, tensorboard: bool = True):
+        self.workdir, self.steps, self.start = workdir, steps, start
+        path = workdir / 'metrics.jsonl'
+        kept = before(path, start)
+        path.write_text(''.join(kept))
+        self.file = path.open('a')
+        self.board = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            # purge_step: TensorBoard drops what an earlier, killed process wrote after the start
+            self.board = SummaryWriter(str(workdir / 'events'), purge_step=start, flush_secs=30)
+        self.bar = sys.stderr.isatty()
+        self.shown = self.since = time.perf_counter()
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """One line of metrics.jsonl, and the same numbers to TensorBoard."""
+        self.file.write(json.dumps({'step': step, **values}) + '\n')
+        self.file.flush()
+        if self.board:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+    def line(self, step: int, values: Mapping[str, float]) -> None:
+        """The console's line: step, losses, learning rate, examples/s, waiting, time left."""
+        losses = [f'{k} {v:.4f}' for k, v in values.items() if k.endswith('/loss')]
+        rates = sorted({f'{v:.2e}' for k, v in values.items() if k.endswith('/learning_rate')})
+        parts = [
+            f'step {step:>{len(str(self.steps))}}/{self.steps}',
+            *losses,
+            f'lr {" ".join(rates)}',
+            f'{values["examples_per_second"]:.0f} examples/s',
+            f'waiting {values["waiting"]:.0%}',
+            f'ETA {span(values["seconds_left"])}',
+        ]
+        self.clear()
+        print('  '.join(parts), flush=True)
+
+    def progress(self, step: int) -> None:
+        """A bar, on a terminal only, at most five times a second."""
+        now = time.perf_counter()
+        if not self.bar or now - self.shown < 0.2:
+            return
+        self.shown = now
+        full = round(30 * step / self.steps)
+        speed = (step - self.start) / (now - self.since)
+        left = span((self.steps - step) / speed) if speed else '?'
+        bar = f'\r[{"=" * full}{" " * (30 - full)}] {step}/{self.steps}  {speed:.1f} steps/s  {left}'
+        print(bar, end='\x1b[K', file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.bar:
+            print('\r\x1b[K', end='', file=sys.stderr, flush=True)
+
+    def __enter__(self) -> 'Log':
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.clear()
+        self.file.close()
+        if self.board:
+            self.board.close()
+
+
+def before(path: Path, start: int) -> list[str]:
+    """The lines of metrics.jsonl up to step `start`; a torn last line is dropped."""
+    kept = []
+    for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+        try:
+            if line.endswith('\n') and json.loads(line)['step'] <= start:
+                kept.append(line)
+        except ValueError:
+            continue
+    return kept
+
+
+def span(seconds: float) -> str:
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f'{hours}:{minutes:02}:{seconds % 60:02}' if hours else f'{minutes}:{seconds % 60:02}'
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, revision and determinism flags, for run.json."""
+    import jax
+
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    devices = jax.devices()
+    return {
+        'python': platform.python_version(),
+        'versions': versions,
+        'platform': platform.platform(),
+        'cores': os.cpu_count(),
+        'devices': [str(d) for d in devices],
+        'device_kind': devices[0].device_kind,
+        'processes': jax.process_count(),
+        'revision': revision(),
+        'flags': {
+            'XLA_FLAGS': os.environ.get('XLA_FLAGS', ''),
+            'jax_threefry_partitionable': jax.config.jax_threefry_partitionable,
+            'jax_default_matmul_precision': jax.config.jax_default_matmul_precision,
+            'jax_enable_x64': jax.config.jax_enable_x64,
+        },
+    }
+
+
+def revision() -> str:
+    """The git revision of the code, with + if the tree has changes; '' outside a checkout."""
+    git = ['git', '-C', str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, 'rev-parse', 'HEAD'], capture_output=True, text=True)
+        changes = subprocess.run(
+            [*git, 'status', '--porcelain', '-uno'], capture_output=True, text=True
+        )
+    except OSError:
+        return ''
+    return head.stdout.strip() + ('+' if changes.stdout.strip() else '')
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomically: a reader never sees half a file."""
+    part = path.with_suffix('.part')
+    part.write_text(json.dumps(value, indent=1) + '\n')
+    os.replace(part, path)

@@ -1,0 +1,18 @@
+"""Losses: functions of arrays that need jax alone."""
+
+from ssljax.losses.adversarial import (
+    gradient_penalty,
+    wasserstein_critic,
+    wasserstein_generator,
+)
+from ssljax.losses.contrastive import info_nce, nt_xent
+from ssljax.losses.sequence import next_token
+
+__all__ = [
+    'gradient_penalty',
+    'info_nce',
+    'next_token',
+    'nt_xent',
+    'wasserstein_critic',
+    'wasserstein_generator',
+]

@@ -1,0 +1,37 @@
+"""What outlives a step besides params: averages, queues, pools."""
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.method import Tree
+
+
+def ema(old: Tree, new: Tree, momentum: jax.Array | float) -> Tree:
+    """Exponential moving average of two trees of one form: momentum * old + (1 - momentum) * new."""
+    return jax.tree.map(lambda a, b: a + (1 - momentum) * (b - a), old, new)
+
+
+def ring(queue: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
+    """Writes the rows of step number `step` over the oldest of the queue; [K, ...], [B, ...], B <= K.
+
+    A scatter, so that under any layout only the rows travel between devices.
+    """
+    K, B = len(queue), len(rows)
+    if B > K:
+        raise ValueError(f'{B} rows do not fit into a queue of {K}')
+    # (step % K) first: step * B overflows int32 in a long run
+    return queue.at[((step % K) * B + jnp.arange(B)) % K].set(rows)
+
+
+def exchange(
+    key: jax.Array, pool: jax.Array, new: jax.Array, *, old: float = 0.5
+) -> tuple[jax.Array, jax.Array]:
+    """A pool of past samples: each new row goes in, and with chance `old` a past one comes out.
+
+    pool [R, ...], new [B, ...], B <= R -> rows [B, ...], pool. Shrivastava et al. 2017, section 2.3.
+    """
+    k1, k2 = jax.random.split(key)
+    slots = jax.random.choice(k1, len(pool), (len(new),), replace=False)
+    swap = jax.random.bernoulli(k2, old, (len(new),)).reshape(-1, *[1] * (new.ndim - 1))
+    past = pool[slots]
+    return jnp.where(swap, past, new), pool.at[slots].set(jnp.where(swap, new, past))

@@ -1,0 +1,47 @@
+"""A plain convolutional encoder for small images."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from ssljax.names import choose
+from ssljax.nets.layers import Conv, activate, normalize
+
+
+class ConvNet(nn.Module):
+    widths: tuple[int, ...]
+    kernel: int
+    stride: int
+    norm: str | None
+    activation: str
+    pool: str
+    kernel_init: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        options = dict(bias=self.norm != 'batch', kernel_init=self.kernel_init, dtype=self.dtype)
+        for width in self.widths:
+            x = Conv(width, self.kernel, self.stride, **options)(x)
+            x = activate(normalize(x, self.norm, train=train, dtype=self.dtype), self.activation)
+        return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), -1)
+
+
+def conv(
+    *,
+    widths: tuple[int, ...] = (16, 32, 64, 128),
+    kernel: int = 3,
+    stride: int = 2,
+    norm: str | None = 'batch',
+    activation: str = 'relu',
+    pool: str = 'flatten',
+    kernel_init: Any = 'lecun',
+    dtype: Any = None,
+) -> nn.Module:
+    """Strided convolutions [B, H, W, C] -> [B, D]: 512 features of 32x32 by default.
+
+    pool: flatten (keeps where) or mean (forgets it).
+    """
+    choose(pool, ('flatten', 'mean'), 'pool')
+    return ConvNet(tuple(widths), kernel, stride, norm, activation, pool, kernel_init, dtype)

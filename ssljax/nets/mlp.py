@@ -1,0 +1,55 @@
+"""Multi-layer perceptrons: projectors, predictors, heads, small encoders."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from ssljax.nets.layers import Dense, activate, normalize
+
+
+class MLP(nn.Module):
+    dims: tuple[int, ...]
+    norm: str | None
+    activation: str
+    bias: bool
+    last_norm: bool
+    dropout: float
+    flatten: bool
+    kernel_init: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        if self.flatten:
+            x = x.reshape(len(x), -1)
+        for i, dim in enumerate(self.dims):
+            last = i == len(self.dims) - 1
+            norm = self.norm if not last or self.last_norm else None
+            # a bias before a batch norm would be subtracted again
+            bias = self.bias and norm != 'batch'
+            x = Dense(dim, bias=bias, kernel_init=self.kernel_init, dtype=self.dtype)(x)
+            x = normalize(x, norm, train=train, dtype=self.dtype)
+            if not last:
+                x = activate(x, self.activation)
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return x
+
+
+def mlp(
+    *,
+    dims: tuple[int, ...] = (2048, 128),
+    norm: str | None = None,
+    activation: str = 'relu',
+    bias: bool = True,
+    last_norm: bool = False,
+    dropout: float = 0.0,
+    flatten: bool = False,
+    kernel_init: Any = 'lecun',
+    dtype: Any = None,
+) -> nn.Module:
+    """Dense layers [..., C] -> [..., dims[-1]] with norm and activation between them.
+
+    flatten: an example of any shape is one vector. last_norm: a norm on the output as well.
+    """
+    return MLP(tuple(dims), norm, activation, bias, last_norm, dropout, flatten, kernel_init, dtype)

@@ -1,0 +1,112 @@
+"""A named set of linen modules, called like functions; new statistics are kept as they run."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from ssljax.names import Mistake, build
+
+
+def make(spec: Mapping[str, Any] | nn.Module, **given: Any) -> nn.Module:
+    """The linen module of a spec, dict(name=..., **options); a module is returned as it is.
+
+    `given` (dtype, vocab, ...) are facts for the nets that take them; the spec may overrule.
+    """
+    module = build(sys.modules['ssljax.nets'], spec, 'net', **given)
+    if not isinstance(module, nn.Module):
+        raise Mistake(f'no net: {module!r}; type dict(name=...), as dict(name="mlp")')
+    return module
+
+
+@functools.cache
+def takes_train(kind: type, method: str) -> bool:
+    """Whether a module's method has an argument `train`."""
+    return 'train' in inspect.signature(getattr(kind, method)).parameters
+
+
+class Nets:
+    """nets = Nets(encoder=dict(name='conv'), projector=dict(name='mlp'), dtype='float32')"""
+
+    def __init__(self, *, dtype: Any = None, vocab: int = 0, **specs: Any):
+        given = {k: v for k, v in dict(dtype=dtype, vocab=vocab).items() if v}
+        self.modules = {name: make(spec, **given) for name, spec in specs.items()}
+
+    def __call__(
+        self, params: Mapping, stats: Mapping | None = None, *, train: bool = False, key: Any = None
+    ) -> 'Bound':
+        """The nets with these weights; `key` feeds dropout."""
+        return Bound(self.modules, params, stats or {}, train, key)
+
+    def init(self, key: jax.Array, forward: Callable, *args: Any) -> tuple[dict, dict, Any]:
+        """Params, statistics and output of forward(net, *args), which must call every net.
+
+        The first call of a net makes its params: it must reach all of them.
+        """
+        net = Fresh(self.modules, {}, {}, False, key)
+        out = forward(net, *args)
+        unused = ', '.join(name for name in self.modules if name not in net.seen)
+        if unused:
+            raise ValueError(f'the forward given to init never calls: {unused}')
+        return net.params, net.stats, out
+
+
+class Bound:
+    """Nets bound to weights: net.encoder(x), then net.stats."""
+
+    def __init__(self, modules, params, stats, train, key):
+        self._modules, self._key, self._calls = modules, key, 0
+        self.params, self.stats, self.train = params, stats, train
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith('_') or name not in self._modules:
+            raise AttributeError(f'no net {name!r}; there are: {", ".join(self._modules)}')
+        return functools.partial(self._call, name)
+
+    def _call(self, name, *args, method='__call__', **options):
+        module, stats = self._modules[name], self.stats.get(name, {})
+        if takes_train(type(module), method):
+            options.setdefault('train', self.train)
+        rngs = self._rngs()
+        variables = {'params': self.params.get(name, {}), **stats}
+        if not (stats and options.get('train')):
+            return module.apply(variables, *args, method=method, rngs=rngs, **options)
+        kinds = list(stats)
+        out, new = module.apply(
+            variables, *args, method=method, rngs=rngs, mutable=kinds, **options
+        )
+        self.stats = {**self.stats, name: new}
+        return out
+
+    def _rngs(self):
+        """A dropout key of its own for every call."""
+        self._calls += 1
+        return {} if self._key is None else {'dropout': jax.random.fold_in(self._key, self._calls)}
+
+
+class Fresh(Bound):
+    """Nets whose first call makes their weights."""
+
+    @property
+    def seen(self) -> set[str]:
+        return self.__dict__.setdefault('_seen', set())
+
+    def _call(self, name, *args, method='__call__', **options):
+        if name in self.seen:
+            return super()._call(name, *args, method=method, **options)
+        self.seen.add(name)
+        module = self._modules[name]
+        if takes_train(type(module), method):
+            options.setdefault('train', self.train)
+        key = jax.random.fold_in(self._key, list(self._modules).index(name))
+        out, made = module.init_with_output(key, *args, method=method, **options)
+        made = dict(made)
+        if params := made.pop('params', None):
+            self.params = {**self.params, name: params}
+        if made:
+            self.stats = {**self.stats, name: made}
+        return out

@@ -1,0 +1,187 @@
+"""Causal transformers over tokens."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssljax.names import Mistake, choose
+from ssljax.nets.layers import Dense, activate, normalize, rms
+
+
+def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864): x [B, T, H, e], positions [T]."""
+    half = x.shape[-1] // 2
+    rates = 10000.0 ** (-jnp.arange(half) / half)
+    angles = positions[:, None, None] * rates  # [T, 1, e / 2]
+    sin, cos = jnp.sin(angles), jnp.cos(angles)
+    a, b = jnp.split(x.astype(jnp.float32), 2, -1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1).astype(x.dtype)
+
+
+class Block(nn.Module):
+    heads: int
+    expand: int
+    norm: str
+    positions: str
+    activation: str
+    bias: bool
+    normalize_qk: bool
+    scale: float
+    kernel_init: Any
+    init_out: Any
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        B, T, width = x.shape
+
+        def dense(dim, init, name):
+            return Dense(dim, bias=self.bias, kernel_init=init, dtype=self.dtype, name=name)
+
+        def norm(x, name):
+            return normalize(x, self.norm, train=train, dtype=self.dtype, **name)
+
+        def drop(x):
+            return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+        named = self.norm != 'rms'  # which has no params, so no name
+        h = norm(x, {'name': 'attend_norm'} if named else {})
+        qkv = dense(3 * width, self.kernel_init, 'qkv')(h).reshape(B, T, 3, self.heads, -1)
+        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, H, e]
+        if self.normalize_qk:
+            q, k = rms(q), rms(k)
+        if self.positions == 'rotary':
+            q, k = (rotate(a, jnp.arange(T)) for a in (q, k))
+        scale = self.scale / (width // self.heads) ** 0.5
+        h = jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True)
+        x = x + drop(dense(width, self.init_out, 'attend_out')(h.reshape(B, T, width)))
+        h = norm(x, {'name': 'mlp_norm'} if named else {})
+        h = activate(dense(self.expand * width, self.kernel_init, 'mlp_in')(h), self.activation)
+        return x + drop(dense(width, self.init_out, 'mlp_out')(h))
+
+
+class Transformer(nn.Module):
+    vocab: int
+    width: int
+    depth: int
+    context: int
+    tied: bool
+    block: dict
+    init_embed: float
+    dropout: float
+    dtype: Any
+
+    def setup(self):
+        b = self.block
+        init = nn.initializers.normal(self.init_embed)
+        self.embed = nn.Embed(self.vocab, self.width, embedding_init=init, dtype=self.dtype)
+        if b['positions'] == 'learned':
+            small = nn.initializers.normal(0.01)
+            self.place = self.param('place', small, (self.context, self.width))
+        blocks = range(self.depth)
+        self.blocks = [Block(**b, dropout=self.dropout, dtype=self.dtype) for _ in blocks]
+        self.drop = nn.Dropout(self.dropout)
+        if b['norm'] != 'rms':
+            self.norm = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype)
+        if not self.tied:
+            self.out = Dense(self.vocab, bias=False, kernel_init='normal', dtype=self.dtype)
+
+    def features(self, tokens: jax.Array, train: bool = False) -> jax.Array:
+        """Tokens int [B, T] -> the final hidden states [B, T, width]."""
+        T = tokens.shape[1]
+        if T > self.context:
+            raise Mistake(f'{T} tokens for a context of {self.context}; type context={T}')
+        x = self.embed(tokens)
+        if self.block['positions'] == 'learned':
+            x = x + self.place[:T].astype(x.dtype)
+        x = self.drop(x, deterministic=not train)
+        for block in self.blocks:
+            x = block(x, train)
+        return rms(x) if self.block['norm'] == 'rms' else self.norm(x)
+
+    def __call__(self, tokens: jax.Array, train: bool = False) -> jax.Array:
+        """Tokens int [B, T] -> logits float32 [B, T, vocab] for the token after each."""
+        h = self.features(tokens, train)
+        logits = self.embed.attend(h) if self.tied else self.out(h)
+        return logits.astype(jnp.float32)
+
+
+def transformer(
+    *,
+    vocab: int = 0,
+    width: int = 128,
+    depth: int = 4,
+    heads: int = 4,
+    context: int = 128,
+    expand: int = 4,
+    norm: str = 'rms',
+    positions: str = 'rotary',
+    activation: str = 'relu2',
+    bias: bool = False,
+    tied: bool = False,
+    normalize_qk: bool = True,
+    scale: float = 1.2,
+    zero_init: bool = True,
+    kernel_init: Any = 'lecun',
+    init_embed: float = 0.02,
+    dropout: float = 0.0,
+    dtype: Any = None,
+) -> nn.Module:
+    """A causal transformer, tokens int [B, T] -> logits [B, T, vocab].
+
+    Pre-norm; scale multiplies the scores q.k / sqrt(e); zero_init: each block starts as identity.
+    """
+    choose(norm, ('rms', 'token'), 'norm')
+    choose(positions, ('rotary', 'learned'), 'positions')
+    if not vocab:
+        raise Mistake('a transformer needs a vocabulary, found none; type vocab=256 or use text')
+    if width % heads or (width // heads) % 2:
+        raise Mistake(f'width {width} is no even multiple of {heads} heads; type width={2 * heads}')
+    block = dict(
+        heads=heads,
+        expand=expand,
+        norm=norm,
+        positions=positions,
+        activation=activation,
+        bias=bias,
+        normalize_qk=normalize_qk,
+        scale=scale,
+        kernel_init=kernel_init,
+        init_out='zeros' if zero_init else 0.02 / (2 * depth) ** 0.5,
+    )
+    return Transformer(vocab, width, depth, context, tied, block, init_embed, dropout, dtype)
+
+
+def gpt2(
+    *,
+    vocab: int = 50257,
+    width: int = 768,
+    depth: int = 12,
+    heads: int = 12,
+    context: int = 1024,
+    dropout: float = 0.1,
+    dtype: Any = None,
+) -> nn.Module:
+    """GPT-2 small: 124,439,808 params. Radford et al. 2019."""
+    return transformer(
+        vocab=vocab,
+        width=width,
+        depth=depth,
+        heads=heads,
+        context=context,
+        norm='token',
+        positions='learned',
+        activation='gelu',
+        bias=True,
+        tied=True,
+        normalize_qk=False,
+        scale=1.0,
+        zero_init=False,
+        kernel_init='normal',
+        init_embed=0.02,
+        dropout=dropout,
+        dtype=dtype,
+    )

@@ -1,0 +1,81 @@
+"""Where the state lives: one mesh, and three ordered rules on state paths."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ssljax.method import Tree
+from ssljax.names import Mistake
+
+ROWS = ('data', 'fsdp')  # the axes over which a batch, and whatever has a row per example, is cut
+
+
+def mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+    """A mesh of all devices; one axis may be -1 and takes what the others leave.
+
+    The axes are Auto: under Explicit ones (the default of jax.make_mesh) a plain `z @ z.T` of a
+    sharded batch is an error.
+    """
+    sizes, count = [data, fsdp, tensor], jax.device_count()
+    fixed = math.prod(size for size in sizes if size != -1)
+    if sizes.count(-1) == 1 and fixed > 0 and count % fixed == 0:
+        sizes[sizes.index(-1)] = count // fixed
+    if min(sizes) < 1 or math.prod(sizes) != count:
+        raise Mistake(
+            f'mesh data={data} fsdp={fsdp} tensor={tensor} does not cover {count} devices;'
+            f' their product must be {count}, and one of them may be -1'
+        )
+    return jax.make_mesh(tuple(sizes), ('data', 'fsdp', 'tensor'), (AxisType.Auto,) * 3)
+
+
+def of_batch(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, P(ROWS))
+
+
+def rows(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
+    """The leading axis over the devices of a batch, if it divides."""
+    cuts = mesh.shape['data'] * mesh.shape['fsdp']
+    return P(ROWS) if shape and shape[0] % cuts == 0 else P()
+
+
+def whole(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
+    return P()
+
+
+def largest(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
+    """The largest divisible axis over fsdp, of a leaf with at least `big` elements."""
+    cuts = mesh.shape['fsdp']
+    axes = [axis for axis, size in enumerate(shape) if size % cuts == 0]
+    if cuts == 1 or math.prod(shape) < big or not axes:
+        return P()
+    axis = max(axes, key=lambda axis: shape[axis])
+    return P(*[None] * axis, 'fsdp')
+
+
+Rule = Callable[[tuple[int, ...], Mesh, int], P]
+RULES: tuple[tuple[str, Rule], ...] = (  # the first match wins
+    (r'^memory/(bank|replay|pool|labels|weight|chain)(/|$)', rows),
+    (r'^memory/queue(/|$)', whole),
+    (r'', largest),
+)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """'params/encoder/Dense_0/kernel' of a key path."""
+    return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path)
+
+
+def places(shapes: Tree, mesh: Mesh, *, big: int = 2**16) -> Tree:
+    """A NamedSharding for every leaf of a state (or of its shapes)."""
+
+    def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        name = path_name(path)
+        rule = next(rule for pattern, rule in RULES if re.search(pattern, name))
+        return NamedSharding(mesh, rule(leaf.shape, mesh, big))
+
+    return jax.tree_util.tree_map_with_path(place, shapes)

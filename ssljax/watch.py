@@ -1,0 +1,101 @@
+"""What stands beside the loop: a window on its metrics, its signals, its end by divergence."""
+
+import signal
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+
+
+class Diverged(Exception):
+    """A loss that is not finite: the run stops, the last good checkpoint stays."""
+
+
+class Window:
+    """The metrics since the last line of the log; read late, so that the host never waits on one.
+
+    At most two steps are in flight: a host that ran on would pile up batches on the device.
+    """
+
+    def __init__(self, start: int):
+        self.first = self.next = start
+        self.metrics, self.checked, self.waited = [], 0, 0.0
+        self.began = time.perf_counter()
+        self.seconds = 0.0
+
+    def add(self, metrics: Mapping[str, Any]) -> None:
+        self.metrics.append(metrics)
+        self.next += 1
+        if len(self.metrics) > 2:
+            jax.block_until_ready(self.metrics[-3])
+
+    def check(self) -> list[dict[str, float]]:
+        """The numbers of the window's steps, if every loss is finite."""
+        numbers = jax.device_get(self.metrics)
+        for i, values in enumerate(numbers):
+            for name, value in values.items():
+                if name.endswith('/loss') and not np.isfinite(value):
+                    raise Diverged(f'{name} is {value} at step {self.first + i + 1}')
+        return numbers
+
+    def read(self, batch: int, waited: float, steps: int) -> dict[str, float]:
+        """Means over the window and its speed; starts the next window."""
+        numbers = self.check()
+        names = {name for values in numbers for name in values}
+        means = {
+            name: sum(float(v[name]) for v in numbers if name in v)
+            / sum(name in v for v in numbers)
+            for name in sorted(names)
+        }
+        seconds = time.perf_counter() - self.began
+        self.seconds += seconds
+        speed = {
+            'examples_per_second': len(numbers) * batch / seconds,
+            'waiting': min((waited - self.waited) / seconds, 1.0),
+            'seconds_left': (steps - self.next) * seconds / max(len(numbers), 1),
+        }
+        self.first, self.metrics, self.waited = self.next, [], waited
+        self.began = time.perf_counter()
+        return {**means, **speed}
+
+    def rest(self) -> None:
+        """What follows is not training time."""
+        self.began = time.perf_counter()
+
+
+def finite(state: Any, step: int) -> None:
+    """A checkpoint never holds a NaN that its losses have not met yet."""
+
+    def good(tree):
+        leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+        return jnp.all(jnp.array([jnp.isfinite(x).all() for x in leaves]))
+
+    if not jax.jit(good)((state.params, state.memory)):
+        raise Diverged(f'params or memory are not finite after step {step}')
+
+
+class Preemption:
+    """SIGTERM (and the first Ctrl-C) ends the run after the step, with a checkpoint."""
+
+    def __enter__(self) -> 'Preemption':
+        self.caught = False
+        self.old = {s: signal.signal(s, self.catch) for s in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def catch(self, number: int, _: Any) -> None:
+        self.caught = True
+        signal.signal(number, self.old[number])  # a second one ends it at once
+
+    def at(self, step: int) -> bool:
+
+        if jax.process_count() == 1:
+            return self.caught
+        return multihost_utils.reached_preemption_sync_point(step)
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
