@@ -3,6 +3,12 @@
 from configs import base
 
 VARIANTS = {
+    'learn': dict(
+        steps=40,
+        batch=16,
+        data=dict(length=33),
+        model=dict(decoder=dict(width=32, depth=2, heads=2)),
+    ),
     'smoke': dict(
         steps=4,
         batch=8,

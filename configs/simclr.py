@@ -3,6 +3,7 @@
 from configs import base
 
 VARIANTS = {
+    'learn': dict(steps=150, data=dict(train=4000, validation=100, test=500)),
     'smoke': dict(
         steps=4,
         batch=16,
@@ -26,9 +27,7 @@ VARIANTS = {
             temperature=0.2,
         ),
         optim=dict(
-            net=dict(
-                name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=980
-            )
+            net=dict(name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=980)
         ),
     ),
     'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
@@ -44,7 +43,7 @@ def get_config(variant=''):
         batch=128,
         data=dict(name='glyphs'),
         model=dict(
-            encoder=dict(name='conv', widths=(16, 32, 64, 128)),
+            encoder=dict(name='conv', widths=(16, 32, 64, 128), standardize=True),
             projector=dict(name='mlp', dims=(256, 64), norm='batch'),
             view=dict(name='ink'),
             temperature=0.1,

@@ -5,6 +5,12 @@ from configs import base
 ADAM = dict(name='adam', learning_rate=5e-4, b1=0.0, b2=0.9, shape='linear')
 
 VARIANTS = {
+    'learn': dict(
+        steps=150,
+        batch=32,
+        data=dict(train=2000, validation=100, test=500),
+        model=dict(generator=dict(width=8), critic=dict(width=8), latent=16),
+    ),
     'smoke': dict(
         steps=6,
         batch=16,
@@ -18,9 +24,7 @@ VARIANTS = {
         steps=200000,
         batch=64,
         data=dict(name='tfds:cifar10', validation=5000),
-        model=dict(
-            generator=dict(width=128, channels=3), critic=dict(width=128)
-        ),
+        model=dict(generator=dict(width=128, channels=3), critic=dict(width=128)),
     ),
 }
 

@@ -41,9 +41,7 @@ class Job(NamedTuple):
 
     def step(self) -> Callable[..., tuple[State, dict]]:
         places = jax.tree.map(lambda s: s.sharding, self.shapes)
-        return make_step(
-            self.method, self.optimizers, places, accumulate=self.config['accumulate']
-        )
+        return make_step(self.method, self.optimizers, places, accumulate=self.config['accumulate'])
 
     def batch(self) -> dict[str, jax.Array]:
         """Batch 0, on the devices."""
@@ -121,7 +119,7 @@ def forget(settings: dict[str, Any], dotted: str) -> None:
     for module in {'data': (data,), 'optim': (optim,)}.get(parents[0], (nets, augment)):
         if name in module.__all__:
             known = optim.known(name) if module is optim else options(getattr(module, name))
-            for key in set(block) - set(known) - {'name'}:
+            for key in set(block) - set(known) - {'name', 'learning_rate'}:
                 del block[key]
 
 
@@ -168,10 +166,10 @@ def spell_evals(chosen: Mapping[str, Any]) -> dict[str, Any]:
     return spelled
 
 
-def assemble(settings: Mapping[str, Any]) -> Job:
+def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> Job:
     """Builds the job, or says what in the config cannot be built."""
-    mesh = {k: v for k, v in settings['mesh'].items() if k != 'big'}
-    mesh = sharding.mesh(**mesh)
+    axes = {k: v for k, v in settings['mesh'].items() if k != 'big'}
+    mesh = sharding.mesh(**axes, devices=devices)
     config.divides(settings['batch'], settings['accumulate'], sharding.of_batch(mesh).num_devices)
     source = data.make(settings['data'])
     train, steps = source.splits['train'], settings['steps']
@@ -185,6 +183,9 @@ def assemble(settings: Mapping[str, Any]) -> Job:
         dtype=jax.numpy.dtype(settings['dtype']),
     )
     method = function(settings['method'])(run, **settings['model'])
+    for name in settings['evals']:
+        if reason := evals.explain(name, method.readouts):
+            raise Mistake(reason)
     optimizers, rates = optim.make_all(settings['optim'], method, steps)
 
     def start(key, batch):

@@ -84,7 +84,9 @@ class Checkpoints:
         """Steps with a folder, whole or not, newest first."""
         if not self.folder.is_dir():
             return []
-        return sorted((int(p.name) for p in self.folder.iterdir() if p.name.isdigit()), reverse=True)
+        return sorted(
+            (int(p.name) for p in self.folder.iterdir() if p.name.isdigit()), reverse=True
+        )
 
     def restore(self, like: State, *, repair: bool = True) -> State | None:
         """The newest whole checkpoint, placed as `like` says; None if there is none.

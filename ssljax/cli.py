@@ -1,4 +1,4 @@
-"""The command line that training and evaluation share; it imports no jax, so --help is immediate."""
+"""The command line of training and evaluation; it imports no jax, so --help is immediate."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Reads a config file and its overrides, checks keys, types and values, and says what is offered."""
+"""Reads a config and its overrides, checks keys, types and values, and says what is offered."""
 
 import ast
 import importlib.util
@@ -42,7 +42,8 @@ def read(argument: str) -> dict[str, Any]:
         folder = path.parent if path.parent.is_dir() else Path('configs')
         offered = [str(p) for p in sorted(folder.glob('*.py'))]
         raise Mistake(
-            f'no config file {name}{nearest(name, offered)}; offered: {", ".join(offered) or "none"}'
+            f'no config file {name}{nearest(name, offered)};'
+            f' offered: {", ".join(offered) or "none"}'
         )
     spec = importlib.util.spec_from_file_location(f'config_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)
@@ -113,7 +114,8 @@ def parse(dotted: str, text: str, old: Any) -> Any:
     except (ValueError, SyntaxError):
         value = {'true': True, 'false': False, 'none': None}.get(text.lower(), text)
     wrong = Mistake(
-        f'config.{dotted}={text!r} is not {article(old)}; it is {old!r} now, give another of its kind'
+        f'config.{dotted}={text!r} is not {article(old)};'
+        f' it is {old!r} now, give another of its kind'
     )
     if old is None or value is None:
         return plain(value)
@@ -191,8 +193,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     olds, news = flat(as_json(old)), flat(as_json(new))
     names = [n for n in sorted(olds.keys() | news.keys()) if n.split('.')[0] not in FREE]
     shown = lambda values, n: repr(values[n]) if n in values else 'absent'  # noqa: E731
-    return [f'{n}: {shown(olds, n)} -> {shown(news, n)}' for n in names if
-            shown(olds, n) != shown(news, n)]
+    return [
+        f'{n}: {shown(olds, n)} -> {shown(news, n)}'
+        for n in names
+        if shown(olds, n) != shown(news, n)
+    ]
 
 
 def as_json(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,9 @@ def size(tree: Any) -> int:
 
 def volume(tree: Any) -> int:
     """Bytes; a typed key counts its words."""
-    leaves = [x for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)]
+    leaves = [
+        x for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    ]
     return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in leaves)
 
 

@@ -200,7 +200,11 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def advice(workdir: Path, again: str) -> str:
-    return f'python -m ssljax.evaluate --workdir={workdir}' if again else 'tensorboard --logdir=' + str(workdir)
+    return (
+        f'python -m ssljax.evaluate --workdir={workdir}'
+        if again
+        else 'tensorboard --logdir=' + str(workdir)
+    )
 
 
 if __name__ == '__main__':

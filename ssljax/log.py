@@ -67,7 +67,9 @@ class Log:
         full = round(30 * step / self.steps)
         speed = (step - self.start) / (now - self.since)
         left = span((self.steps - step) / speed) if speed else '?'
-        bar = f'\r[{"=" * full}{" " * (30 - full)}] {step}/{self.steps}  {speed:.1f} steps/s  {left}'
+        bar = (
+            f'\r[{"=" * full}{" " * (30 - full)}] {step}/{self.steps}  {speed:.1f} steps/s  {left}'
+        )
         print(bar, end='\x1b[K', file=sys.stderr, flush=True)
 
     def clear(self) -> None:

@@ -7,12 +7,12 @@ from ssljax.method import Tree
 
 
 def ema(old: Tree, new: Tree, momentum: jax.Array | float) -> Tree:
-    """Exponential moving average of two trees of one form: momentum * old + (1 - momentum) * new."""
+    """Exponential moving average of two trees: momentum * old + (1 - momentum) * new."""
     return jax.tree.map(lambda a, b: a + (1 - momentum) * (b - a), old, new)
 
 
 def ring(queue: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
-    """Writes the rows of step number `step` over the oldest of the queue; [K, ...], [B, ...], B <= K.
+    """Writes the rows of step `step` over the oldest of the queue; [K, ...], [B, ...], B <= K.
 
     A scatter, so that under any layout only the rows travel between devices.
     """
@@ -28,7 +28,7 @@ def exchange(
 ) -> tuple[jax.Array, jax.Array]:
     """A pool of past samples: each new row goes in, and with chance `old` a past one comes out.
 
-    pool [R, ...], new [B, ...], B <= R -> rows [B, ...], pool. Shrivastava et al. 2017, section 2.3.
+    pool [R, ...], new [B, ...], B <= R -> rows [B, ...], pool. Shrivastava et al. 2017, 2.3.
     """
     k1, k2 = jax.random.split(key)
     slots = jax.random.choice(k1, len(pool), (len(new),), replace=False)

@@ -23,7 +23,9 @@ def matrices(params: Tree) -> Tree:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-def sgd(rate: Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0):
+def sgd(
+    rate: Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
+):
     decay = optax.add_decayed_weights(weight_decay, matrices)  # within the gradient, as is custom
     return optax.chain(decay, optax.sgd(rate, momentum, nesterov))
 
@@ -72,9 +74,7 @@ def muon(
     b2: float = 0.999,
 ):
     """Jordan 2024: momentum made orthogonal, for matrices; Adam for all else at the same rate."""
-    return optax.contrib.muon(
-        rate, beta=beta, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2
-    )
+    return optax.contrib.muon(rate, beta=beta, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2)
 
 
 def schedule(
@@ -85,7 +85,7 @@ def schedule(
     shape: str = 'cosine',
     end: float = 0.0,
 ) -> Schedule:
-    """Linear warm-up from 0, then `shape` from learning_rate to end * learning_rate at the horizon."""
+    """Linear warm-up, then `shape` from learning_rate to end * learning_rate at the horizon."""
     if not 0 <= warmup < max(horizon, 1):
         raise Mistake(
             f'warmup={warmup} steps do not fit into the {horizon} steps of this turn;'
@@ -104,10 +104,9 @@ def schedule(
 
 
 def known(name: str) -> dict[str, Any]:
-    """Every option of the optimizer called `name`, with its default."""
+    """Every option of the optimizer called `name`, with its default; learning_rate has none."""
     function = getattr(sys.modules[__name__], choose(name, __all__, 'optimizer'))
     offered = {**options(schedule), 'clip': None, 'groups': {}, **options(function)}
-    # learning_rate alone has no default
     return {k: v for k, v in offered.items() if v is not inspect.Parameter.empty}
 
 

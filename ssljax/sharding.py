@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -15,13 +15,15 @@ from ssljax.names import Mistake
 ROWS = ('data', 'fsdp')  # the axes over which a batch, and whatever has a row per example, is cut
 
 
-def mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+def mesh(
+    *, data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
+) -> Mesh:
     """A mesh of all devices; one axis may be -1 and takes what the others leave.
 
     The axes are Auto: under Explicit ones (the default of jax.make_mesh) a plain `z @ z.T` of a
     sharded batch is an error.
     """
-    sizes, count = [data, fsdp, tensor], jax.device_count()
+    sizes, count = [data, fsdp, tensor], len(devices or jax.devices())
     fixed = math.prod(size for size in sizes if size != -1)
     if sizes.count(-1) == 1 and fixed > 0 and count % fixed == 0:
         sizes[sizes.index(-1)] = count // fixed
@@ -30,7 +32,8 @@ def mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
             f'mesh data={data} fsdp={fsdp} tensor={tensor} does not cover {count} devices;'
             f' their product must be {count}, and one of them may be -1'
         )
-    return jax.make_mesh(tuple(sizes), ('data', 'fsdp', 'tensor'), (AxisType.Auto,) * 3)
+    kinds = (AxisType.Auto,) * 3
+    return jax.make_mesh(tuple(sizes), ('data', 'fsdp', 'tensor'), kinds, devices=devices)
 
 
 def of_batch(mesh: Mesh) -> NamedSharding:

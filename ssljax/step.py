@@ -1,6 +1,7 @@
 """Compiles a method's turns into one train step."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,10 +46,7 @@ def make_step(
 
 
 def descent(turn: Turn, key: jax.Array, state: State, part: Tree, batch: Batch, accumulate: int):
-    """Gradient along `part`, memory and metrics of one turn, in `accumulate` micro-batches.
-
-    A Python loop: a convolution's gradient within lax.scan is some twenty times slower on a CPU.
-    """
+    """Gradient along `part`, memory and metrics of one turn, in `accumulate` micro-batches."""
 
     def objective(part, key, memory, batch):
         inside = state.replace(params={**state.params, **part}, memory=memory)
@@ -56,6 +54,7 @@ def descent(turn: Turn, key: jax.Array, state: State, part: Tree, batch: Batch, 
         return value, (memory, {'loss': value, **logs})
 
     gradient, memory, parts = jax.grad(objective, has_aux=True), state.memory, []
+    # not a lax.scan: a convolution's gradient is some twenty times slower in one, on a CPU
     for i in range(accumulate):
         # every accumulate-th row, so that each device keeps the rows that it has
         rows = jax.tree.map(lambda x, i=i: x.reshape(-1, accumulate, *x.shape[1:])[:, i], batch)
@@ -76,6 +75,6 @@ def select(params: dict, moves: tuple[str, ...]) -> dict:
 
 def hold(turn: Turn, step: jax.Array, tree: dict) -> dict:
     """Exact zeros for the params held at this step (a zero gradient alone is moved by decay)."""
-    still = {name: when(step) for name, when in turn.holds.items()}
-    keep = {k: jax.tree.map(lambda u, k=k: jnp.where(still[k], 0, u), tree[k]) for k in still}
-    return {**tree, **keep}
+    for name, when in turn.holds.items():
+        tree = tree | {name: jax.tree.map(partial(jnp.where, when(step), 0), tree[name])}
+    return tree

@@ -1,4 +1,4 @@
-"""Trains a method from a config: python -m ssljax.train --config=configs/simclr.py --workdir=DIR."""
+"""Trains a method: python -m ssljax.train --config=configs/simclr.py --workdir=DIR."""
 
 import sys
 from collections.abc import Mapping, Sequence

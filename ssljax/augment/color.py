@@ -60,9 +60,9 @@ def hue(x: jax.Array, shift: Any) -> jax.Array:
     value = jnp.maximum(jnp.maximum(r, g), b)
     chroma = value - jnp.minimum(jnp.minimum(r, g), b)
     per = 1 / jnp.where(chroma > 0, chroma, 1)  # HSV's hue and chroma do not mind x = 2 u - 1
-    sixth = jnp.where(
-        value == r, (g - b) * per, jnp.where(value == g, 2 + (b - r) * per, 4 + (r - g) * per)
-    )
+    # by order, not by value == r: a fused maximum may round apart, and ties agree on both sides
+    sixth = jnp.where(g >= b, 2 + (b - r) * per, 4 + (r - g) * per)
+    sixth = jnp.where((r >= g) & (r >= b), (g - b) * per, sixth)
     sixth = sixth / 6 + shift
     sixth = 6 * (sixth - jnp.floor(sixth))  # 0..6 around the circle
     # computed once, not again for each channel: the compiler would fuse it into all three

@@ -65,7 +65,7 @@ def warp(x: jax.Array, matrix: Any, shift: Any) -> jax.Array:
     fy, fz = (y - y0)[..., None], (z - z0)[..., None]
     y0, z0 = y0.astype(jnp.int32), z0.astype(jnp.int32)
     y1, z1 = jnp.minimum(y0 + 1, H - 1), jnp.minimum(z0 + 1, W - 1)
-    flat = x.reshape(H * W, C)
+    flat = jnp.asarray(x).reshape(H * W, C)
     a, b, c, d = (flat[r * W + s] for r, s in ((y0, z0), (y0, z1), (y1, z0), (y1, z1)))
     return (1 - fy) * ((1 - fz) * a + fz * b) + fy * ((1 - fz) * c + fz * d)
 

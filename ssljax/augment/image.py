@@ -45,9 +45,9 @@ def simclr(
     distortion keeps one order: brightness, contrast, saturation, hue.
     """
     chances(flip=flip, jitter=jitter, gray=gray, blur=blur, solarize=solarize)
-    ranges(0, 1, scale=scale)
-    ranges(0, math.inf, ratio=ratio)
-    ranges(0, math.inf, sigma=sigma)
+    ranges(1e-4, 1, scale=scale)
+    ranges(1e-2, 1e2, ratio=ratio)
+    ranges(0, 100, sigma=sigma)
     if not strength >= 0:
         raise Mistake(f'strength is {strength}; it must be at least 0, type strength=0.5')
     radius = math.ceil(3 * sigma[1])
@@ -60,10 +60,10 @@ def simclr(
         box = geometry.draw_box(u[:4], shape=x.shape, scale=scale, ratio=ratio)
         x = geometry.crop(x, geometry.mirror(box, u[4] < flip), size=size)
         if jitter and strength:
-            amounts = color.draw_jitter(u[5:9], **bounds)
+            b, c, s, h = color.draw_jitter(u[5:9], **bounds)
             acts = u[9] < jitter
-            still = (1.0, 1.0, 1.0, 0.0)
-            x = color.jitter(x, *(jnp.where(acts, a, b) for a, b in zip(amounts, still)))
+            b, c, s = (jnp.where(acts, factor, 1.0) for factor in (b, c, s))
+            x = color.jitter(x, b, c, s, jnp.where(acts, h, 0.0))
         if gray:
             x = jnp.where(u[10] < gray, color.gray(x), x)
         if blur:
@@ -94,30 +94,30 @@ def ink(
 ) -> View:
     """What a reader of writing ignores: place, scale, slant, focus, light, polarity, grain, gaps.
 
-    zoom, aspect and contrast are bounds of logarithms, shift and side are pixels, blur is a sigma in
-    pixels, polarity and cutout are chances; brightness, field and noise are on the scale of [-1, 1].
+    zoom, aspect and contrast bound logarithms; shift, side and blur (a sigma) are in pixels;
+    polarity and cutout are chances; brightness, field and noise are on the scale of [-1, 1].
     The result has mean 0 and deviation 1: light is a nuisance relative to noise and cutout only.
     """
     chances(polarity=polarity, cutout=cutout)
-    ranges(0, math.inf, blur=blur)
-    ranges(0, math.inf, side=side)
+    ranges(0, 100, blur=blur)
+    ranges(0, 1000, side=side)
     bounds = dict(zoom=zoom, aspect=aspect, shear=shear, rotation=rotation, shift=shift)
     radius = math.ceil(3 * blur[1])
 
     def view(key: jax.Array, x: jax.Array) -> jax.Array:
         check(x)
-        count = 18 + grid * grid
-        u = jax.random.uniform(key, (count,))
+        key, other = jax.random.split(key)
+        u = jax.random.uniform(key, (17,))
+        grain = jax.random.normal(other, (grid * grid + (x.size if noise else 0),))
         x = geometry.affine(x, **geometry.draw_affine(u[:6], **bounds))
         if radius:
             x = texture.blur(x, span(u[6], *blur), radius=radius)
         sign = jnp.where(u[7] < polarity, -1.0, 1.0)
         x = color.scale(sign * x, jnp.exp(spread(u[8], contrast)), spread(u[9], brightness))
         if field:
-            coarse = jax.scipy.special.ndtri(u[18:] * (1 - 2e-6) + 1e-6).reshape(grid, grid)
-            x = texture.field(x, field * u[10], coarse)
+            x = texture.field(x, field * u[10], grain[: grid * grid].reshape(grid, grid))
         if noise:
-            x = texture.noise(x, noise * u[11], jax.random.normal(jax.random.fold_in(key, 1), x.shape))
+            x = texture.noise(x, noise * u[11], grain[grid * grid :].reshape(x.shape))
         if cutout:
             box = texture.draw_cutout(u[12:15], shape=x.shape, side=side)
             x = jnp.where(u[15] < cutout, texture.cutout(x, box, spread(u[16], 1.0)), x)
@@ -145,8 +145,9 @@ def chances(**given: float) -> None:
 def ranges(least: float, most: float, **given: Range) -> None:
     """Refuses what is not a pair (low, high) in order within its limits."""
     for name, value in given.items():
-        if len(value) != 2 or not least <= value[0] <= value[1] <= most or value[1] == 0:
+        pair = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:
             raise Mistake(
-                f'{name} is {value}; it is a pair {least} <= low <= high <= {most},'
+                f'{name} is {value}; it is a pair with {least:g} <= low <= high <= {most:g},'
                 f' type {name}=(low, high)'
             )

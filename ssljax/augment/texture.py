@@ -12,7 +12,7 @@ from ssljax.augment.geometry import Range, resize, span
 
 @functools.cache
 def bands(count: int, radius: int) -> np.ndarray:
-    """[radius + 1, count * count]: which pixels lie d apart, borders mirrored about the edge pixel."""
+    """[radius + 1, count * count]: which pixels lie d apart, borders mirrored."""
     eye = np.pad(np.eye(count), ((radius, radius), (0, 0)), 'reflect' if count > 1 else 'edge')
     moved = [eye[radius + d : radius + d + count] for d in range(-radius, radius + 1)]
     both = [moved[radius]] + [moved[radius - d] + moved[radius + d] for d in range(1, radius + 1)]
@@ -46,7 +46,7 @@ def noise(x: jax.Array, amount: Any, grain: jax.Array) -> jax.Array:
 
 
 def field(x: jax.Array, amount: Any, grid: jax.Array) -> jax.Array:
-    """A coarse grid [g, g] of unit numbers, interpolated to a smooth field, added to all channels."""
+    """A coarse grid [g, g] of unit numbers, stretched to a smooth field, added to all channels."""
     return x + amount * resize(grid[..., None], size=x.shape[:2])
 
 

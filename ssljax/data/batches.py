@@ -85,7 +85,9 @@ class Batches:
                 self.room.acquire()
                 if self.closed.is_set():
                     return
-                rows = next(stream) if stream else split.rows(index(k))
+                rows = next(stream, None) if stream else split.rows(index(k))
+                if rows is None:  # a bare StopIteration would pass for the end of the run
+                    raise RuntimeError(f'the stream of rows ended before batch {k}')
                 self.ready.put((k, place({**rows, 'index': index(k).astype(np.int32)})))
             self.ready.put(StopIteration())
         except BaseException as error:  # whatever ends the thread belongs to the caller

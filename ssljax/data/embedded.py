@@ -49,7 +49,7 @@ def patches(*, size: int = 16, gray: bool = False) -> Source:
     photos = np.stack(load_sample_images().images)  # uint8 [2, 427, 640, 3]
     if gray:  # Rec. 601 luma, as PIL's convert('L')
         photos = np.round(photos @ np.array([0.299, 0.587, 0.114]))[..., None].astype(np.uint8)
-    _, height, width, _ = photos.shape
+    width = photos.shape[2]
     edges = [0, width * 6 // 10, width * 8 // 10, width]
     if not 2 <= size <= edges[3] - edges[2]:
         raise Mistake(f'patches: size={size}; type a number from 2 to {edges[3] - edges[2]}')

@@ -4,12 +4,12 @@ Records are read by offset, so batch k costs the same for every k. Pixels are eq
 differs by a few levels between decoders, so the decoder's name is part of the Source.
 """
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
 import io
 import itertools
-import logging
 import os
 import re
 import struct
@@ -81,7 +81,7 @@ def tfds(
             splits[name] = held(rows) if rows.count * np.prod(shape) <= hold else rows
     if validation:
         splits['train'], splits['validation'] = hold_out(splits['train'], validation)
-    kind = features[label] if label in features else None
+    kind = dict(features).get(label)
     classes = getattr(kind, 'num_classes', 0) or 0
     digests = [(name, parts[names[name]].digest) for name in SPLITS if names.get(name) in parts]
     return Source(
@@ -121,7 +121,6 @@ class Records(NamedTuple):
 def records(path: str, dir: str = '') -> tuple[Any, dict[str, Records]]:
     """The features of a TFDS data set, and the records of each of its splits."""
     place = locate(path, dir)
-    logging.getLogger('absl').setLevel(logging.ERROR)  # tfds warns of its own deprecations
     import tensorflow_datasets
 
     builder = tensorflow_datasets.builder_from_directory(str(place))
@@ -223,8 +222,8 @@ def canvas_shape(path: str, features: Any, x: str, size: Any) -> tuple[int, int,
     """[H, W, C] of the images, from the features and the size asked for."""
     if x not in features or not is_image(features[x]):
         raise Mistake(
-            f'tfds:{path} has no feature {x!r} of uint8 images; it has {", ".join(features)};'
-            ' type x=ITS NAME'
+            f'tfds:{path} has no feature {x!r} of uint8 images; it has'
+            f' {", ".join(sorted(features))}; type x=ITS NAME'
         )
     shape = features[x].shape
     if size:
@@ -242,7 +241,7 @@ def check_row(path: str, features: Any, name: str) -> None:
     if name not in features:
         raise Mistake(
             f'tfds:{path} has no feature {name!r}{nearest(name, features)}; it has'
-            f' {", ".join(features)}'
+            f' {", ".join(sorted(features))}'
         )
     shape, kind = getattr(features[name], 'shape', None), getattr(features[name], 'np_dtype', None)
     if not isinstance(shape, tuple) or None in shape or np.dtype(kind).kind not in 'buif':
@@ -318,10 +317,8 @@ def tf_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple
     def graphs() -> tuple[Any, Callable, Callable]:
         import tensorflow as tf
 
-        try:
+        with contextlib.suppress(RuntimeError):  # where the user's own program has started it
             tf.config.set_visible_devices([], 'GPU')  # they are JAX's
-        except RuntimeError:
-            pass  # the user's own program has started TensorFlow already
 
         def example(raw: Any) -> dict[str, Any]:
             fields = features.deserialize_example(raw)

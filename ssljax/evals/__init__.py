@@ -1,4 +1,4 @@
-"""Evaluators: functions (subject, *, options) -> numbers; one code for trained, untrained, baseline.
+"""Evaluators: functions (subject, *, options) -> numbers, the same for trained and baselines.
 
 Each module says which readout it NEEDS and which trivial BASELINES belong beside its number.
 """
@@ -13,7 +13,7 @@ from ssljax.evals.density import density
 from ssljax.evals.knn import knn
 from ssljax.evals.linear_probe import linear_probe
 from ssljax.evals.samples import samples
-from ssljax.evals.subject import Subject
+from ssljax.evals.subject import Subject as Subject
 from ssljax.names import choose
 
 __all__ = ['density', 'knn', 'linear_probe', 'samples']

@@ -65,19 +65,25 @@ def knn(
 
 
 def classify(
-    bank: np.ndarray, label: np.ndarray, queries: np.ndarray, *, k: int, temperature: float
+    bank: np.ndarray,
+    label: np.ndarray,
+    queries: np.ndarray,
+    *,
+    k: int,
+    temperature: float,
+    block: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class of each query [Q] and its neighbors, nearest first [Q, k]; a tie goes to the lower."""
     # 64 MB of similarities at a time; the last block is padded, so that one program serves all
-    block = min(len(queries), max(16, 2**24 // len(bank)))
+    block = min(len(queries), block or max(16, 2**24 // len(bank)))
     bank, queries, classes = jnp.asarray(unit(bank)), unit(queries), int(label.max()) + 1
     found = []
     for at in range(0, len(queries), block):
         part = queries[at : at + block]
         part = np.pad(part, ((0, block - len(part)), (0, 0)))
         found.append(jax.device_get(vote(bank, label, part, temperature, k=k, classes=classes)))
-    predicted, nearest = (np.concatenate(parts)[: len(queries)] for parts in zip(*found))
-    return predicted, nearest
+    predicted, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return predicted[: len(queries)], nearest[: len(queries)]
 
 
 def unit(h: np.ndarray) -> np.ndarray:

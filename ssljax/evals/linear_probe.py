@@ -56,7 +56,10 @@ def linear_probe(
     )
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-6, scale, 1)  # a dead feature stays zero
-    x, x_val, x_test = ((h - mean) / scale for h in (x, x_val, x_test))
+    x = (x - mean) / scale
+    # the principal axes: for the penalty a rotation changes nothing, for the solver it does (fit)
+    axes = np.linalg.eigh(x.T @ x)[1] if x.shape[1] <= 2048 else np.eye(x.shape[1], dtype='f')
+    x, x_val, x_test = x @ axes, (x_val - mean) / scale @ axes, (x_test - mean) / scale @ axes
 
     best, worse, params = None, 0, None
     for strength in sorted(l2, reverse=True):  # each start is the stronger penalty's solution
@@ -66,7 +69,7 @@ def linear_probe(
             best, worse = (score, strength, params), 0
         else:
             worse += 1
-        if worse == 3:  # past the best, and weaker penalties are the slow ones
+        if worse == 2:  # past the best, and weaker penalties are the slow ones
             break
     score, strength, params = best
     percent, error = accuracy(predict(params, x_test), y_test)
@@ -90,9 +93,12 @@ def fit(
     l2: float,
     start: Params | None = None,
     steps: int = 300,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-3,
 ) -> Params:
-    """argmin of mean cross entropy + l2/2 |w|^2 (scikit-learn's C is 1 / (l2 N)); bias is free."""
+    """argmin of mean cross entropy + l2/2 |w|^2 (scikit-learn's C is 1 / (l2 N)); bias is free.
+
+    Ends about tolerance^2 / 2 above the minimum. Quick where the features [N, D] are uncorrelated.
+    """
     if start is None:
         classes = int(y.max()) + 1
         start = {'w': jnp.zeros((x.shape[1], classes)), 'b': jnp.zeros(classes)}
@@ -106,11 +112,15 @@ def predict(params: Params, x: np.ndarray) -> np.ndarray:
 # Measured on 10k x 512 with 34 classes: this loop takes 0.4 to 0.7 of the time of scipy's L-BFGS-B
 # over a jitted value and gradient, and reaches the same minimum.
 @partial(jax.jit, static_argnames='steps')
-def descend(params, x, y, l2, tolerance, *, steps):
+def descend(start, x, y, l2, tolerance, *, steps):
+    # w = unit * v: in v the curvature, about mean(x^2) / K + l2 where classes are alike, is 1
+    unit = (jnp.square(x).mean(0) / len(start['b']) + l2)[:, None] ** -0.5  # [D, 1]
+
     def objective(params):
-        logits = x @ params['w'] + params['b']  # [N, K]
+        w = params['w'] * unit
+        logits = x @ w + params['b']  # [N, K]
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
-        return loss + l2 / 2 * (params['w'] ** 2).sum()
+        return loss + l2 / 2 * jnp.square(w).sum()
 
     solver = optax.lbfgs()
     value_and_grad = optax.value_and_grad_from_state(objective)
@@ -128,4 +138,6 @@ def descend(params, x, y, l2, tolerance, *, steps):
         _, state, norm = carry
         return (optax.tree.get(state, 'count') < steps) & (norm > tolerance)
 
-    return jax.lax.while_loop(unfinished, move, (params, solver.init(params), jnp.inf))[0]
+    start = start | {'w': start['w'] / unit}
+    params, *_ = jax.lax.while_loop(unfinished, move, (start, solver.init(start), jnp.inf))
+    return params | {'w': params['w'] * unit}

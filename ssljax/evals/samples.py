@@ -161,7 +161,7 @@ def trained(source, steps: int, *, batch: int = 128) -> Judge:
             jax.device_get(answer(np.pad(part, ((0, chunk - len(part)), *[(0, 0)] * 3))))
             for part in (x[i : i + chunk] for i in range(0, len(x), chunk))
         ]
-        return tuple(np.concatenate(found)[: len(x)] for found in zip(*parts))
+        return tuple(np.concatenate(found)[: len(x)] for found in zip(*parts, strict=True))
 
     JUDGES[source.fingerprint, steps] = Judge(look)
     return JUDGES[source.fingerprint, steps]
@@ -187,4 +187,4 @@ def texts(subject, name, count, options):
 
 
 def words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", text.lower())
+    return re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", text.lower())

@@ -1,4 +1,4 @@
-"""What an evaluator is given: one set of readouts (trained, untrained or a baseline) and the data."""
+"""What an evaluator is given: the data, and readouts: trained, untrained or a baseline's."""
 
 import math
 from collections.abc import Callable, Mapping

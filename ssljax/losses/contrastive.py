@@ -27,8 +27,8 @@ def nt_xent(
 
     def denominator(z, same, other):
         # finite, not -inf: a batch of one then has no NaN in its gradient
-        same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, z @ same.T / temperature)
-        return jnp.logaddexp(_logsumexp(same), _logsumexp(z @ other.T / temperature))
+        same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, _products(z, same) / temperature)
+        return jnp.logaddexp(_logsumexp(same), _logsumexp(_products(z, other) / temperature))
 
     return (denominator(z1, all1, all2) + denominator(z2, all2, all1)) / 2 - positive
 
@@ -46,13 +46,18 @@ def info_nce(
     z1, z2 = _unit(z1), _unit(z2)
     all2 = z2 if axis_name is None else lax.all_gather(z2, axis_name, tiled=True)
     positive = (z1 * z2).sum(-1) / temperature
-    return _logsumexp(z1 @ all2.T / temperature) - positive
+    return _logsumexp(_products(z1, all2) / temperature) - positive
 
 
 def _unit(z: jax.Array) -> jax.Array:
     """Rows of length one in float32; a zero row stays zero, with a finite gradient."""
     z = z.astype(jnp.float32)
     return z * lax.rsqrt(jnp.maximum(jnp.square(z).sum(-1, keepdims=True), 1e-12))
+
+
+def _products(a: jax.Array, b: jax.Array) -> jax.Array:
+    # in full: the short products of an accelerator err by more than a small temperature forgives
+    return jnp.matmul(a, b.T, precision='highest')
 
 
 def _logsumexp(logits: jax.Array) -> jax.Array:

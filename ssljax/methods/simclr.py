@@ -5,6 +5,8 @@ Chen et al. 2020, arXiv:2002.05709.
 
 from typing import Any
 
+import jax
+
 from ssljax import augment
 from ssljax.losses import contrastive
 from ssljax.method import Method, Run, Turn
@@ -27,7 +29,8 @@ def simclr(
         return h, net.projector(h)
 
     def init(key, batch):
-        params, stats, _ = nets.init(key, forward, augment.views(view, key, batch['x'], 1))
+        k1, k2 = jax.random.split(key)
+        params, stats, _ = nets.init(k1, forward, augment.views(view, k2, batch['x'], 1))
         return params, {'stats': stats}
 
     def loss(key, state, batch):

@@ -28,7 +28,12 @@ def wgan_gp(
         return jax.random.normal(key, (len(batch['x']), latent))
 
     def init(key, batch):
-        params, stats, _ = nets.init(key, lambda net, z: net.critic(net.generator(z)), noise(key, batch))
+        k1, k2 = jax.random.split(key)
+
+        def forward(net, z):
+            return net.critic(net.generator(z))
+
+        params, stats, _ = nets.init(k1, forward, noise(k2, batch))
         return params, {'stats': stats}
 
     def critic_loss(key, state, batch):

@@ -4,9 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from ssljax.names import choose
-from ssljax.nets.layers import Conv, activate, normalize
+from ssljax.nets.layers import Conv, activate, check, normalize
 
 
 class ConvNet(nn.Module):
@@ -16,12 +17,17 @@ class ConvNet(nn.Module):
     norm: str | None
     activation: str
     pool: str
+    standardize: bool
     kernel_init: Any
     dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         options = dict(bias=self.norm != 'batch', kernel_init=self.kernel_init, dtype=self.dtype)
+        if self.standardize:
+            axes = (1, 2, 3)
+            x = x - x.mean(axes, keepdims=True)
+            x = x / jnp.maximum(x.std(axes, keepdims=True), 1e-3)
         for width in self.widths:
             x = Conv(width, self.kernel, self.stride, **options)(x)
             x = activate(normalize(x, self.norm, train=train, dtype=self.dtype), self.activation)
@@ -36,12 +42,17 @@ def conv(
     norm: str | None = 'batch',
     activation: str = 'relu',
     pool: str = 'flatten',
+    standardize: bool = False,
     kernel_init: Any = 'lecun',
     dtype: Any = None,
 ) -> nn.Module:
     """Strided convolutions [B, H, W, C] -> [B, D]: 512 features of 32x32 by default.
 
-    pool: flatten (keeps where) or mean (forgets it).
+    pool: flatten (keeps where) or mean (forgets it). standardize: each image has mean 0 and
+    deviation 1 before the first layer, so light and contrast are no feature.
     """
+    check(norm, activation)
     choose(pool, ('flatten', 'mean'), 'pool')
-    return ConvNet(tuple(widths), kernel, stride, norm, activation, pool, kernel_init, dtype)
+    return ConvNet(
+        tuple(widths), kernel, stride, norm, activation, pool, standardize, kernel_init, dtype
+    )

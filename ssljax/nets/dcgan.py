@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.names import Mistake
-from ssljax.nets.layers import Conv, ConvTranspose, Dense, activate, normalize
+from ssljax.nets.layers import Conv, ConvTranspose, Dense, activate, check, normalize
 
 
 def doublings(size: int) -> int:
@@ -65,6 +65,7 @@ def dcgan_generator(
     dtype: Any = None,
 ) -> nn.Module:
     """Latents z [B, D] -> images [B, size, size, channels] in (-1, 1)."""
+    check(norm)
     doublings(size)
     return Generator(size, width, channels, norm, kernel_init, dtype)
 
@@ -76,4 +77,5 @@ def dcgan_critic(
 
     A gradient penalty asks for None or 'layer': a batch norm ties the examples together.
     """
+    check(norm)
     return Critic(width, norm, kernel_init, dtype)

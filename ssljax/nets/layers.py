@@ -29,6 +29,13 @@ ACTIVATIONS = {
     'tanh': jnp.tanh,
     'none': lambda x: x,
 }
+NORMS = ('None', 'batch', 'layer', 'token', 'rms')
+
+
+def check(norm: str | None = None, activation: str = 'relu') -> None:
+    """Refuses names that are not on offer, before anything is traced."""
+    choose(str(norm), NORMS, 'norm')
+    choose(activation, ACTIVATIONS, 'activation')
 
 
 def initializer(init: str | float | Callable) -> Callable:
@@ -51,7 +58,6 @@ def normalize(x: jax.Array, kind: str | None, *, train: bool, dtype: Any, **opti
     batch: over all rows of the global batch; layer: over all but the first axis, one gain per
     channel; token: over the last axis; rms: over the last axis, no center and no gain.
     """
-    choose(str(kind), ('None', 'batch', 'layer', 'token', 'rms'), 'norm')
     if kind is None:
         return x
     if kind == 'rms':
@@ -142,7 +148,7 @@ class Form(NamedTuple):
 
     @property
     def out(self) -> tuple[int, int]:
-        sizes = zip(self.extent, self.kernel, self.pads)
+        sizes = zip(self.extent, self.kernel, self.pads, strict=True)
         return tuple((n + sum(p) - k) // self.stride + 1 for n, k, p in sizes)
 
 
@@ -209,7 +215,7 @@ def _input(g, w, form):
     def shift(i, j):
         ends = [
             (t - p[0], n + p[0] - t - (m - 1) * s - 1, s - 1)
-            for t, p, n, m in zip((i, j), form.pads, (H, W), (Ho, Wo))
+            for t, p, n, m in zip((i, j), form.pads, (H, W), (Ho, Wo), strict=True)
         ]
         return lax.pad(taps[:, :, :, i, j], zero, [(0, 0, 0), *ends, (0, 0, 0)])
 

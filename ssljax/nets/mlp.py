@@ -5,7 +5,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from ssljax.nets.layers import Dense, activate, normalize
+from ssljax.names import Mistake
+from ssljax.nets.layers import Dense, activate, check, normalize
 
 
 class MLP(nn.Module):
@@ -52,4 +53,7 @@ def mlp(
 
     flatten: an example of any shape is one vector. last_norm: a norm on the output as well.
     """
+    check(norm, activation)
+    if not dims:
+        raise Mistake('an mlp needs at least one layer, found dims=(); type dims=(2048, 128)')
     return MLP(tuple(dims), norm, activation, bias, last_norm, dropout, flatten, kernel_init, dtype)

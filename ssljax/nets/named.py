@@ -33,6 +33,9 @@ class Nets:
     """nets = Nets(encoder=dict(name='conv'), projector=dict(name='mlp'), dtype='float32')"""
 
     def __init__(self, *, dtype: Any = None, vocab: int = 0, **specs: Any):
+        for name in specs:
+            if name in ('params', 'stats', 'train') or name.startswith('_'):
+                raise Mistake(f'no net may be called {name!r}; type another name, as encoder')
         given = {k: v for k, v in dict(dtype=dtype, vocab=vocab).items() if v}
         self.modules = {name: make(spec, **given) for name, spec in specs.items()}
 

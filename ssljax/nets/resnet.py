@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from ssljax.names import choose
-from ssljax.nets.layers import Conv, Dense, normalize
+from ssljax.nets.layers import Conv, Dense, check, normalize
 
 
 class ResNet(nn.Module):
@@ -56,6 +56,7 @@ class ResNet(nn.Module):
 
 
 def _resnet(depths, bottleneck, stem, width, norm, zero_last, classes, dtype):
+    check(norm)
     choose(stem, ('cifar', 'imagenet'), 'stem')
     return ResNet(depths, bottleneck, stem, width, norm, zero_last, classes, dtype)
 

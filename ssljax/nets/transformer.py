@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, activate, normalize, rms
+from ssljax.nets.layers import Dense, activate, check, normalize, rms
 
 
 def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
@@ -92,7 +92,7 @@ class Transformer(nn.Module):
     def features(self, tokens: jax.Array, train: bool = False) -> jax.Array:
         """Tokens int [B, T] -> the final hidden states [B, T, width]."""
         T = tokens.shape[1]
-        if T > self.context:
+        if self.context < T:
             raise Mistake(f'{T} tokens for a context of {self.context}; type context={T}')
         x = self.embed(tokens)
         if self.block['positions'] == 'learned':
@@ -134,6 +134,7 @@ def transformer(
 
     Pre-norm; scale multiplies the scores q.k / sqrt(e); zero_init: each block starts as identity.
     """
+    check(activation=activation)
     choose(norm, ('rms', 'token'), 'norm')
     choose(positions, ('rotary', 'learned'), 'positions')
     if not vocab:

@@ -1,0 +1,122 @@
+"""How fast is the real step of a config: python benchmarks/step.py --config=configs/simclr.py
+
+Data, augmentation, losses and optimizers are those that train.py runs. FLOPs are XLA's count of the
+compiled step, in which the body of a loop counts once: a lower bound where there are loops.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ssljax import cli, config
+
+
+def main() -> int:
+    parser = cli.parser('benchmarks/step.py', __doc__, 'configs:\n' + config.listing())
+    parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
+    parser.add_argument('--steps', type=int, default=30, help='steps that are timed')
+    parser.add_argument('--chunk', type=int, default=5, help='steps between two readings')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='the numbers as JSON')
+    known, rest = parser.parse_known_args()
+    found = measure(known.config, cli.overrides(parser, rest), known.steps, known.chunk)
+    for name, value in found.items():
+        print(f'{name:28}{value:.4g}' if isinstance(value, float) else f'{name:28}{value}')
+    if known.out:
+        known.out.write_text(json.dumps(found, indent=1) + '\n')
+    return 0
+
+
+def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
+    import jax
+
+    from ssljax import assemble
+    from ssljax.data.batches import Batches
+
+    settings = assemble.resolve(name, changes)
+    began = time.perf_counter()
+    job = assemble.assemble(settings)
+    state, key, batch = job.fresh(), job.key(assemble.STEP), job.batch()
+    jax.block_until_ready(state)
+    start_seconds = time.perf_counter() - began
+
+    chunks = max(steps // chunk, 1)
+    acting = [job.acting(i) for i in range((chunks + 1) * chunk)]  # the first chunk warms up
+    began, step, programs = time.perf_counter(), job.step(), {}
+    for turns in dict.fromkeys(acting):
+        programs[turns] = step.lower(state, batch, key, turns).compile()
+    compile_seconds = time.perf_counter() - began
+
+    rates, waits, seconds = [], [], 0.0
+    with Batches(
+        job.train,
+        seed=settings['seed'],
+        batch=settings['batch'],
+        stop=len(acting),
+        place=job.place,
+    ) as batches:
+        began = time.perf_counter()
+        for i, batch in batches:
+            state, _ = programs[acting[i]](state, batch, key)
+            if (i + 1) % chunk == 0:
+                jax.block_until_ready(state)
+                now = time.perf_counter()
+                if i >= chunk:
+                    rates.append(settings['batch'] * chunk / (now - began))
+                    waits.append(batches.waited - waited)
+                    seconds += now - began
+                began, waited = now, batches.waited
+    timed = Counter(acting[chunk:])
+    flops = sum(n * cost(programs[turns]) for turns, n in timed.items()) / timed.total()
+    memory = [program.memory_analysis() for program in programs.values()]
+    rates.sort()
+    return {
+        'config': name,
+        'changes': ' '.join(f'{k}={v}' for k, v in changes),
+        'device': jax.devices()[0].device_kind,
+        'devices': jax.device_count(),
+        'cores': os.cpu_count(),
+        'load': os.getloadavg()[0],  # other work on the machine makes every number worse
+        'jax': jax.__version__,
+        'batch': settings['batch'],
+        'steps': timed.total(),
+        'examples_per_second_min': rates[0],
+        'examples_per_second': rates[len(rates) // 2],
+        'examples_per_second_max': rates[-1],
+        'step_milliseconds': 1e3 * settings['batch'] / rates[len(rates) // 2],
+        'waiting_for_data': sum(waits) / seconds,
+        'start_seconds': start_seconds,
+        'compile_seconds': compile_seconds,
+        'gigaflop_per_step': flops / 1e9,
+        'gigaflop_per_second': flops / 1e9 * rates[len(rates) // 2] / settings['batch'],
+        'program_megabytes': max(map(peak, memory)) / 1e6,
+        'process_megabytes': resident() / 1e6,
+    }
+
+
+def cost(program) -> float:
+    found = program.cost_analysis()
+    return (found[0] if isinstance(found, list) else found or {}).get('flops', float('nan'))
+
+
+def peak(memory) -> float:
+    """Arguments, results and temporaries at once, per device; donated arguments count once."""
+    if memory is None:
+        return float('nan')
+    parts = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return parts - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+
+
+def resident() -> int:
+    """Most memory that this process ever held."""
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == '__main__':
+    sys.exit(cli.guarded(main))

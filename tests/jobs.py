@@ -1,0 +1,69 @@
+"""What the tests of the core share: small jobs of every method, run for a few steps."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ssljax import assemble, config
+from ssljax.data.batches import order
+from ssljax.sharding import path_name
+
+ROOT = Path(__file__).parents[1]
+METHODS = sorted(p.stem for p in (ROOT / 'ssljax/methods').glob('*.py') if p.stem != '__init__')
+
+
+def settings(method, variant='smoke', **changes):
+    """The resolved config; changes={'optim.net.name': 'sgd'} as on the command line."""
+    changes = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
+    return assemble.resolve(f'{ROOT}/configs/{method}.py:{variant}', changes)
+
+
+def job(method, variant='smoke', devices=1, **changes):
+    found = settings(method, variant, **changes)
+    return assemble.assemble(found, jax.devices()[:devices])
+
+
+def sgd(found):
+    """With plain SGD: Adam turns rounding in near-zero gradients into whole steps."""
+    spec = dict(name='sgd', learning_rate=0.02, momentum=0.9)
+    optim = assemble.spell_rest({**found, 'optim': {turn: spec for turn in found['optim']}})
+    return {**found, 'optim': optim['optim']}
+
+
+def batch(job, k):
+    split, size = job.train, job.config['batch']
+    index = order(job.config['seed'], k, size, split.count)
+    return job.place({**split.rows(index), 'index': index.astype(np.int32)})
+
+
+def run(job, steps, state=None, step=None):
+    """-> state and the metrics of each step, on the host."""
+    state, step, seen = job.fresh() if state is None else state, step or job.step(), []
+    for i in range(int(state.step), int(state.step) + steps):
+        state, metrics = step(state, batch(job, i), job.key(assemble.STEP), job.acting(i))
+        seen.append(jax.device_get(metrics))
+    return jax.block_until_ready(state), seen
+
+
+def leaves(tree) -> Mapping[str, np.ndarray]:
+    """{'params/encoder/...': host array}."""
+    pairs = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {path_name(path): np.asarray(leaf) for path, leaf in pairs}
+
+
+def differing(a, b) -> list[str]:
+    """Paths of leaves that are not equal bit for bit."""
+    a, b = leaves(a), leaves(b)
+    assert a.keys() == b.keys()
+    return [path for path in a if not np.array_equal(a[path], b[path])]
+
+
+def acting_sets(job) -> list[tuple[str, ...]]:
+    found = {job.acting(i): None for i in range(job.config['steps'])}
+    return list(found)
+
+
+__all__ = ['METHODS', 'ROOT', 'acting_sets', 'batch', 'config', 'differing', 'job', 'leaves', 'run',
+           'settings', 'sgd']  # fmt: skip

@@ -1,0 +1,198 @@
+"""Random operators and views: keys, limits, chances, distributions, order, bad input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+from test_augment import KEY, bytes_of, exact, many, picture, show  # noqa: F401  exact: a fixture
+
+from ssljax import augment
+from ssljax.augment import color, geometry, texture
+from ssljax.names import Mistake
+
+# draws ----
+
+RANDOM = {
+    'crop': lambda key, x: geometry.random_crop(key, x, size=16),
+    'flip': geometry.random_flip,
+    'affine': lambda key, x: geometry.random_affine(
+        key, x, zoom=0.3, aspect=0.3, shear=0.3, rotation=0.3, shift=3.0
+    ),
+    'jitter': color.random_jitter,
+    'gray': color.random_gray,
+    'blur': texture.random_blur,
+    'noise': texture.random_noise,
+    'field': texture.random_field,
+    'cutout': lambda key, x: texture.random_cutout(key, x, side=(3.0, 9.0)),
+}
+VIEWS = {
+    'simclr': augment.simclr(size=16, strength=1.0, blur=0.5, solarize=0.2),
+    'crop': augment.crop(size=(12, 20)),
+    'ink': augment.ink(),
+}
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('name', [*RANDOM, *VIEWS])
+def test_one_key_one_picture_and_vmap_is_the_loop(name, channels):
+    op, x = (RANDOM | VIEWS)[name], picture(channels)
+    keys = jax.random.split(KEY, 24)
+    one = jax.jit(op)
+    loop = np.stack([one(key, x) for key in keys])
+    np.testing.assert_array_equal(one(keys[0], x), loop[0])
+    # products of another shape round otherwise; solarize can turn a pixel on its threshold
+    batched = many(op, 24, x)
+    assert np.mean(np.abs(batched - loop) > 1e-4) < 1e-3
+    assert np.isfinite(loop).all() and loop.dtype == np.float32
+    if channels == 3 or name != 'gray':
+        assert np.ptp(loop, axis=0).max() > 0.01  # keys matter
+    if name in ('simclr', 'crop', 'flip', 'affine', 'jitter', 'gray', 'blur', 'cutout'):
+        assert np.abs(loop).max() <= 1 + 1e-5
+
+
+def test_nothing_asked_nothing_done():
+    x = picture(3, shape=(32, 32))
+    still = augment.simclr(scale=(1, 1), flip=0, jitter=0, gray=0)
+    np.testing.assert_allclose(show(still, x), x, atol=1e-6)
+    weak = augment.simclr(scale=(1, 1), flip=0, jitter=1, strength=0, gray=0, blur=1, sigma=(0, 0))
+    np.testing.assert_allclose(show(weak, x), x, atol=1e-6)
+    names = 'zoom aspect shift shear rotation contrast polarity brightness field noise cutout'
+    bare = augment.ink(blur=(0, 0), **dict.fromkeys(names.split(), 0))
+    np.testing.assert_allclose(show(bare, x), (x - x.mean()) / x.std(), atol=1e-5)
+    np.testing.assert_array_equal(augment.identity()(KEY, x), x)
+    np.testing.assert_allclose(
+        color.random_jitter(KEY, x, **dict(brightness=0, contrast=0, saturation=0, hue=0)),
+        x,
+        atol=1e-6,
+    )
+
+
+def test_chances_one_and_zero_are_certain():
+    x = picture(3, shape=(16, 16))
+    still = dict(size=16, scale=(1, 1), jitter=0, gray=0, flip=0)
+    for kw, want in [
+        (dict(flip=1.0), geometry.flip(x)),
+        (dict(gray=1.0), color.gray(x)),
+        (dict(solarize=1.0), color.solarize(x)),
+        (dict(blur=1.0, sigma=(1.5, 1.5)), texture.blur(x, 1.5, radius=5)),
+    ]:
+        np.testing.assert_allclose(show(augment.simclr(**{**still, **kw}), x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize('shape', [(32, 32, 3), (20, 50, 1)])
+def test_boxes_fit_and_are_spread_as_promised(shape):
+    H, W, _ = shape
+    u = jax.random.uniform(KEY, (20000, 4))
+    options = dict(shape=shape, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+    draw = jax.jit(jax.vmap(lambda u: jnp.stack(geometry.draw_box(u, **options))))
+    top, left, height, width = np.asarray(draw(u), float).T
+    for low, size, whole in ((top, height, H), (left, width, W)):
+        assert low.min() >= 0 and (low + size).max() <= whole * (1 + 1e-6)
+    area, aspect = height * width / (H * W), width / height
+    assert scipy.stats.kstest(area, 'uniform', (0.08, 0.92)).pvalue > 1e-3
+    small = area < 0.75 * min(H / W, W / H)  # there every aspect fits
+    spread = scipy.stats.kstest(
+        np.log(aspect[small]), 'uniform', (np.log(3 / 4), 2 * np.log(4 / 3))
+    )
+    assert spread.pvalue > 1e-3 and small.sum() > 1000
+    if H == W:
+        assert aspect.min() > 3 / 4 - 1e-5 and aspect.max() < 4 / 3 + 1e-5
+    place = left[small] / (W - width[small])
+    assert scipy.stats.kstest(place, 'uniform').pvalue > 1e-3
+
+
+def test_simclr_draws_as_often_as_asked():
+    x = picture(3, shape=(16, 16))
+    still = dict(size=16, scale=(1, 1), jitter=0, flip=0)
+    seen = many(augment.simclr(**still, gray=0.2), 2000, x)
+    grays = (np.ptp(seen, axis=-1).max((1, 2)) < 1e-5).mean()
+    assert abs(grays - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
+    still['gray'] = 0
+    seen = many(augment.simclr(**{**still, 'flip': 0.3}), 2000, x)
+    flips = (np.abs(seen - geometry.flip(x)).max((1, 2, 3)) < 1e-4).mean()
+    assert abs(flips - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 2000)
+    both = augment.simclr(**{**still, 'jitter': 0.8, 'strength': 1.0})
+    kept = (np.abs(many(both, 2000, x) - x).max((1, 2, 3)) < 1e-5).mean()
+    assert abs(kept - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
+
+
+def test_flips_and_light_are_drawn_apart():
+    x = np.linspace(-0.8, 0.2, 16, dtype=np.float32)[None, :, None] * np.ones((16, 1, 3), 'f')
+    view = augment.simclr(size=16, scale=(1, 1), jitter=1, strength=0.5, gray=0)
+    seen = many(view, 2000, x)
+    flipped, light = seen[:, :, 0].mean((1, 2)) > seen[:, :, -1].mean((1, 2)), seen.mean((1, 2, 3))
+    assert abs(np.corrcoef(flipped, light)[0, 1]) < 4 / np.sqrt(2000)
+
+
+def test_jitter_and_affine_amounts_fill_their_bounds():
+    u = jax.random.uniform(KEY, (4000, 6))
+    bounds = dict(brightness=0.4, contrast=1.5, saturation=0.2, hue=0.1)
+    drawn = jax.vmap(lambda u: jnp.stack(color.draw_jitter(u, **bounds)))(u)
+    for got, (low, high) in zip(
+        drawn.T, [(0.6, 1.4), (0, 2.5), (0.8, 1.2), (-0.1, 0.1)], strict=True
+    ):
+        assert scipy.stats.kstest(np.asarray(got), 'uniform', (low, high - low)).pvalue > 1e-3
+    bounds = dict(zoom=0.1, aspect=0.2, shear=0.3, rotation=0.4, shift=5.0)
+    drawn = jax.vmap(lambda u: geometry.draw_affine(u, **bounds))(u)
+    for name, bound in bounds.items():
+        for got in drawn[name] if name == 'shift' else [drawn[name]]:
+            assert scipy.stats.kstest(np.asarray(got), 'uniform', (-bound, 2 * bound)).pvalue > 1e-3
+
+
+def test_polarity_comes_out_either_way():
+    x = picture(1, shape=(32, 32))
+    weak = dict(zoom=0, aspect=0, shift=0, shear=0, rotation=0, noise=0, field=0, cutout=0)
+    seen = many(augment.ink(**weak, polarity=0.5), 1000, x)
+    alike = np.asarray((seen * color.normalize(x)).mean((1, 2, 3)))
+    assert (np.abs(alike) > 0.8).all() and abs((alike < 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(1000)
+
+
+def test_views_of_one_example_are_neighbors():
+    x = jnp.stack([jnp.full((8, 8, 1), v) for v in (-0.5, 0.0, 0.5, 0.9)])
+    y = jax.jit(lambda x: augment.views(augment.crop(size=6), KEY, x, 3))(x)
+    assert y.shape == (12, 6, 6, 1)
+    np.testing.assert_allclose(y[:, 0, 0, 0], np.repeat([-0.5, 0.0, 0.5, 0.9], 3), atol=1e-6)
+    x = jnp.tile(picture(3), (2, 1, 1, 1))
+    y = np.asarray(jax.jit(lambda x: augment.views(augment.crop(size=8), KEY, x, 2))(x))
+    apart = np.abs(y[:, None] - y[None]).max((2, 3, 4))[~np.eye(4, dtype=bool)]
+    assert apart.min() > 0.01  # four views, four draws
+
+
+# names and bad input ----
+
+
+def test_make_builds_by_name_and_passes_objects_through():
+    x = picture(3)
+    made = augment.make(dict(name='simclr', size=8))(KEY, x)
+    np.testing.assert_array_equal(made, augment.simclr(size=8)(KEY, x))
+    assert augment.make(VIEWS['ink']) is VIEWS['ink']
+    for name in augment.__all__:
+        assert callable(augment.make(dict(name=name)))
+
+
+@pytest.mark.parametrize(
+    'spec, says',
+    [
+        (dict(name='simcrl'), 'did you mean simclr'),
+        (dict(name='simclr', jiter=0.5), 'did you mean jitter'),
+        (dict(name='simclr', flip=1.5), 'flip is 1.5'),
+        (dict(name='simclr', scale=(1.0, 0.2)), 'scale is'),
+        (dict(name='simclr', scale=0.2), 'scale=\\(low, high\\)'),
+        (dict(name='simclr', ratio=(0, 1)), 'ratio is'),
+        (dict(name='simclr', strength=-1), 'strength is -1'),
+        (dict(name='ink', side=(3, 6, 9)), 'side is'),
+        (dict(name='ink', polarity=-0.1), 'polarity is'),
+    ],
+)
+def test_a_bad_spec_is_one_line(spec, says):
+    with pytest.raises(Mistake, match=says) as found:
+        augment.make(spec)
+    assert '\n' not in str(found.value)
+
+
+@pytest.mark.parametrize('x', [bytes_of(3), picture(3)[None], picture(3)[..., :2]])
+def test_a_bad_image_is_one_line(x):
+    for view in VIEWS.values():
+        with pytest.raises(Mistake, match='one float image'):
+            view(KEY, jnp.asarray(x))

@@ -1,0 +1,180 @@
+"""Bad input is one line that says what to type, exit code 2, and nothing is written."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+from ssljax import cli, config, evaluate, train
+from ssljax.names import Mistake
+
+CONFIG = f'--config={jobs.ROOT}/configs/'
+
+MISTAKES = {
+    'unknown config file': (['simcrl.py'], 'no config file .*did you mean .*simclr.py'),
+    'unknown variant': (['simclr.py:smok'], "unknown variant 'smok'.*did you mean smoke.*cifar10"),
+    'unknown key': (['simclr.py:smoke', 'stesp=3'], "'stesp'.*did you mean steps"),
+    'unknown nested key': (
+        ['simclr.py:smoke', 'optim.net.learning_rte=1'],
+        'learning_rte.*(did you mean optim.net.learning_rate|learning_rate)',
+    ),
+    'key at the wrong level': (
+        ['simclr.py:smoke', 'temperature=1'],
+        'temperature.*did you mean .*temperature',
+    ),
+    'a float for an int': (['simclr.py:smoke', 'steps=1.5'], 'steps.*1.5.*integer'),
+    'a word for a float': (
+        ['simclr.py:smoke', 'model.temperature=hot'],
+        'temperature.*hot.*number',
+    ),
+    'unknown method': (
+        ['simclr.py:smoke', 'method=simcrl'],
+        "method 'simcrl'.*did you mean simclr",
+    ),
+    'unknown keyword of a method': (
+        ['simclr.py:smoke', 'model.temprature=1'],
+        'mean .*temperature',
+    ),
+    'unknown net': (['simclr.py:smoke', 'model.encoder.name=resnet19'], 'did you mean resnet18'),
+    'unknown option of a net': (
+        ['simclr.py:smoke', 'model.encoder.widhts=8'],
+        'no option .widhts.*did you mean widths',
+    ),
+    'unknown view': (['simclr.py:smoke', 'model.view.name=simcrl'], 'did you mean simclr'),
+    'unknown optimizer': (['simclr.py:smoke', 'optim.net.name=adamv'], 'did you mean adam'),
+    'unknown data': (['simclr.py:smoke', 'data.name=glyps'], 'did you mean glyphs'),
+    'unknown evaluator': (['simclr.py:smoke', 'evals={"kn": {}}'], "evaluator 'kn'.*knn"),
+    'batch over accumulate': (['simclr.py:smoke', 'accumulate=3'], 'nearest that do: 15 and 18'),
+    'batch over devices': (['simclr.py:smoke', 'batch=12'], 'nearest that are: 8 and 16'),
+    'optimizer of a turn that is not': (
+        ['simclr.py:smoke', 'optim={"nett": {"name": "sgd", "learning_rate": 1.0}}'],
+        "turn .*'nett'.*did you mean net",
+    ),
+    'no optimizer for a turn': (['simclr.py:smoke', 'optim={}'], "'net' has no optimizer"),
+    'evaluator without its readout': (
+        ['wgan_gp.py:smoke', 'evals={"knn": {}}'],
+        'knn needs the readout encode.*sample',
+    ),
+    'data set that is absent': (
+        ['simclr.py:smoke', 'data={"name": "tfds:no_such_set"}'],
+        'no_such_set',
+    ),
+    'zero steps': (['simclr.py:smoke', 'steps=0'], 'steps=0 must be at least 1'),
+    'zero batch': (['simclr.py:smoke', 'batch=0'], 'batch=0 must be at least 1'),
+    'negative duration': (['simclr.py:smoke', 'optim.net.warmup=-1'], 'warmup=-1'),
+    'negative checkpoint interval': (['simclr.py:smoke', 'checkpoint.every=-5'], 'every=-5'),
+    'warm-up longer than the run': (['simclr.py:smoke', 'optim.net.warmup=99'], 'warmup=99'),
+    'mesh that does not cover': (['simclr.py:smoke', 'mesh.data=3'], 'mesh data=3.*8 devices'),
+    'graft that is not': (['simclr.py:smoke', 'graft={"params/encoder": "x"}'], 'graft'),
+}
+
+
+def attempt(capsys, main, *argv):
+    code = cli.guarded(lambda: main(list(argv)))
+    return code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', MISTAKES)
+def test_mistakes(name, capsys, tmp_path):
+    (file, *changes), pattern = MISTAKES[name]
+    flags = [f'--config.{change}' for change in changes]
+    workdir = tmp_path / 'run'
+    code, err = attempt(capsys, train.main, CONFIG + file, f'--workdir={workdir}', *flags)
+    lines = err.strip().splitlines()
+    assert code == 2, err
+    assert len(lines) == 1 and lines[0].startswith('error: '), err
+    assert re.search(pattern, lines[0]), lines[0]
+    if name != 'graft that is not':
+        assert not workdir.exists()
+
+
+def test_workdir_that_cannot_be_made(capsys, tmp_path):
+    (tmp_path / 'file').write_text('')
+    code, err = attempt(
+        capsys, train.main, CONFIG + 'gpt.py:smoke', f'--workdir={tmp_path}/file/run'
+    )
+    assert code == 2 and 'cannot be made' in err
+
+
+def test_a_missing_workdir_and_an_unknown_flag(capsys):
+    assert attempt(capsys, train.main, CONFIG + 'gpt.py:smoke')[0] == 2
+    code, err = attempt(capsys, train.main, CONFIG + 'gpt.py:smoke', '--workdri=x')
+    assert code == 2 and '--workdir' in err
+
+
+def test_workdir_of_another_config(capsys, tmp_path):
+    found = jobs.settings('gpt')
+    (tmp_path / 'run.json').write_text(json.dumps({'config': config.as_json(found), 'data': {}}))
+    arguments = (CONFIG + 'gpt.py:smoke', f'--workdir={tmp_path}')
+    code, err = attempt(capsys, train.main, *arguments, '--config.batch=16', '--config.seed=1')
+    assert code == 2 and 'batch: 8 -> 16' in err and 'seed: 0 -> 1' in err
+    code, err = attempt(capsys, train.main, *arguments, '--config.steps=8')
+    assert code == 2 and 'steps: 4 -> 8' in err and 'schedule' in err
+
+
+def test_what_may_change_between_runs():
+    old = jobs.settings('gpt')
+    changes = {'log.every': 1, 'checkpoint.every': 2, 'mesh.fsdp': 2, 'evals': {}}
+    assert config.differences(old, jobs.settings('gpt', **changes)) == []
+    assert config.differences(old, jobs.settings('gpt', accumulate=2)) == ['accumulate: 1 -> 2']
+
+
+def test_a_foreign_folder_is_not_a_workdir(capsys, tmp_path):
+    (tmp_path / 'thesis.tex').write_text('')
+    code, err = attempt(capsys, train.main, CONFIG + 'gpt.py:smoke', f'--workdir={tmp_path}')
+    assert code == 2 and 'run.json' in err
+    code, err = attempt(capsys, evaluate.main, f'--workdir={tmp_path}')
+    assert code == 2 and 'not a workdir' in err
+
+
+def test_numbers_as_they_are_written():
+    found = jobs.settings('simclr', steps='1e3', model__temperature='1', **{'log.every': '5'})
+    assert found['steps'] == 1000 and isinstance(found['steps'], int)
+    assert found['model']['temperature'] == 1.0
+    assert jobs.settings('simclr', **{'log.tensorboard': 'false'})['log']['tensorboard'] is False
+    with pytest.raises(Mistake):
+        jobs.settings('simclr', **{'log.tensorboard': '3'})
+    wide = jobs.settings('simclr', **{'model.encoder.widths': '(4, 8)'})
+    assert wide['model']['encoder']['widths'] == (4, 8)
+
+
+def test_a_changed_name_drops_the_options_that_the_new_one_lacks():
+    found = jobs.settings('simclr', **{'optim.net.name': 'sgd', 'model.encoder.name': 'resnet18'})
+    assert found['optim']['net']['momentum'] == 0.9 and 'b1' not in found['optim']['net']
+    assert found['optim']['net']['learning_rate'] == 4e-3
+    assert found['model']['encoder'] == {'name': 'resnet18'}
+
+
+def test_help_imports_no_jax_and_lists_the_configs():
+    code = (
+        'import sys; from ssljax import train\n'
+        "try: train.main(['--help'])\n"
+        "except SystemExit: print('jax' in sys.modules, 'numpy' in sys.modules)"
+    )
+    out = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=jobs.ROOT
+    )
+    assert out.stdout.strip().endswith('False False'), out.stdout + out.stderr
+    for path in (jobs.ROOT / 'configs').glob('*.py'):
+        assert (f'configs/{path.name}' in out.stdout) == (path.stem != 'base')
+    assert '[:learn|smoke|' in out.stdout
+
+
+def test_dry_run_says_what_would_be_and_writes_nothing(capsys, tmp_path):
+    flags = [CONFIG + 'wgan_gp.py:smoke', f'--workdir={tmp_path}/run', '--dry_run']
+    assert train.main(flags) == 0
+    out = capsys.readouterr().out
+    for word in (
+        '"penalty": 10.0',
+        'generator',
+        'critic',
+        'bytes',
+        'rows',
+        'acts 3 times',
+        'samples',
+    ):
+        assert word in out, word
+    assert not (tmp_path / 'run').exists()

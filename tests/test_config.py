@@ -1,0 +1,30 @@
+"""Every config resolves in every variant, and its variants are what --help says."""
+
+import ast
+
+import jobs
+import pytest
+
+from ssljax import assemble, config
+
+CONFIGS = sorted(p for p in (jobs.ROOT / 'configs').glob('*.py') if p.stem != 'base')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+def test_every_variant_resolves(path):
+    shown = config.variants(ast.parse(path.read_text()))
+    names = shown.strip('[:]').split('|')
+    assert 'smoke' in names
+    for variant in ('', *names):
+        found = assemble.resolve(f'{path}:{variant}')
+        assert found['method'] in jobs.METHODS
+        assert set(found['optim']) and found['optim'] == assemble.spell_rest(found)['optim']
+
+
+def test_every_method_has_a_config():
+    assert set(jobs.METHODS) <= {p.stem for p in CONFIGS}
+
+
+def test_a_resolved_config_survives_json():
+    found = jobs.settings('gpt')
+    assert config.plain(config.as_json(found)) == found

@@ -1,0 +1,297 @@
+"""TFDS directories, with and without TensorFlow, against files written and read by hand."""
+
+import importlib.util
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssljax import data
+from ssljax.data.batches import Batches
+from ssljax.names import Mistake
+
+DATA = Path(os.environ.get('SSLJAX_DATA', Path(__file__).parents[1].parent / 'shared' / 'data'))
+KIND = 'tensorflow_datasets.core.features.'
+
+
+def record(**fields):
+    """A tf.train.Example, spelled out in protocol buffer wire format."""
+
+    def part(number, content):
+        return bytes([number << 3 | 2]) + varint(len(content)) + content
+
+    def varint(n):
+        return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
+
+    def feature(value):
+        if isinstance(value, bytes):
+            return part(1, part(1, value))
+        return part(3, part(1, varint(value)))
+
+    entries = (part(1, part(1, k.encode()) + part(2, feature(v))) for k, v in fields.items())
+    return part(1, b''.join(entries))
+
+
+def encoded(image, format='png'):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format)
+    return file.getvalue()
+
+
+def write(place, shards, shape, file_format='tfrecord', features=None):
+    """A TFDS directory: shards is split -> list of lists of serialized examples."""
+    place.mkdir(parents=True)
+    dims = ['-1' if n is None else str(n) for n in shape]
+    image = dict(pythonClassName=KIND + 'image_feature.Image')
+    image['image'] = dict(shape=dict(dimensions=dims), dtype='uint8', encodingFormat='png')
+    label = dict(pythonClassName=KIND + 'class_label_feature.ClassLabel')
+    label['classLabel'] = dict(numClasses='3')
+    text = dict(pythonClassName=KIND + 'text_feature.Text', text={})
+    found = features or dict(image=image, label=label, id=text)
+    top = dict(pythonClassName=KIND + 'features_dict.FeaturesDict')
+    top['featuresDict'] = dict(features=found)
+    (place / 'features.json').write_text(json.dumps(top))
+    (place / 'label.labels.txt').write_text('cat\ndog\nowl\n')
+    splits, name = [], place.parent.name
+    for split, parts in shards.items():
+        splits.append(dict(name=split, numBytes='1', shardLengths=[str(len(p)) for p in parts]))
+        splits[-1]['filepathTemplate'] = '{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}'
+        for i, part in enumerate(parts):
+            file = place / f'{name}-{split}.{file_format}-{i:05d}-of-{len(parts):05d}'
+            if file_format == 'array_record':
+                from array_record.python.array_record_module import ArrayRecordWriter
+
+                writer = ArrayRecordWriter(str(file), 'group_size:1')
+                for raw in part:
+                    writer.write(raw)
+                writer.close()
+                continue
+            with open(file, 'wb') as out:
+                for raw in part:  # the reader checks no crc, but its fingerprint is made of them
+                    out.write(struct.pack('<QI', len(raw), 0) + raw)
+                    out.write(struct.pack('<I', zlib.crc32(raw)))
+    info = dict(name=name, version=place.name, fileFormat=file_format, splits=splits)
+    info['moduleName'] = 'adhoc'
+    (place / 'dataset_info.json').write_text(json.dumps(info))
+
+
+def tiny(root, name='tiny', change=0, file_format='tfrecord', sizes=False, extra=()):
+    """27 training images in three files and 7 test images; -> their pixels."""
+    rng = np.random.default_rng(0)
+    images, examples = [], []
+    for i in range(34):
+        tall, wide = (rng.integers(8, 40, 2)) if sizes else (12, 10)
+        if sizes and i % 5 == 0:  # slow to decode: it must not be overtaken
+            tall, wide = 300, 400
+        images.append(rng.integers(0, 256, (tall, wide, 3), np.uint8))
+        if i == 30:
+            images[i][0, 0] += np.uint8(change)
+        fields = dict(id=b'n%d' % i, image=encoded(images[i]), label=i % 3)
+        examples.append(record(**fields))
+    shards = dict(train=[examples[:9], examples[9:20], examples[20:27]], test=[examples[27:]])
+    for split in extra:
+        shards[split] = [examples[:2]]
+    write(root / name / '1.0.0', shards, (None, None, 3) if sizes else (12, 10, 3), file_format)
+    return images
+
+
+def spec(root, name='tiny', **options):
+    return dict(name=f'tfds:{name}', dir=str(root), **{'loader': 'numpy', **options})
+
+
+@pytest.mark.parametrize('file_format', ['tfrecord', 'array_record'])
+def test_rows_are_the_images_written_and_tensorflow_stays_out(tmp_path, file_format):
+    before = 'tensorflow' in sys.modules
+    images = np.stack(tiny(tmp_path, file_format=file_format))
+    for hold in (0, 2**30):
+        made = data.make(spec(tmp_path, hold=hold))
+        assert (made.classes, made.class_names) == (3, ('cat', 'dog', 'owl'))
+        assert made.decoder.startswith('pillow ')
+        assert {name: split.count for name, split in made.splits.items()} == dict(train=27, test=7)
+        index = np.array([26, 0, 8, 9, 19, 20, 0])
+        rows = made.splits['train'].rows(index)
+        np.testing.assert_array_equal(rows['x'], images[index])
+        np.testing.assert_array_equal(rows['label'], index % 3)
+        assert rows['label'].dtype == np.int32
+        np.testing.assert_array_equal(made.splits['test'].rows(np.arange(7))['x'], images[27:])
+    assert ('tensorflow' in sys.modules) == before
+
+
+@pytest.mark.parametrize('file_format', ['tfrecord', 'array_record'])
+def test_fingerprint_follows_contents_and_options(tmp_path, file_format):
+    for root, change in (('a', 0), ('b', 0), ('c', 1)):
+        tiny(tmp_path / root, change=change, file_format=file_format)
+    first = data.make(spec(tmp_path / 'a')).fingerprint
+    assert data.make(spec(tmp_path / 'b')).fingerprint == first
+    assert data.make(spec(tmp_path / 'b', hold=0)).fingerprint == first
+    assert data.make(spec(tmp_path / 'c')).fingerprint != first
+    for options in (dict(size=8), dict(validation=3), dict(test='train')):
+        assert data.make(spec(tmp_path / 'a', **options)).fingerprint != first
+
+
+def test_validation_is_the_end_of_a_fixed_permutation(tmp_path):
+    tiny(tmp_path, extra=['validation'])
+    tiny(tmp_path, 'other')
+    made = data.make(spec(tmp_path, 'other', validation=5, keep=('label',)))
+    rows = {n: s.rows(np.arange(s.count))['x'].tobytes() for n, s in made.splits.items()}
+    assert len(rows['train']) == 22 * 360 and len(rows['validation']) == 5 * 360
+    parts = {
+        rows[n][i : i + 360] for n in ('train', 'validation') for i in range(0, len(rows[n]), 360)
+    }
+    assert len(parts) == 27
+    again = data.make(spec(tmp_path, 'other', validation=5)).splits['validation']
+    assert again.rows(np.arange(5))['x'].tobytes() == rows['validation']
+    own = data.make(spec(tmp_path))
+    assert own.splits['validation'].count == 2
+    swapped = data.make(spec(tmp_path, test='validation', validation=4))
+    assert {n: s.count for n, s in swapped.splits.items()} == dict(train=23, test=2, validation=4)
+
+
+def test_canvas_covers_and_crops_at_the_center(tmp_path):
+    images = tiny(tmp_path, sizes=True)
+    rows = data.make(spec(tmp_path, size=(16, 12))).splits['train'].rows(np.arange(27))
+    assert rows['x'].shape == (27, 16, 12, 3)
+    for x, image in zip(rows['x'], images, strict=False):
+        tall, wide = image.shape[:2]
+        by = max(16 / tall, 12 / wide)
+        big = Image.fromarray(image).resize(
+            (max(12, round(wide * by)), max(16, round(tall * by))), 3
+        )
+        top, left = (big.height - 16) // 2, (big.width - 12) // 2
+        np.testing.assert_array_equal(x, np.asarray(big.crop((left, top, left + 12, top + 16))))
+
+
+def test_one_bit_and_palette_images_have_full_range(tmp_path):
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, (4, 6, 5)).astype(bool)
+    fields = [dict(id=b'', image=encoded(b), label=0) for b in bits]
+    palette = io.BytesIO()
+    colors = rng.integers(0, 2, (6, 5, 3)).astype(np.uint8) * 255
+    Image.fromarray(colors).quantize(16).save(palette, 'png')
+    fields.append(dict(id=b'', image=palette.getvalue(), label=0))
+    write(tmp_path / 'bits' / '1.0.0', dict(train=[[record(**f) for f in fields]]), (6, 5, 3))
+    x = data.make(spec(tmp_path, 'bits')).splits['train'].rows(np.arange(5))['x']
+    np.testing.assert_array_equal(x[:4], np.repeat(bits[..., None] * 255, 3, -1))
+    np.testing.assert_array_equal(x[4], colors)
+
+
+WITH_TENSORFLOW = """
+import sys
+import numpy as np
+from ssljax import data
+from ssljax.data.batches import Batches
+
+root = sys.argv[1]
+for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(validation=5))):
+    spec = dict(name=f'tfds:{name}', dir=root, hold=0, **options)
+    a, b = data.make(spec | dict(loader='numpy')), data.make(spec | dict(loader='auto'))
+    assert a.fingerprint == b.fingerprint and a.class_names == b.class_names
+    assert 'tensorflow' not in sys.modules or name != 'tiny', 'imported before it was used'
+    for split in a.splits:
+        assert b.splits[split].stream
+        index = np.arange(a.splits[split].count)[::-1]
+        x, y = a.splits[split].rows(index), b.splits[split].rows(index)
+        for start in (0, 10**9):
+            how = dict(seed=1, batch=6, start=start, stop=start + 9)
+            with Batches(a.splits[split], **how) as one, Batches(b.splits[split], **how) as two:
+                one, two = list(one), list(two)
+            assert [k for k, _ in one] == [k for k, _ in two] == list(range(start, start + 9))
+            for x, y in [(x, y), *((i, j) for (_, i), (_, j) in zip(one, two))]:
+                assert sorted(x) == sorted(y)
+                for key in x:
+                    np.testing.assert_array_equal(x[key], y[key], strict=True)
+    with Batches(b.splits['train'], seed=0, batch=4) as early:  # left before its end
+        next(early)
+import tensorflow
+assert b.decoder == 'tensorflow ' + tensorflow.__version__, b.decoder
+print('equal')
+"""
+
+
+def test_tensorflow_gives_the_same_rows(tmp_path):
+    if not importlib.util.find_spec('tensorflow'):
+        pytest.skip('TensorFlow is not installed')
+    tiny(tmp_path)
+    tiny(tmp_path, 'sizes', sizes=True)
+    tiny(tmp_path, 'records', file_format='array_record')
+    done = subprocess.run(
+        [sys.executable, '-c', WITH_TENSORFLOW, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, 'TF_CPP_MIN_LOG_LEVEL': '3'},
+        timeout=300,
+    )
+    assert done.returncode == 0 and done.stdout.endswith('equal\n'), done.stderr[-3000:]
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f'no data in {DATA}; set SSLJAX_DATA')
+@pytest.mark.parametrize('name', ['mnist', 'omniglot', 'cifar10'])
+def test_real_sets_equal_a_sequential_reading(name):
+    made = data.make(spec(DATA, name))
+    (file,) = DATA.glob(f'{name}/*/*-test.tfrecord-*')
+    found = made.splits['test'].rows(np.arange(20))
+    with open(file, 'rb') as handle:
+        for i in range(20):
+            raw = handle.read(struct.unpack('<Q', handle.read(12)[:8])[0])
+            handle.read(4)
+            start = max(raw.find(b'\x89PNG'), raw.find(b'\xff\xd8\xff'))  # one image an example
+            mode = 'L' if name == 'mnist' else 'RGB'
+            image = np.asarray(Image.open(io.BytesIO(raw[start:])).convert(mode))
+            np.testing.assert_array_equal(found['x'][i], image.reshape(found['x'][i].shape))
+    assert len(np.unique(made.splits['test'].rows(np.arange(300))['label'])) >= 10
+    with Batches(made.splits['train'], seed=0, batch=8, start=10**6) as batches:
+        assert next(batches)[1]['x'].shape[0] == 8
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f'no data in {DATA}; set SSLJAX_DATA')
+def test_kept_features_and_odd_sets():
+    made = data.make(spec(DATA, 'camvid_160', keep=('segmentation_mask',)))
+    mask = made.splits['validation'].rows(np.arange(9))['segmentation_mask']
+    assert mask.shape == (9, 120, 160, 1) and mask.max() <= 11 and len(np.unique(mask)) > 5
+    with pytest.raises(Mistake, match='different sizes'):
+        data.make(spec(DATA, 'archiscribe_lines'))
+    with pytest.raises(Mistake, match='cannot be a row'):
+        data.make(spec(DATA, 'flickr8k_1k', keep=('captions',)))
+
+
+@pytest.mark.parametrize(
+    'options, says',
+    [
+        (dict(name='tiney'), 'did you mean tiny'),
+        (dict(name='tiny:2.0.0'), 'tiny'),
+        (dict(name='empty'), 'holds no data set'),
+        (dict(test='tset'), 'offered: train, test, validation'),
+        (dict(validation=3), 'of its own'),
+        (dict(x='picture'), 'id, image, label'),
+        (dict(x='id'), "'id'"),
+        (dict(label='lable'), 'did you mean label'),
+        (dict(keep=('id',)), "'id'"),
+        (dict(loader='torch'), 'auto, numpy, tf'),
+        (dict(name='cut'), 'cut short'),
+        (dict(name='fewer'), 'records but'),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, options, says):
+    tiny(tmp_path, extra=['validation'])
+    (tmp_path / 'empty' / 'sub').mkdir(parents=True)
+    for name in ('cut', 'fewer'):
+        tiny(tmp_path, name)
+        file = next((tmp_path / name / '1.0.0').glob('*train.tfrecord-00001-*'))
+        file.write_bytes(file.read_bytes()[:-5] if name == 'cut' else b'')
+    with pytest.raises(Mistake) as error:
+        data.make(spec(tmp_path, **{'name': 'tiny', **options}))
+    assert says in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_missing_name_says_how_to_give_one():
+    with pytest.raises(Mistake, match='tfds:cifar10'):
+        data.make(dict(name='tfds'))

@@ -1,0 +1,511 @@
+"""Evaluators against scikit-learn, scipy and numpy statements of what they measure."""
+
+import inspect
+import sys
+
+import jax
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from ssljax import data, evals
+from ssljax.data.source import Source, Split
+from ssljax.evals.baselines import gaussian, train_ids
+from ssljax.evals.knn import classify
+from ssljax.evals.linear_probe import fit, predict
+from ssljax.evals.ngram import kneser_ney
+from ssljax.evals.pictures import grid, neighbors
+from ssljax.evals.samples import JUDGES, entropy, frechet, opinion
+from ssljax.evals.subject import answers, pick
+from ssljax.names import Mistake
+
+KEY = jax.random.key(0)
+
+
+def blobs(seed, count, dim=12, classes=5, noise=1.0):
+    """Overlapping clusters: no method is perfect on them. The means do not depend on the seed."""
+    means = np.random.default_rng(99).normal(size=(classes, dim))
+    random = np.random.default_rng(seed)
+    y = random.integers(classes, size=count)
+    return (means[y] + noise * random.normal(size=(count, dim))).astype('f'), y.astype(np.int32)
+
+
+def source(vocab=(), **splits):
+    """A source of in-memory rows; the fingerprint is that of the numbers."""
+    found = {
+        name: Split(len(rows['x']), lambda i, rows=rows: {k: v[i] for k, v in rows.items()})
+        for name, rows in splits.items()
+    }
+    mark = str(sum(float(np.sum(rows['x'])) for rows in splits.values()))
+    return Source('toy', found, mark, vocab=vocab)
+
+
+def labeled(noise=1.0, **counts):
+    counts = counts or dict(train=400, validation=200, test=300)
+    rows = {n: blobs(i, c, noise=noise) for i, (n, c) in enumerate(counts.items())}
+    return source(**{n: dict(x=x, label=y) for n, (x, y) in rows.items()})
+
+
+def subject(source, **readouts):
+    saved = {}
+    who = evals.Subject('someone', source, readouts, KEY, saved.__setitem__)
+    return who, saved
+
+
+def encode(batch):
+    return batch['x']
+
+
+def one_line(mistake, *parts):
+    message = str(mistake.value)
+    assert '\n' not in message
+    for part in parts:
+        assert part in message, message
+
+
+# ---- what every evaluator has
+
+
+def test_modules_state_what_they_need():
+    for name in evals.__all__:
+        module = sys.modules[f'ssljax.evals.{name}']
+        first, *rest = inspect.signature(getattr(evals, name)).parameters.values()
+        assert first.name == 'subject'
+        assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in rest)
+        assert evals.explain(name, [module.NEEDS, 'other']) == ''
+        for baseline in module.BASELINES:
+            assert list(inspect.signature(baseline).parameters) == ['source', 'key']
+
+
+def test_explain_says_what_there_is():
+    assert evals.explain('knn', ('sample',)) == (
+        'knn needs the readout encode; this method offers: sample'
+    )
+    with pytest.raises(Mistake, match='did you mean knn'):
+        evals.explain('knnn', ())
+
+
+@pytest.mark.parametrize('name', evals.__all__)
+def test_a_missing_readout_is_a_mistake(name):
+    who, _ = subject(labeled(), attend=encode)
+    with pytest.raises(Mistake) as mistake:
+        getattr(evals, name)(who)
+    one_line(mistake, name, 'offers: attend')
+
+
+@pytest.mark.parametrize('evaluate', [evals.knn, evals.linear_probe])
+def test_mistakes_about_labels_and_features(evaluate):
+    for rows, part in (
+        (lambda x, y: dict(x=x), 'has none'),
+        (lambda x, y: dict(x=x, label=y * 0 + 3), 'two classes'),
+        (lambda x, y: dict(x=x, label=y - 1), '>= 0'),
+        (lambda x, y: dict(x=x, label=y * 1.5), 'float64'),
+        (
+            lambda x, y: dict(x=np.where(np.arange(len(x))[:, None] == 7, np.nan, x), label=y),
+            '1 of',
+        ),
+    ):
+        toy = source(train=rows(*blobs(0, 400)), test=rows(*blobs(1, 100)))
+        with pytest.raises(Mistake) as mistake:
+            evaluate(subject(toy, encode=encode)[0])
+        one_line(mistake, evaluate.__name__, part)
+    with pytest.raises(Mistake) as mistake:
+        evaluate(subject(labeled(train=10, test=30), encode=encode)[0])
+    one_line(mistake, 'needs 20', '10')
+    with pytest.raises(Mistake) as mistake:
+        evaluate(subject(labeled(train=400), encode=encode)[0])
+    one_line(mistake, "'test'", 'offered: train')
+
+
+def test_rows_are_picked_alike_and_from_everywhere():
+    few = pick(10_000, 500)
+    np.testing.assert_array_equal(few, pick(10_000, 500))
+    assert (np.diff(few) > 0).all() and few[0] < 500 and few[-1] > 9500
+    np.testing.assert_array_equal(pick(7, None), np.arange(7))
+    np.testing.assert_array_equal(pick(7, 9), np.arange(7))
+
+
+def test_answers_do_not_depend_on_the_chunk():
+    toy, seen = labeled().splits['train'], []
+
+    def ask(batch, *, factor):
+        seen.append(len(batch['x']))
+        assert batch['index'].dtype == np.int32
+        return batch['x'] * factor
+
+    index = np.arange(3, 103)
+    for chunk in (7, 1024):
+        found, rows = answers(ask, toy, index, keep=('label', 'absent'), chunk=chunk, factor=2)
+        np.testing.assert_array_equal(found, toy.rows(index)['x'] * 2)
+        assert set(rows) == {'label'}
+        np.testing.assert_array_equal(rows['label'], toy.rows(index)['label'])
+    assert max(seen[:-1]) <= 7 and seen[-1] == 100
+
+
+# ---- knn
+
+
+@pytest.mark.parametrize(('k', 'temperature'), [(1, 0.07), (20, 0.07), (20, 1e-3), (50, 10.0)])
+def test_knn_is_scikit_learns(k, temperature):
+    (x, y), (q, truth) = blobs(0, 500), blobs(1, 333)
+    theirs = KNeighborsClassifier(
+        k, metric='cosine', weights=lambda d: np.exp((1 - d - 1) / temperature)
+    ).fit(x.astype('d'), y)
+    found, nearest = classify(x, y, q, k=k, temperature=temperature)
+    np.testing.assert_array_equal(nearest, theirs.kneighbors(q.astype('d'))[1])
+    np.testing.assert_array_equal(found, theirs.predict(q.astype('d')))
+    toy = source(train=dict(x=x, label=y), test=dict(x=q, label=truth))
+    got = evals.knn(subject(toy, encode=encode)[0], k=k, temperature=temperature)
+    assert got['accuracy'] == pytest.approx(100 * theirs.score(q, truth))
+    p = got['accuracy'] / 100
+    assert got['standard_error'] == pytest.approx(100 * (p * (1 - p) / 333) ** 0.5)
+    assert (got['bank'], got['queries']) == (500, 333)
+
+
+def test_knn_does_not_depend_on_block_scale_or_order():
+    (x, y), (q, _) = blobs(0, 300, noise=2), blobs(1, 101, noise=2)
+    found, nearest = classify(x, y, q, k=15, temperature=0.1)
+    for block in (1, 16, 101):
+        again = classify(x, y, q, k=15, temperature=0.1, block=block)
+        np.testing.assert_array_equal(again[0], found)
+        np.testing.assert_array_equal(again[1], nearest)
+    sizes = np.random.default_rng(0).uniform(0.1, 50, (300, 1)).astype('f')
+    np.testing.assert_array_equal(classify(x * sizes, y, q / 1000, k=15, temperature=0.1)[0], found)
+    order = np.random.default_rng(1).permutation(300)
+    again = classify(x[order], y[order], q, k=15, temperature=0.1)
+    np.testing.assert_array_equal(again[0], found)
+    np.testing.assert_array_equal(order[again[1]], nearest)
+
+
+def test_knn_limits_of_temperature_and_ties():
+    x = np.array([[1, 0], [1, 0.2], [1, 0.3], [0, 1]], 'f')
+    y, q = np.array([2, 1, 1, 0], np.int32), np.array([[1, 0]], 'f')
+    assert classify(x, y, q, k=3, temperature=1e-6)[0] == [2]  # the nearest alone
+    assert classify(x, y, q, k=3, temperature=1e6)[0] == [1]  # one row, one vote
+    assert classify(np.ones((4, 2), 'f'), y, q, k=1, temperature=0.1)[1] == [[0]]
+    tie = classify(x[[0, 0, 3, 3]], np.array([3, 1, 0, 0], np.int32), q, k=2, temperature=0.1)
+    assert tie[0] == [1]  # equal votes: the lower class
+
+
+def test_knn_saves_its_neighbors():
+    random = np.random.default_rng(0)
+    x = random.integers(256, size=(60, 8, 8, 1), dtype=np.uint8)
+    y = (np.arange(60) % 3).astype(np.int32)
+    rows = dict(x=x, label=y)
+    who, saved = subject(source(train=rows, test=rows), encode=lambda b: b['x'] / 255)
+    evals.knn(who)
+    assert saved['neighbors'].size == (6 * 68, 8 * 68)  # 8 rows: the query, then 5
+    pixels = np.asarray(saved['neighbors'])
+    np.testing.assert_array_equal(pixels[2:66, 2:66], pixels[2:66, 70:134])  # itself is nearest
+    assert pixels[0, 68, 1] > pixels[0, 68, 0]  # and of the same class: not red
+
+
+# ---- linear probe
+
+
+def test_probe_is_scikit_learns():
+    (x, y), (q, truth) = blobs(0, 400, noise=2), blobs(1, 1000, noise=2)
+    mean, scale = x.mean(0), x.std(0)
+    x, q = (x - mean) / scale, (q - mean) / scale
+    start = None
+    for l2 in (1.0, 1e-2, 1e-4):
+        theirs = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-6, max_iter=2000).fit(x, y)
+        start = fit(x, y, l2=l2, start=start, tolerance=1e-4)
+        w, b = np.asarray(start['w']), np.asarray(start['b'])
+        np.testing.assert_allclose(w, theirs.coef_.T, atol=5e-3)
+        np.testing.assert_allclose(b - b.mean(), theirs.intercept_, atol=5e-3)
+        rough = predict(fit(x, y, l2=l2), q)  # as it is used
+        assert abs(np.mean(rough == truth) - theirs.score(q, truth)) <= 0.002
+    assert len(start['b']) == 5
+
+
+def test_probe_limit_of_a_strong_penalty():
+    x, y = blobs(0, 400)
+    y = np.where(np.arange(400) < 100, y, 2).astype(np.int32)
+    params = fit(x, y, l2=1e6, tolerance=1e-6)
+    np.testing.assert_allclose(params['w'], 0, atol=1e-5)
+    shares = np.bincount(y) / 400
+    np.testing.assert_allclose(jax.nn.softmax(params['b']), shares, atol=1e-4)
+
+
+def test_probe_chooses_on_validation_and_scores_on_test():
+    toy = labeled(noise=2.5)
+    got = evals.linear_probe(subject(toy, encode=encode)[0])
+    parts = {n: s.rows(np.arange(s.count)) for n, s in toy.splits.items()}
+    mean, scale = parts['train']['x'].mean(0), parts['train']['x'].std(0)
+    x = {n: (rows['x'] - mean) / scale for n, rows in parts.items()}
+    theirs = LogisticRegression(C=1 / (got['l2'] * 400), tol=1e-6, max_iter=2000)
+    theirs.fit(x['train'], parts['train']['label'])
+    for name, metric in (('validation', 'validation_accuracy'), ('test', 'accuracy')):
+        score = 100 * theirs.score(x[name], parts[name]['label'])
+        assert got[metric] == pytest.approx(score, abs=0.51)  # one row of 200
+    best = max(
+        LogisticRegression(C=1 / (l2 * 400), max_iter=2000)
+        .fit(x['train'], parts['train']['label'])
+        .score(x['validation'], parts['validation']['label'])
+        for l2 in (1.0, 0.1, 0.01, 1e-3, 1e-4)
+    )
+    assert got['validation_accuracy'] >= 100 * best - 0.51
+    # what the test rows are cannot change the choice; nor can the units of a feature
+    parts['test']['label'] = parts['test']['label'][::-1]
+    units = np.float32(np.geomspace(0.01, 100, 12))
+    toy = source(**{n: rows | {'x': rows['x'] * units + 3} for n, rows in parts.items()})
+    again = evals.linear_probe(subject(toy, encode=encode)[0])
+    assert again['l2'] == got['l2']
+    assert again['validation_accuracy'] == pytest.approx(got['validation_accuracy'], abs=0.51)
+    assert again['accuracy'] < 40 < got['accuracy']
+
+
+def test_probe_without_validation_and_with_dead_features():
+    toy = labeled(train=444, test=300)
+    got = evals.linear_probe(subject(toy, encode=lambda b: b['x'] * (np.arange(12) > 2))[0])
+    assert got['train'] == 400 and got['accuracy'] > 50
+
+
+# ---- density
+
+
+def sentences(tmp_path, **options):
+    words = np.random.default_rng(0).choice(['the', 'cat', 'sat', "didn't", 'on', 'mats'], 1500)
+    file = tmp_path / 'words.txt'
+    file.write_text(' '.join(words))
+    return data.make(dict(name=f'text:{file}', **options)), file.read_text()
+
+
+@pytest.mark.parametrize('options', [{}, dict(length=33, stride=32), dict(validation=301)])
+def test_text_is_scored_once_and_exactly(tmp_path, options):
+    toy, raw = sentences(tmp_path, **options)
+    cut = int(len(raw) * 0.9)
+    ids = np.array([toy.vocab.index(c) for c in raw])
+    train = ids[: cut - options.get('validation', 0)]
+    np.testing.assert_array_equal(train_ids(toy), train)
+    uniform = np.log(len(toy.vocab))
+    who, _ = subject(toy, log_prob=lambda b: np.full(b['x'][:, 1:].shape, -uniform))
+    got = evals.density(who)
+    assert got['characters'] == len(raw) - cut
+    assert got['nats_per_character'] == pytest.approx(uniform)
+    assert got['perplexity'] == pytest.approx(len(toy.vocab))
+    assert got['standard_error'] == pytest.approx(0, abs=1e-9)
+
+    known = evals.trivial('density', toy, KEY)
+    assert set(known) == {'unigram', 'kneser_ney'}
+    counts = np.bincount(train, minlength=len(toy.vocab)) + 1
+    before = options.get('length', 129) - options.get('stride', 64)
+    expected = {
+        'unigram': np.log(counts / counts.sum())[ids[cut:]],
+        # the first window's own context goes before, and nothing is learned from it
+        'kneser_ney': kneser_ney(train, ids[cut - before :], 6, len(toy.vocab))[before:],
+    }
+    for name, log_prob in expected.items():
+        got = evals.density(subject(toy, **known[name])[0])
+        assert got['nats_per_character'] == pytest.approx(-log_prob.mean(), rel=1e-6)
+        assert got['bits_per_character'] == pytest.approx(-log_prob.mean() / np.log(2), rel=1e-6)
+
+
+def test_characters_are_those_of_the_tokens():
+    x = np.array([[0, 1, 2], [2, 2, 1]])
+    mask = np.array([[0, 1, 1], [0, 0, 1]], 'f')
+    toy = source(vocab=('a', 'bc', 'def'), test=dict(x=x, mask=mask))
+    who, _ = subject(
+        toy, log_prob=lambda b: np.array([[-1.0, -2.0], [np.nan, -4.0]])[: len(b['x'])]
+    )
+    got = evals.density(who)
+    assert got['characters'] == 2 + 3 + 2
+    assert got['nats_per_character'] == pytest.approx(7 / 7)
+    assert got['perplexity'] == pytest.approx(np.exp(7 / 3))
+
+
+def test_standard_error_is_that_of_the_mean():
+    nll = np.random.default_rng(0).gamma(3, size=5000)
+    toy = source(test=dict(x=nll[:, None].repeat(2, 1).astype('f')))
+    got = evals.density(subject(toy, log_prob=lambda b: -b['x'][:, 0])[0])
+    assert got['nats'] == pytest.approx(nll.mean(), rel=1e-5)
+    assert got['bits_per_dim'] == pytest.approx(nll.mean() / 2 / np.log(2), rel=1e-5)
+    assert got['standard_error'] == pytest.approx(nll.std() / 5000**0.5, rel=0.2)
+    like = np.repeat(nll[:50], 100)  # alike within a block: fifty numbers, not five thousand
+    toy = source(test=dict(x=like[:, None].astype('f')))
+    got = evals.density(subject(toy, log_prob=lambda b: -b['x'][:, 0])[0])
+    assert got['standard_error'] > 0.7 * nll[:50].std() / 50**0.5
+
+
+def test_gaussian_baseline_is_scipys():
+    random = np.random.default_rng(0)
+    mix = random.normal(size=(2, 2))
+    x, q = (random.normal(size=(n, 2)) @ mix + 3 for n in (500, 200))
+    toy = source(train=dict(x=x), test=dict(x=q))
+    expected = scipy.stats.multivariate_normal(x.mean(0), np.cov(x.T)).logpdf(q)
+    np.testing.assert_allclose(gaussian(toy, KEY)['log_prob'](dict(x=q)), expected, atol=1e-3)
+    got = evals.density(subject(toy, **gaussian(toy, KEY))[0])
+    assert got['nats'] == pytest.approx(-expected.mean(), rel=1e-3)
+
+
+def test_density_mistakes(tmp_path):
+    toy, _ = sentences(tmp_path)
+    good = lambda b: np.zeros(b['x'][:, 1:].shape)  # noqa: E731
+    for log_prob, split, part in (
+        (good, 'train', 'no mask'),
+        (good, 'tset', 'did you mean test'),
+        (lambda b: np.zeros(b['x'].shape), 'test', '[B, T - 1]'),
+        (lambda b: good(b) * np.nan, 'test', 'not a number'),
+    ):
+        with pytest.raises(Mistake) as mistake:
+            evals.density(subject(toy, log_prob=log_prob)[0], split=split)
+        one_line(mistake, part)
+    x = np.zeros((3, 4), int)
+    toy = source(vocab=('a',), test=dict(x=x, mask=np.ones((3, 4))))
+    with pytest.raises(Mistake) as mistake:
+        evals.density(subject(toy, log_prob=good)[0])
+    one_line(mistake, '3 rows', 'first token')
+    with pytest.raises(Mistake) as mistake:
+        evals.density(subject(labeled(), log_prob=lambda b: b['x'])[0])
+    one_line(mistake, '[B]', '[300, 12]')
+
+
+# ---- samples
+
+
+def test_frechet_is_the_formula():
+    random = np.random.default_rng(0)
+    a = random.normal(size=(300, 6)) @ random.normal(size=(6, 6)) + 1
+    b = random.normal(size=(200, 6)) @ random.normal(size=(6, 6))
+    A, B = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(A @ B).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(A + B - 2 * root)
+    assert frechet(a, b) == pytest.approx(expected, rel=1e-8)
+    assert frechet(b, a) == pytest.approx(expected, rel=1e-8)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
+    assert frechet(a, a + 2) == pytest.approx(6 * 4)
+    assert np.isfinite(frechet(a[:3], b[:3]))  # fewer rows than features
+
+
+def test_opinion_limits_and_inception_score():
+    K = 7
+    every, unsure = np.eye(K).repeat(4, 0), np.full((20, K), 1 / K)
+    assert opinion(every) == pytest.approx(
+        dict(sharpness=0, variety=np.log(K), score=K, confident=1)
+    )
+    assert opinion(unsure) == pytest.approx(
+        dict(sharpness=np.log(K), variety=np.log(K), score=1, confident=0)
+    )
+    assert opinion(np.eye(K)[[3] * 9])['score'] == pytest.approx(1)
+    p = np.random.default_rng(0).dirichlet(np.ones(K) / 3, 100)
+    kl = (p * np.log(p / p.mean(0))).sum(1).mean()
+    assert opinion(p)['score'] == pytest.approx(np.exp(kl))
+    np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1))
+
+
+def stripes(seed, count):
+    """8x8 images of three classes: lit above, lit left, dark."""
+    random = np.random.default_rng(seed)
+    y = random.integers(3, size=count).astype(np.int32)
+    x = random.integers(0, 60, (count, 8, 8, 1))
+    x[y == 0, :4] += 150
+    x[y == 1, :, :4] += 150
+    return dict(x=x.astype(np.uint8), label=y)
+
+
+def test_samples_are_judged():
+    toy = source(train=stripes(0, 400), test=stripes(1, 200))
+    random, scores, saved = np.random.default_rng(0), {}, {}
+    others = {
+        'noise': lambda b: random.uniform(-1, 1, b['x'].shape),
+        'one': lambda b: np.repeat(stripes(2, 1)['x'] / 127.5 - 1, len(b['x']), 0),
+    }
+    readouts = evals.trivial('samples', toy, KEY) | {k: {'sample': v} for k, v in others.items()}
+    for name, readout in readouts.items():
+        who, saved[name] = subject(toy, **readout)
+        before = set(JUDGES)
+        scores[name] = evals.samples(who, judge_steps=40)
+        assert scores[name]['judge_accuracy'] > 95
+        assert scores[name]['samples'] == 100
+        assert len(set(JUDGES) - before) == (name == 'real')  # one judge for all
+    real, noise, one = scores['real'], scores['noise'], scores['one']
+    assert real['score'] > 2.5 > noise['score'] and real['confident'] > 0.9
+    assert one['variety'] < 0.5 < real['variety']
+    assert real['frechet'] > 1e-3  # rows are never compared with themselves
+    assert real['frechet'] < 0.2 * min(one['frechet'], noise['frechet'])
+    assert isinstance(saved['one']['samples'], Image.Image)
+    assert saved['one']['samples'].size == (8 * 68, 8 * 68)
+
+
+def test_sample_mistakes_and_points():
+    toy = source(train=stripes(0, 40), test=stripes(1, 40))
+    for sample, part in (
+        (lambda b: np.zeros((len(b['x']), 4, 4, 1)), '[4, 4, 1]'),
+        (lambda b: np.full(b['x'].shape, np.nan), '20 of 20'),
+    ):
+        with pytest.raises(Mistake) as mistake:
+            evals.samples(subject(toy, sample=sample)[0])
+        one_line(mistake, part)
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    toy = source(train=dict(x=x), test=dict(x=x))
+    got = evals.samples(
+        subject(toy, sample=lambda b, shift: b['x'] + shift)[0], options={'shift': 5}
+    )
+    assert got['frechet'] == pytest.approx(50, rel=0.1)
+
+
+def test_samples_of_text(tmp_path):
+    toy, _ = sentences(tmp_path)
+    who, saved = subject(toy, **evals.trivial('samples', toy, KEY)['real'])
+    got = evals.samples(who, count=10)
+    assert got['known_words'] == 1 and got['samples'] == 10
+    text = ' '.join(f'cat tac {word}' for word in ('mats', 'stam') * 20)[: 129 - 5] + ' mats'
+    ids = np.array([toy.vocab.index(c) for c in text])
+    got = evals.samples(subject(toy, sample=lambda b: ids[None].repeat(len(b['x']), 0))[0])
+    words = text.split()[1:-1]
+    assert got['known_words'] == pytest.approx(
+        np.mean([w in ('cat', 'mats') for w in words]), abs=0.04
+    )
+    assert got['distinct_words'] == len(set(words)) / got['words']
+    assert saved['samples'].count('-' * 40) == 7 and len(saved['samples']) > 8 * 129
+    got = evals.samples(subject(toy, sample=lambda b: np.zeros((len(b['x']), 9), int))[0])
+    assert got['words'] == 0 and got['known_words'] == 0
+
+
+# ---- baselines and pictures
+
+
+def test_pixel_baselines():
+    x = np.random.default_rng(0).integers(256, size=(20, 4, 4, 3), dtype=np.uint8)
+    toy = source(train=dict(x=x), test=dict(x=x))
+    known = evals.trivial('knn', toy, KEY)
+    np.testing.assert_allclose(
+        known['pixels']['encode'](dict(x=x)), x.reshape(20, 48) / 127.5 - 1, atol=1e-6
+    )
+    h = known['standardized']['encode'](dict(x=x))
+    np.testing.assert_allclose(h.mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(h.std(1), 1, atol=1e-6)
+    dim = known['standardized']['encode'](dict(x=x // 2 + np.uint8(40)))  # contrast, brightness
+    np.testing.assert_allclose(dim, h, atol=0.03)
+    assert np.isfinite(known['standardized']['encode'](dict(x=x * 0))).all()
+
+
+def test_grid_places_images():
+    x = np.random.default_rng(0).integers(256, size=(5, 64, 64, 3), dtype=np.uint8)
+    sheet = np.asarray(grid(x, 2))
+    assert sheet.shape == (3 * 68, 2 * 68, 3)
+    for i, image in enumerate(x):
+        top, left = i // 2 * 68 + 2, i % 2 * 68 + 2
+        np.testing.assert_array_equal(sheet[top : top + 64, left : left + 64], image)
+    assert (sheet[2 * 68 :, 68:] == 255).all()
+    np.testing.assert_array_equal(sheet, np.asarray(grid(x / 127.5 - 1, 2)))
+    gray = np.asarray(grid(x[..., :1] * 0 + np.uint8(9)))
+    assert (gray[2:66, 2:66] == 9).all()
+    assert grid(x[:, :8, :8]).size == (5 * 68, 68)  # small images are enlarged
+    assert (np.asarray(grid(np.full((1, 64, 64, 1), 9.0)))[5, 5] == 255).all()  # out of range
+
+
+def test_neighbors_are_framed_by_their_labels():
+    x = np.zeros((2, 64, 64, 1), np.uint8)
+    right = np.array([[True, False], [False, False]])
+    sheet = np.asarray(neighbors(x, np.stack([x, x], 1), right))
+    assert sheet.shape == (2 * 68, 3 * 68, 3)
+    frames = sheet[::68, ::68].astype(int)  # the corner of each frame
+    assert (frames[:, 0] == 255).all()
+    np.testing.assert_array_equal(frames[:, 1:, 0] > frames[:, 1:, 1], ~right)
+    assert neighbors(np.zeros((2, 3)), np.zeros((2, 2, 3)), right) is None

@@ -1,0 +1,84 @@
+"""What importing costs, and which way imports point."""
+
+import ast
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+PACKAGE = jobs.ROOT / 'ssljax'
+
+
+def loaded(code):
+    """Top-level packages loaded by a fresh interpreter that runs `code`."""
+    code += "\nimport sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    out = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=jobs.ROOT
+    )
+    assert out.returncode == 0, out.stderr
+    return set(out.stdout.split())
+
+
+def test_losses_need_jax_alone():
+    heavy = {
+        'tensorflow',
+        'flax',
+        'optax',
+        'orbax',
+        'ml_collections',
+        'tensorflow_datasets',
+        'chex',
+    }
+    found = loaded('import ssljax.losses')
+    assert not found & heavy
+    assert 'jax' in found
+
+
+def test_the_package_itself_is_light():
+    assert not loaded('import ssljax, ssljax.config') & {'jax', 'numpy', 'ml_collections'}
+
+
+def test_tensorflow_is_loaded_only_by_its_own_route():
+    code = (
+        'from ssljax import assemble\nassemble.assemble(assemble.resolve("configs/gpt.py:smoke"))'
+    )
+    assert 'tensorflow' not in loaded(code)
+
+
+# who may be imported by whom: a package's own level and all below
+LEVELS = (
+    ('names', 'method'),
+    ('form', 'config', 'cli', 'losses', 'sharding', 'memory'),
+    ('nets', 'augment', 'data', 'optim', 'log'),
+    ('methods', 'step', 'checkpoint', 'evals'),
+    ('sweep', 'watch', 'workdir'),
+    ('assemble',),
+    ('describe', 'evaluate'),
+    ('train',),
+)
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+
+
+def rooms(path):
+    """The rooms of ours that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == 'ssljax':
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('ssljax.'):
+            yield node.module.split('.')[1]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split('.')[1] for a in node.names if a.name.startswith('ssljax.'))
+
+
+FILES = [p for p in sorted(PACKAGE.rglob('*.py')) if p != PACKAGE / '__init__.py']
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    mine = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+    assert mine in LEVEL, f'{path.name} has no level: add it to LEVELS'
+    for other in rooms(path):
+        if other in LEVEL and other != mine:
+            assert LEVEL[other] <= LEVEL[mine], f'{mine} may not import {other}'
+            assert mine != 'losses', 'losses import nothing of ours'

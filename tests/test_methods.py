@@ -1,0 +1,134 @@
+"""The shared suite: every file in methods/ passes it. Tier 1 for all, tier 2 marked `slow`."""
+
+import jax
+import jobs
+import numpy as np
+import pytest
+from dead import dead
+from learning import better
+
+from ssljax import assemble
+from ssljax.step import floats, make_step
+
+every_method = pytest.mark.parametrize('method', jobs.METHODS)
+JOBS = {}
+
+
+def job(method):
+    """The smoke job of a method, on one device; built once."""
+    if method not in JOBS:
+        JOBS[method] = jobs.job(method)
+    return JOBS[method]
+
+
+def test_methods_are_found():
+    assert {'simclr', 'gpt', 'wgan_gp'} <= set(jobs.METHODS)
+
+
+@every_method
+def test_two_steps(method):
+    """Finite, of one form, with a new step number; one compilation per acting set."""
+    one = job(method)
+    step = one.step()
+    state, seen = jobs.run(one, one.config['steps'], step=step)
+    assert int(state.step) == one.config['steps']
+    assert step._cache_size() == len(jobs.acting_sets(one))
+    for path, leaf in jobs.leaves(state).items():
+        if np.issubdtype(leaf.dtype, np.floating):
+            assert np.isfinite(leaf).all(), path
+    losses = {k for metrics in seen for k in metrics if k.endswith('/loss')}
+    assert losses == {f'{turn}/loss' for turn in one.method.turns}
+    # a resumed run starts with a committed state: it may not compile again
+    jobs.run(one, 1, state=one.placed(state.replace(step=state.step * 0)), step=step)
+    assert step._cache_size() == len(jobs.acting_sets(one))
+
+
+@every_method
+def test_only_moved_params_change(method):
+    one = job(method)
+    still = one.method._replace(after=None)
+    places = jax.tree.map(lambda s: s.sharding, one.shapes)
+    for name, turn in one.method.turns.items():
+        start = one.fresh()
+        before = jax.device_get(start.params)
+        step = make_step(still, one.optimizers, places)
+        state, _ = step(start, jobs.batch(one, 0), one.key(assemble.STEP), (name,))
+        for net, params in before.items():
+            held = net in turn.holds and turn.holds[net](0)
+            moves = net in (turn.moves or before) and not held
+            changed = jobs.differing(params, state.params[net])
+            assert bool(changed) == moves, f'turn {name} moves {turn.moves or "all"}; {net} {moves}'
+        untouched = {k: v for k, v in one.fresh().opt.items() if k != name}
+        assert not jobs.differing(untouched, {k: state.opt[k] for k in untouched})
+
+
+@every_method
+def test_no_dead_state(method):
+    unwritten, unread = dead(job(method))
+    assert not unwritten, f'no turn, after or refresh writes {sorted(unwritten)}'
+    assert not unread, f'no loss and no readout needs {sorted(unread)}'
+
+
+@every_method
+def test_readouts_of_a_fresh_state(method):
+    """Finite, a row per row of the batch, whatever the number of rows."""
+    one = job(method)
+    rows = one.train.rows(np.arange(5))
+    sweep, state = one.sweep(), one.fresh()
+    assert one.method.readouts
+    for name, readout in one.method.readouts.items():
+        for leaf in jax.tree.leaves(sweep.over(readout, state, rows)):
+            assert len(leaf) == 5, name
+            assert np.isfinite(leaf.astype(np.float32)).all(), name
+
+
+@every_method
+def test_no_key_is_used_twice(method):
+    """JAX's own checker, over init, every acting set and every readout."""
+    one = job(method)
+    state, rows, step = one.fresh(), jobs.batch(one, 0), one.step().__wrapped__
+    functions = [lambda k: one.method.init(k, floats(rows))]
+    functions += [lambda k, a=a: step(state, rows, k, a) for a in jobs.acting_sets(one)]
+    functions += [lambda k, r=r: r(k, state, floats(rows)) for r in one.method.readouts.values()]
+    with jax.debug_key_reuse(True):
+        for function in functions:
+            jax.jit(function)(one.key(assemble.STEP))
+
+
+@pytest.mark.slow
+@every_method
+@pytest.mark.parametrize('mesh', ['data=8', 'data=2 fsdp=4'])
+def test_eight_devices_are_one(method, mesh):
+    """Replicated and FSDP; a difference is rounding (under SGD: DESIGN, invariant 3)."""
+    found = jobs.sgd(jobs.settings(method))
+    axes = {k: int(v) for k, v in (part.split('=') for part in mesh.split())}
+    one = assemble.assemble(found, jax.devices()[:1])
+    many = assemble.assemble({**found, 'mesh': dict(data=1, fsdp=1, tensor=1, big=16) | axes})
+    if 'fsdp' in axes:
+        cut = [s for s in jax.tree.leaves(many.shapes.params) if not s.sharding.is_fully_replicated]
+        assert len(cut) > len(jax.tree.leaves(many.shapes.params)) / 3
+    # from the same point: an initialization on eight devices is a test of its own
+    start = jax.device_get(one.fresh())
+    for path in jobs.leaves(start):
+        a, b = jobs.leaves(start)[path], jobs.leaves(many.fresh())[path]
+        np.testing.assert_allclose(a, b, atol=1e-5, err_msg=f'{path} at the start')
+    a, seen_a = jobs.run(one, 3)
+    b, seen_b = jobs.run(many, 3, state=many.placed(start))
+    for metrics_a, metrics_b in zip(seen_a, seen_b, strict=True):
+        for name in metrics_a:
+            np.testing.assert_allclose(metrics_a[name], metrics_b[name], rtol=2e-4, atol=2e-5)
+    a, b = jobs.leaves(a), jobs.leaves(b)
+    for path in a:
+        scale = max(np.abs(a[path]).max(), 1e-3) if a[path].size else 1
+        np.testing.assert_allclose(a[path] / scale, b[path] / scale, atol=2e-4, err_msg=path)
+
+
+@pytest.mark.slow
+@every_method
+def test_learns(method):
+    """On held-out rows, a number that collapse cannot flatter: better than at step 0 by three
+    standard errors, paired over rows."""
+    one = jobs.job(method, 'learn')
+    gain, error, what = better(one, jobs.run(one, one.config['steps'])[0])
+    print(f'{method}: {what} better by {gain:.4f} +- {error:.4f}')
+    assert gain > 3 * error, f'{what}: gain {gain:.4f}, standard error {error:.4f}'

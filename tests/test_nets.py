@@ -1,0 +1,418 @@
+"""Nets: the named set, layers against lax's, published sizes, and what each net promises."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from ssljax import nets
+from ssljax.names import Mistake
+from ssljax.nets import Nets, make
+from ssljax.nets.layers import Dense, convolve, convolve_transpose, initializer, rms
+from ssljax.nets.resnet import ResNet
+from ssljax.nets.transformer import rotate
+
+random = np.random.default_rng(0)
+key = jax.random.key(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers, whichever ran before."""
+    global random
+    random = np.random.default_rng(0)
+
+
+def normal(*shape):
+    return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+
+def close(a, b, tolerance=1e-5):
+    """Within a share of the largest entry: sums of many terms lose digits in the small ones."""
+    a, b = jax.tree.leaves(a), jax.tree.leaves(b)
+    assert len(a) == len(b)
+    for x, y in zip(a, b, strict=True):
+        assert x.shape == y.shape
+        np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * float(jnp.abs(y).max() + 1e-9))
+
+
+def count(spec, x, **given):
+    module = make(spec, **given)
+    return sum(a.size for a in jax.tree.leaves(jax.eval_shape(module.init, key, x)['params']))
+
+
+# ---- layers
+
+
+SHAPES = [  # batch, extent, Cin, Cout, kernel, stride, padding
+    (5, 9, 3, 4, 3, 2, 'SAME'),
+    (3, 32, 2, 3, 3, 1, 'SAME'),
+    (3, 12, 2, 3, 4, 2, 'SAME'),
+    (2, 15, 2, 3, 7, 2, 3),
+    (4, 8, 3, 4, 1, 2, 0),
+    (4, 4, 3, 4, 3, 2, 'SAME'),
+    (3, 10, 2, 3, 3, 3, 'VALID'),
+]
+
+
+@pytest.mark.parametrize('B, H, C, D, k, stride, padding', SHAPES)
+def test_convolution_equals_lax_to_second_order(B, H, C, D, k, stride, padding):
+    x, w = normal(B, H, H, C), normal(k, k, C, D)
+
+    def ours(x, w):
+        return convolve(x, w, stride=stride, padding=padding, native=False)
+
+    def plain(x, w):
+        pads = padding if isinstance(padding, str) else [(padding, padding)] * 2
+        axes = ('NHWC', 'HWIO', 'NHWC')
+        return lax.conv_general_dilated(x, w, (stride, stride), pads, dimension_numbers=axes)
+
+    def three(f):
+        first = jax.grad(lambda x, w: jnp.sin(f(x, w)).sum(), (0, 1))
+        second = jax.grad(lambda x, w: sum(jnp.square(g).sum() for g in first(x, w)), (0, 1))
+        return jax.jit(lambda x, w: (f(x, w), first(x, w), second(x, w)))(x, w)
+
+    close(three(ours), three(plain))
+
+
+def test_convolution_under_vmap_and_bfloat16():
+    x, w = normal(2, 3, 8, 8, 2), normal(2, 3, 3, 2, 4)
+    f = jax.grad(lambda x, w: jnp.sin(convolve(x, w, stride=2, native=False)).sum(), (0, 1))
+    f = jax.jit(f)
+    close(jax.vmap(f)(x, w), jax.tree.map(lambda *a: jnp.stack(a), f(x[0], w[0]), f(x[1], w[1])))
+    half = f(x[0].astype(jnp.bfloat16), w[0].astype(jnp.bfloat16))
+    assert all(g.dtype == jnp.bfloat16 for g in half)
+    close(jax.tree.map(lambda g: g.astype(jnp.float32), half), f(x[0], w[0]), 0.03)
+
+
+def test_transposed_convolution_equals_lax():
+    x, w = normal(3, 5, 6, 4), normal(4, 4, 4, 3)
+
+    def three(f):
+        first = jax.grad(lambda x, w: jnp.sin(f(x, w)).sum(), (0, 1))
+        second = jax.grad(lambda x, w: sum(jnp.square(g).sum() for g in first(x, w)), (0, 1))
+        return jax.jit(lambda x, w: (f(x, w), first(x, w), second(x, w)))(x, w)
+
+    plain = three(lambda x, w: lax.conv_transpose(x, w, (2, 2), 'SAME'))
+    close(three(lambda x, w: convolve_transpose(x, w, native=False)), plain)
+
+
+@pytest.mark.parametrize('shape', [(5, 3), (2, 4, 3), (2, 4, 5, 3)])
+def test_dense_equals_linen(shape):
+    x = normal(*shape)
+    ours, theirs = Dense(7), nn.Dense(7)
+    variables = ours.init(key, x)
+    close(ours.apply(variables, x), theirs.apply(variables, x))
+    kernel = variables['params']['kernel']
+    assert kernel.shape == (3, 7) and kernel.dtype == jnp.float32
+
+
+def test_initializers():
+    shape = (3, 3, 64, 128)  # fan in 576, fan out 1152
+    for name, expected in dict(lecun=1 / 576, he=2 / 576, he_out=2 / 1152, zeros=0).items():
+        np.testing.assert_allclose(initializer(name)(key, shape).var(), expected, rtol=0.05)
+    np.testing.assert_allclose(jnp.abs(initializer('uniform')(key, shape)).max(), 1 / 24, rtol=0.01)
+    np.testing.assert_allclose(initializer(0.3)(key, shape).std(), 0.3, rtol=0.05)
+    with pytest.raises(Mistake, match='did you mean lecun'):
+        initializer('lecunn')
+
+
+# ---- published sizes
+
+
+@pytest.mark.parametrize(
+    'spec, shape, published',
+    [
+        (dict(name='resnet18', classes=1000), (1, 64, 64, 3), 11_689_512),
+        (dict(name='resnet34', classes=1000), (1, 64, 64, 3), 21_797_672),
+        (dict(name='resnet50', classes=1000), (1, 64, 64, 3), 25_557_032),
+        # cifar stem: 3x3x3 instead of 7x7x3 to 64 channels, and no classes
+        (dict(name='resnet18', stem='cifar'), (1, 32, 32, 3), 11_689_512 - 513_000 - 40 * 192),
+        (dict(name='dcgan_generator', size=64, channels=3), (1, 100), 3_576_704),
+        (dict(name='dcgan_critic', norm='batch'), (1, 64, 64, 3), 2_765_568),
+    ],
+)
+def test_params_as_published(spec, shape, published):
+    assert count(spec, jnp.zeros(shape)) == published
+
+
+def test_params_of_transformers():
+    tokens = jnp.zeros((1, 8), int)
+    assert count(dict(name='gpt2'), tokens) == 124_439_808
+    # four blocks of 12 width^2, embedding and output
+    assert count(dict(name='transformer'), tokens, vocab=65) == 4 * 12 * 128**2 + 2 * 65 * 128
+
+
+# ---- the named set
+
+
+def pair():
+    projector = dict(name='mlp', dims=(16, 4), norm='batch', dropout=0.5)
+    return Nets(encoder=dict(name='conv', widths=(4, 8)), projector=projector, dtype='float32')
+
+
+def forward(net, x):
+    return net.projector(net.encoder(x))
+
+
+def start(x, key=key):
+    return jax.jit(lambda key: pair().init(key, forward, x))(key)
+
+
+def test_init_gives_params_stats_and_output():
+    x = normal(3, 8, 8, 1)
+    params, stats, out = start(x)
+    assert set(params) == set(stats) == {'encoder', 'projector'} and out.shape == (3, 4)
+    close(forward(pair()(params, stats), x), out)
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((params, stats)))
+    # the same at any later time, and other weights from another key
+    close(start(x)[0], params, 0)
+    other = start(x, jax.random.key(1))[0]
+    assert not np.array_equal(
+        other['encoder']['Conv_0']['kernel'], params['encoder']['Conv_0']['kernel']
+    )
+
+
+def test_init_makes_nets_in_any_order_of_calls_and_only_once():
+    x = normal(2, 3)
+    two = Nets(a=dict(name='mlp', dims=(3,)), b=dict(name='mlp', dims=(3,)))
+    ab = two.init(key, lambda net, x: net.b(net.a(net.a(x))), x)[0]
+    ba = two.init(key, lambda net, x: net.a(net.b(x)), x)[0]
+    close(ab, ba, 0)
+    assert not np.array_equal(ab['a']['Dense_0']['kernel'], ab['b']['Dense_0']['kernel'])
+    with pytest.raises(ValueError, match='never calls: b'):
+        two.init(key, lambda net, x: net.a(x), x)
+
+
+def test_statistics_are_recorded_in_training_only():
+    x = normal(64, 8, 8, 1) * 3 + 1
+    nets_ = Nets(encoder=dict(name='conv', widths=(4,)))
+    params, stats, _ = nets_.init(key, lambda net, x: net.encoder(x), x)
+    net = nets_(params, stats)
+    net.encoder(x)
+    assert net.stats is stats
+    net = nets_(params, stats, train=True)
+    net.encoder(x)
+    y = lax.conv_general_dilated(
+        x,
+        params['encoder']['Conv_0']['kernel'],
+        (2, 2),
+        'SAME',
+        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+    )
+    new = net.stats['encoder']['batch_stats']['BatchNorm_0']
+    close(new['mean'], 0.1 * y.mean((0, 1, 2)))
+    close(new['var'], 0.9 + 0.1 * y.var((0, 1, 2)))
+    once = net.stats
+    net.encoder(x)  # a second call goes on from the first
+    close(net.stats['encoder']['batch_stats']['BatchNorm_0']['mean'], 0.19 * y.mean((0, 1, 2)))
+    close(once['encoder']['batch_stats']['BatchNorm_0']['mean'], 0.1 * y.mean((0, 1, 2)))
+
+
+def test_statistics_of_a_sharded_batch_are_global():
+    if jax.device_count() < 8:
+        pytest.skip('needs 8 (simulated) devices')
+    from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+    mesh = Mesh(np.array(jax.devices()[:8]), ('data',), axis_types=(AxisType.Auto,))
+    x = normal(16, 8, 8, 1) + jnp.arange(16.0)[:, None, None, None]
+    nets_ = Nets(encoder=dict(name='conv', widths=(4,)))
+    params, stats, _ = nets_.init(key, lambda net, x: net.encoder(x), x)
+
+    def loss(params, x):
+        net = nets_(params, stats, train=True)
+        return jnp.sin(net.encoder(x)).mean(), net.stats
+
+    f = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    close(f(params, jax.device_put(x, NamedSharding(mesh, PartitionSpec('data')))), f(params, x))
+
+
+def test_dropout_keys():
+    x = normal(4, 8, 8, 1)
+    params, stats, _ = start(x)
+
+    def run(key):
+        net = pair()(params, stats, train=True, key=key)
+        h = net.encoder(x)
+        return net.projector(h), net.projector(h)
+
+    first, second = run(key)
+    assert not np.allclose(first, second)  # every call draws anew
+    np.testing.assert_array_equal(run(key), (first, second))
+    assert not np.allclose(run(jax.random.key(1))[0], first)
+
+
+def test_train_reaches_only_the_modules_that_take_it():
+    class Plain(nn.Module):
+        def __call__(self, x):
+            return x
+
+        def twice(self, x, train=False):
+            return 2 * x if train else x
+
+    nets_ = Nets(plain=Plain())
+    params, stats, out = nets_.init(key, lambda net, x: net.plain(x), jnp.ones(3))
+    assert params == stats == {}
+    net = nets_(params, stats, train=True)
+    np.testing.assert_array_equal(net.plain(out), 1)
+    np.testing.assert_array_equal(net.plain(out, method='twice'), 2)
+    np.testing.assert_array_equal(net.plain(out, method='twice', train=False), 1)
+
+
+def test_mistakes_say_what_is_offered():
+    with pytest.raises(AttributeError, match="no net 'encodr'; there are: encoder, projector"):
+        _ = pair()({}).encodr
+    with pytest.raises(Mistake, match=r"unknown net 'resnet19'.*did you mean resnet18"):
+        Nets(encoder=dict(name='resnet19'))
+    with pytest.raises(Mistake, match=r"'mlp' has no option 'dim' .*did you mean dims"):
+        make(dict(name='mlp', dim=3))
+    with pytest.raises(Mistake, match='type dict'):
+        Nets(encoder='resnet18')
+    with pytest.raises(Mistake, match='another name'):
+        Nets(stats=dict(name='mlp'))
+    for spec in (
+        dict(name='transformer'),
+        dict(name='transformer', vocab=5, width=10),
+        dict(name='dcgan_generator', size=28),
+        dict(name='conv', pool='max'),
+        dict(name='conv', norm='bach'),
+        dict(name='conv', activation='rleu'),
+        dict(name='resnet18', stem='small'),
+        dict(name='mlp', dims=()),
+    ):
+        with pytest.raises(Mistake) as mistake:
+            make(spec)
+        assert '\n' not in str(mistake.value)
+
+
+@pytest.mark.parametrize('name', nets.__all__)
+def test_every_net_computes_in_its_dtype_and_keeps_float32_params(name):
+    spec = {'gpt2': dict(width=16, depth=1, heads=2), 'transformer': dict(width=16, depth=1)}
+    x = jnp.zeros((2, 32, 32, 3))
+    if name in spec:
+        x = jnp.zeros((2, 8), int)
+    elif name in ('mlp', 'dcgan_generator'):
+        x = jnp.zeros((2, 8))
+    small = {'mlp': dict(dims=(8, 4)), 'conv': {}, **spec}.get(name, dict(width=4))
+    module = make(dict(name=name) | small, dtype='bfloat16', vocab=11)
+    out, variables = jax.eval_shape(module.init_with_output, key, x)
+    assert out.dtype == (jnp.float32 if name in spec else jnp.bfloat16)  # logits are float32
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
+
+
+# ---- what each net promises
+
+
+def test_shapes():
+    def shape(spec, *size, dtype=float, **given):
+        module = make(spec, **given)
+        return jax.eval_shape(module.init_with_output, key, jnp.zeros(size, dtype))[0].shape
+
+    assert shape(dict(name='conv'), 2, 32, 32, 1) == (2, 512)
+    assert shape(dict(name='conv', pool='mean'), 2, 32, 32, 1) == (2, 128)
+    assert shape(dict(name='mlp', dims=(9, 5), flatten=True), 2, 4, 4, 1) == (2, 5)
+    assert shape(dict(name='resnet18', stem='cifar', width=8), 2, 32, 32, 1) == (2, 64)
+    assert shape(dict(name='resnet50', width=8), 2, 64, 64, 3) == (2, 256)
+    assert shape(dict(name='dcgan_generator', width=8), 2, 10) == (2, 32, 32, 1)
+    assert shape(dict(name='dcgan_critic', width=8), 2, 32, 32, 3) == (2,)
+
+
+@pytest.mark.parametrize('bottleneck', [False, True])
+def test_a_residual_block_starts_as_the_identity(bottleneck):
+    x = normal(2, 8, 8, 3)
+
+    def features(depths, zero_last):
+        net = ResNet(depths, bottleneck, 'cifar', 4, 'batch', zero_last, 0, None)
+        return jax.jit(net.init_with_output)(key, x)[0]
+
+    close(features((2,), True), features((1,), True), 0)
+    assert np.abs(features((2,), False) - features((1,), False)).max() > 0.01
+
+
+def test_layer_norm_of_the_critic_is_per_example():
+    critic = make(dict(name='dcgan_critic', width=4, norm='layer'))
+    x = normal(4, 16, 16, 1)
+    variables, apply = jax.jit(critic.init)(key, x), jax.jit(critic.apply)
+    parts = [apply(variables, x[i : i + 1]) for i in range(4)]
+    close(jnp.concatenate(parts), apply(variables, x))
+
+
+def test_rotary_scores_depend_on_distance_alone():
+    q, k = normal(1, 1, 2, 8), normal(1, 1, 2, 8)
+
+    def score(i, j):
+        return (rotate(q, jnp.array([i])) * rotate(k, jnp.array([j]))).sum(-1)
+
+    close(score(3, 1), score(13, 11), 1e-4)
+    assert np.abs(score(3, 1) - score(3, 2)).max() > 1e-3
+    close(rotate(q, jnp.array([0])), q)
+    x = normal(2, 3, 4)
+    close(jnp.square(rms(x)).mean(-1), jnp.ones((2, 3)))
+    close(rms(7 * x), rms(x))
+
+
+@pytest.fixture(scope='module', params=['transformer', 'gpt2'])
+def language(request):
+    size = dict(vocab=11, width=16, depth=2, heads=2, context=12)
+    module = make(dict(name=request.param, **size))
+    tokens = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 9)), jnp.int32)
+    variables = jax.jit(module.init)(key, tokens)
+    noise = iter(jax.random.split(key, 99))  # so that no projection is zero
+    variables = jax.tree.map(lambda a: a + 0.2 * jax.random.normal(next(noise), a.shape), variables)
+    return module, variables, tokens
+
+
+def test_causal(language):
+    module, variables, tokens = language
+    logits = module.apply(variables, tokens)
+    later = module.apply(variables, tokens.at[:, 5:].set((tokens[:, 5:] + 1) % 11))
+    close(later[:, :5], logits[:, :5])
+    assert np.abs(later[:, 5:] - logits[:, 5:]).max() > 0.01
+    earlier = module.apply(variables, tokens.at[:, 0].set((tokens[:, 0] + 1) % 11))
+    assert (np.abs(earlier - logits).max(-1) > 1e-5).all()  # all later positions see the first
+
+
+def test_features_give_the_logits(language):
+    module, variables, tokens = language
+    h = module.apply(variables, tokens, method='features')
+    params = variables['params']
+    out = params['out']['kernel'] if 'out' in params else params['embed']['embedding'].T
+    close(h @ out, module.apply(variables, tokens))
+
+
+def test_attention_in_numpy(language):
+    """One block of the recipe, written out in float64."""
+    module, variables, tokens = language
+    if 'norm' in variables['params']:
+        pytest.skip('the recipe only')
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), variables['params'])
+
+    def unit(x):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
+
+    def turn(x):  # [T, e]: pairs (i, i + e / 2) as complex numbers
+        half = x.shape[-1] // 2
+        angle = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(half) / half)
+        z = (x[:, :half] + 1j * x[:, half:]) * np.exp(1j * angle)
+        return np.concatenate([z.real, z.imag], -1)
+
+    x = p['embed']['embedding'][np.asarray(tokens[0])]
+    for name in ('blocks_0', 'blocks_1'):
+        b = {k: v['kernel'] for k, v in p[name].items()}
+        q, k, v = np.split(unit(x) @ b['qkv'], 3, -1)
+        heads = []
+        for e in (slice(0, 8), slice(8, 16)):
+            scores = 1.2 * turn(unit(q[:, e])) @ turn(unit(k[:, e])).T / np.sqrt(8)
+            weight = np.exp(scores) * np.tri(len(x))
+            heads.append(weight / weight.sum(-1, keepdims=True) @ v[:, e])
+        x = x + np.concatenate(heads, -1) @ b['attend_out']
+        x = x + np.maximum(unit(x) @ b['mlp_in'], 0) ** 2 @ b['mlp_out']
+    close(module.apply(variables, tokens)[0], unit(x) @ p['out']['kernel'], 1e-4)
+
+
+def test_a_context_too_long_is_a_mistake(language):
+    module, variables, _ = language
+    with pytest.raises(Mistake, match='type context=13'):
+        module.apply(variables, jnp.zeros((1, 13), int))

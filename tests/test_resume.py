@@ -1,0 +1,113 @@
+"""Stopped anywhere and started again = never stopped, bit for bit, through the real loop."""
+
+import json
+import shutil
+
+import jax
+import jobs
+import pytest
+from kill import final, killed
+
+from ssljax import train
+from ssljax.checkpoint import Checkpoints
+from ssljax.watch import Diverged
+
+every_method = pytest.mark.parametrize('method', jobs.METHODS)
+
+
+def settings(method, **changes):
+    """Each step saved and logged, nothing evaluated."""
+    found = jobs.settings(method, **{'checkpoint.every': 1, 'checkpoint.keep': 99, 'log.every': 1})
+    found['log']['tensorboard'] = False
+    return {**found, 'evals': {}, **changes}
+
+
+def metrics(workdir):
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    speed = ('examples_per_second', 'waiting', 'seconds_left')
+    return [{k: v for k, v in line.items() if k not in speed} for line in lines]
+
+
+@pytest.mark.slow
+@every_method
+def test_resumed_is_never_stopped(method, tmp_path):
+    found = settings(method)
+    train.train(found, tmp_path / 'whole')
+    for stop in range(1, found['steps'], 2):
+        workdir = tmp_path / f'stopped-{stop}'
+        shutil.copytree(tmp_path / 'whole', workdir)
+        for step in Checkpoints(workdir).steps():
+            if step > stop:
+                shutil.rmtree(workdir / 'checkpoints' / str(step))
+        with (workdir / 'metrics.jsonl').open('a') as file:
+            file.write('{"step": 3, "net/l')  # torn by the kill
+        train.train(found, workdir)
+        assert not jobs.differing(final(tmp_path / 'whole'), final(workdir)), f'stopped at {stop}'
+        assert metrics(workdir) == metrics(tmp_path / 'whole')
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments(tmp_path):
+    """A real process, three times shot, then the same command again."""
+    lost = killed('simclr', tmp_path, steps=40, seed=0)
+    assert lost['kills'] == 3
+    assert not lost['differing']
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
+    found = settings('gpt')
+    train.train(found, tmp_path)
+    before = (tmp_path / 'metrics.jsonl').read_text()
+    train.train(found, tmp_path)
+    assert 'going on from step 4 of 4' in capsys.readouterr().out
+    assert (tmp_path / 'metrics.jsonl').read_text() == before
+
+
+def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    found = settings('gpt', steps=8)
+    found['optim']['decoder'] |= dict(learning_rate=1e30, groups={}, name='sgd')
+    found['optim']['decoder'] = {
+        k: v for k, v in found['optim']['decoder'].items() if k in ('name', 'learning_rate')
+    }
+    with pytest.raises(
+        Diverged, match=r'decoder/loss is (nan|inf) at step \d|not finite after step'
+    ):
+        train.train(found, tmp_path)
+    store = Checkpoints(tmp_path)
+    state = store.restore(jobs.job('gpt').shapes, repair=False) if store.steps() else None
+    for leaf in jax.tree.leaves(state.params) if state else ():
+        assert jax.numpy.isfinite(leaf).all()
+
+
+def test_sigterm_saves_and_exits_75(tmp_path, capsys, monkeypatch):
+    import os
+    import signal
+
+    from ssljax import watch
+
+    found = settings('gpt', steps=50)
+    found['checkpoint'] = dict(every=0, keep=2, keep_every=0)
+    real = watch.Window.add
+
+    def add(self, values):
+        real(self, values)
+        if self.next == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(watch.Window, 'add', add)
+    assert train.train(found, tmp_path) == 75
+    assert 'step 7 is saved' in capsys.readouterr().out
+    assert Checkpoints(tmp_path).steps() == [7]
+    monkeypatch.undo()
+    assert train.train(found, tmp_path) == 0
+    assert Checkpoints(tmp_path).steps()[0] == 50
+
+
+def test_data_that_changed_is_refused_on_resume(tmp_path):
+    found = settings('gpt')
+    train.train(found, tmp_path)
+    run = json.loads((tmp_path / 'run.json').read_text())
+    run['data']['fingerprint'] = 'another'
+    (tmp_path / 'run.json').write_text(json.dumps(run))
+    with pytest.raises(train.Mistake, match='fingerprint'):
+        train.train(found, tmp_path)

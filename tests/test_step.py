@@ -1,0 +1,141 @@
+"""The core refuses what would break a run later, and its arithmetic is that of one plain step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from ssljax import form
+from ssljax.method import Method, State, Turn, always, between, every
+from ssljax.step import floats, make_step
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+
+
+def quadratic(key, state, batch):
+    value = jnp.square(batch['x'] @ state.params['w'] - state.params['b']).mean()
+    return value, {'seen': state.memory['seen'] + 1}, {'norm': jnp.abs(state.params['w']).sum()}
+
+
+def method(loss=quadratic, **fields):
+    return Method(init=None, **{'turns': {'net': Turn(loss)}, **fields})
+
+
+def start(optimizers, params=None):
+    params = params or {'w': jnp.array([1.0, -2.0, 0.5]), 'b': jnp.array(0.3)}
+    opt = {name: optimizer.init(params) for name, optimizer in optimizers.items()}
+    return State(jnp.array(0, jnp.int32), params, {'seen': jnp.zeros((), jnp.int32)}, opt)
+
+
+def one(method, optimizer=None, acting=('net',), steps=1, **options):
+    optimizers = {name: optimizer or optax.sgd(0.1) for name in method.turns}
+    step, state = make_step(method, optimizers, **options), start(optimizers)
+    for _ in range(steps):
+        state, metrics = step(state, {'x': jnp.asarray(X)}, jax.random.key(0), acting)
+    return state, metrics
+
+
+def test_a_step_is_gradient_descent():
+    state, metrics = one(method())
+    w, b = np.array([1.0, -2.0, 0.5]), 0.3
+    error = X @ w - b
+    np.testing.assert_allclose(metrics['net/loss'], (error**2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(state.params['w'], w - 0.1 * 2 * (error @ X) / 8, rtol=1e-5)
+    np.testing.assert_allclose(state.params['b'], b + 0.1 * 2 * error.mean(), rtol=1e-5)
+    assert int(state.step) == 1 and int(state.memory['seen']) == 1
+
+
+@pytest.mark.parametrize('parts', [2, 4, 8])
+def test_accumulation_is_the_whole_batch(parts):
+    """For a loss that is a mean over rows; memory is threaded through the parts."""
+    whole, _ = one(method())
+    state, metrics = one(method(), accumulate=parts)
+    np.testing.assert_allclose(state.params['w'], whole.params['w'], rtol=1e-5)
+    np.testing.assert_allclose(metrics['net/norm'], 3.5)
+    assert int(state.memory['seen']) == parts
+
+
+def test_after_runs_once_a_step_however_many_parts():
+    def after(key, state, batch):
+        assert batch['x'].shape == (8, 3)
+        return state.remember(seen=state.memory['seen'] * 10), {}
+
+    state, _ = one(method(after=after), accumulate=4)
+    assert int(state.memory['seen']) == 40
+
+
+def test_who_acts_does_not_change_a_turns_key():
+    def noisy(key, state, batch):
+        return state.params['b'] * 0, state.memory, {'draw': jax.random.uniform(key)}
+
+    turns = {'a': Turn(noisy), 'b': Turn(noisy)}
+    _, both = one(method(turns=turns), acting=('a', 'b'))
+    _, alone = one(method(turns=turns), acting=('b',))
+    assert both['b/draw'] == alone['b/draw'] != both['a/draw']
+
+
+def test_a_turn_moves_its_params_alone():
+    state, _ = one(method(turns={'net': Turn(quadratic, moves=('b',))}))
+    assert np.array_equal(state.params['w'], [1.0, -2.0, 0.5])
+    assert state.params['b'] != 0.3
+
+
+def test_what_is_held_is_held_exactly_even_from_weight_decay():
+    adamw = optax.adamw(0.1, weight_decay=0.5)
+    turn = Turn(quadratic, holds={'w': between(0, 2)})
+    state, _ = one(method(turns={'net': turn}), adamw, steps=2)
+    assert np.array_equal(state.params['w'], [1.0, -2.0, 0.5])
+    state, _ = one(method(turns={'net': turn}), adamw, steps=3)
+    assert not np.array_equal(state.params['w'], [1.0, -2.0, 0.5])
+
+
+def test_after_may_not_touch_step_or_opt():
+    for touch in (
+        lambda s: s.replace(step=s.step + 1),
+        lambda s: s.replace(opt=jax.tree.map(lambda x: x + 0, s.opt)),
+    ):
+        with pytest.raises(TypeError, match='after may not touch'):
+            one(method(after=lambda k, s, b, t=touch: (t(s), {})), optax.adam(0.1))
+
+
+@pytest.mark.parametrize(
+    'memory',
+    [{}, {'seen': jnp.zeros(2, jnp.int32)}, {'seen': 0.5}, {'seen': jnp.array(0), 'new': 1.0}],
+)
+def test_the_form_of_the_state_may_not_change(memory):
+    def loss(key, state, batch):
+        return state.params['b'], memory, {}
+
+    with pytest.raises(TypeError, match='form of the state: .*seen|new'):
+        one(method(loss))
+
+
+def test_metrics_are_scalars():
+    def loss(key, state, batch):
+        return state.params['b'], state.memory, {'row': batch['x'][0]}
+
+    with pytest.raises(TypeError, match='net/row is not a scalar'):
+        one(method(loss))
+
+
+def test_a_weakly_typed_start_compiles_once():
+    optimizers = {'net': optax.sgd(0.1)}
+    step = make_step(method(), optimizers)
+    state = form.strong(start(optimizers, {'w': jnp.ones(3), 'b': jnp.log(10.0)}))
+    for _ in range(3):
+        state, _ = step(state, {'x': jnp.asarray(X)}, jax.random.key(0), ('net',))
+    assert step._cache_size() == 1
+
+
+def test_images_become_floats():
+    batch = floats({'x': jnp.array([0, 255], jnp.uint8), 'label': jnp.array([3])})
+    np.testing.assert_array_equal(batch['x'], [-1.0, 1.0])
+    assert batch['label'].dtype == jnp.int32
+
+
+def test_when():
+    assert [i for i in range(12) if every(5, 4)(i)] == [4, 9]
+    assert [i for i in range(5) if between(1, 3)(i)] == [1, 2]
+    assert all(always(i) for i in range(3))
+    assert np.array_equal(jax.jit(every(3))(jnp.arange(4)), [1, 0, 0, 1])
