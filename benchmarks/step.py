@@ -52,7 +52,7 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
         programs[turns] = step.lower(state, batch, key, turns).compile()
     compile_seconds = time.perf_counter() - began
 
-    rates, waits, seconds = [], [], 0.0
+    rates, waits, seconds, waited = [], [], 0.0, 0.0
     with Batches(
         job.train,
         seed=settings['seed'],

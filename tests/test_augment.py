@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-import scipy.stats
 from PIL import Image, ImageEnhance, ImageOps
 
 from ssljax.augment import color, geometry, texture

@@ -77,9 +77,14 @@ def test_readouts_of_a_fresh_state(method):
     sweep, state = one.sweep(), one.fresh()
     assert one.method.readouts
     for name, readout in one.method.readouts.items():
-        for leaf in jax.tree.leaves(sweep.over(readout, state, rows)):
+        found = jax.tree.leaves(sweep.over(readout, state, rows))
+        for leaf in found:
             assert len(leaf) == 5, name
             assert np.isfinite(leaf.astype(np.float32)).all(), name
+        if name in ('encode', 'log_prob', 'reconstruct'):  # no draw, and nothing of other rows
+            first = sweep.over(readout, state, {k: v[:1] for k, v in rows.items()})
+            for leaf, alone in zip(found, jax.tree.leaves(first), strict=True):
+                np.testing.assert_allclose(leaf[:1], alone, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 @every_method

@@ -1,14 +1,19 @@
 """Stopped anywhere and started again = never stopped, bit for bit, through the real loop."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import jax
 import jobs
+import numpy as np
 import pytest
 from kill import final, killed
 
-from ssljax import train
+from ssljax import train, watch
 from ssljax.checkpoint import Checkpoints
 from ssljax.watch import Diverged
 
@@ -54,6 +59,30 @@ def test_kill_9_at_random_moments(tmp_path):
     assert not lost['differing']
 
 
+@pytest.mark.slow
+def test_the_loop_on_one_device_is_the_loop_on_eight(tmp_path):
+    """Same batches, same keys, same losses: the number of devices is not part of a run."""
+    many = {**jobs.sgd(settings('gpt')), 'mesh': dict(data=8, fsdp=1, tensor=1, big=16)}
+    train.train(many, tmp_path / 'many')
+    code = f"""
+import json, sys
+sys.path[:0] = [{str(jobs.ROOT)!r}, {str(jobs.ROOT / 'tests')!r}]
+import jax
+from pathlib import Path
+from ssljax import config, train
+assert jax.device_count() == 1
+found = config.plain(json.load(open({str(tmp_path / 'many' / 'run.json')!r}))['config'])
+found['mesh'] |= dict(data=1)
+train.train(found, Path({str(tmp_path)!r}) / 'one')
+"""
+    environment = {**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment)
+    one, many = metrics(tmp_path / 'one'), metrics(tmp_path / 'many')
+    assert len(one) == len(many)
+    for a, b in zip(one, many, strict=True):
+        np.testing.assert_allclose(a['decoder/loss'], b['decoder/loss'], rtol=1e-5)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path, capsys):
     found = settings('gpt')
     train.train(found, tmp_path)
@@ -80,11 +109,6 @@ def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(tmp
 
 
 def test_sigterm_saves_and_exits_75(tmp_path, capsys, monkeypatch):
-    import os
-    import signal
-
-    from ssljax import watch
-
     found = settings('gpt', steps=50)
     found['checkpoint'] = dict(every=0, keep=2, keep_every=0)
     real = watch.Window.add

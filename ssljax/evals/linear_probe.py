@@ -118,7 +118,7 @@ def descend(start, x, y, l2, tolerance, *, steps):
 
     def objective(params):
         w = params['w'] * unit
-        logits = x @ w + params['b']  # [N, K]
+        logits = jnp.matmul(x, w, precision='highest') + params['b']  # [N, K]
         loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
         return loss + l2 / 2 * jnp.square(w).sum()
 

@@ -1,0 +1,78 @@
+"""Writes the tables of README and docs from results/: python benchmarks/tables.py [--check]"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from statistics import fmean
+
+ROOT = Path(__file__).parents[1]
+PAGES = ('README.md',)
+# what a table shows of an evaluator: metric, decimals
+SHOWN = {
+    'knn': ('accuracy', 1),
+    'linear_probe': ('accuracy', 1),
+    'density': ('nats_per_character', 3),
+    'samples': ('frechet', 1),
+}
+
+
+def results() -> str:
+    """A row per number: trivial baselines, untrained, trained; mean and sd over seeds."""
+    lines = [
+        '| run | number | trivial | untrained | **trained** | seeds | minutes |',
+        '|' + '---|' * 7,
+    ]
+    for path in sorted((ROOT / 'results').glob('*.json')):
+        found = json.loads(path.read_text())
+        if 'evals' not in found:
+            continue
+        for name, result in found['evals'].items():
+            metric, digits = SHOWN[name]
+            scores = {w: s[metric] for w, s in result['scores'].items() if metric in s}
+            if 'trained' not in scores:
+                continue
+            trivial = [
+                f'{who} {s["mean"]:.{digits}f}'
+                for who, s in scores.items()
+                if who not in ('trained', 'untrained')
+            ]
+            mean, sd = scores['trained']['mean'], scores['trained']['sd']
+            lines.append(
+                f'| `{path.stem}` | {name} {metric.replace("_", " ")} | {", ".join(trivial)}'
+                f' | {scores["untrained"]["mean"]:.{digits}f}'
+                f' | **{mean:.{digits}f}** ± {sd:.{digits}f}'
+                f' | {len(found["seeds"])} | {fmean(found["minutes"]["whole"]):.0f} |'
+            )
+    return '\n'.join(lines)
+
+
+TABLES = {'results': results}
+
+
+def written(text: str) -> str:
+    """A page with its tables made anew, between <!-- NAME --> and <!-- end -->."""
+
+    def table(match: re.Match) -> str:
+        return f'<!-- {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->'
+
+    return re.sub(r'<!-- (\w+) -->\n.*?<!-- end -->', table, text, flags=re.S)
+
+
+def main() -> int:
+    stale = []
+    for page in PAGES:
+        path = ROOT / page
+        old = path.read_text()
+        if (new := written(old)) != old:
+            stale.append(page)
+            if '--check' not in sys.argv:
+                path.write_text(new)
+    if '--check' in sys.argv and stale:
+        print(f'not what results/ says: {", ".join(stale)}; type python benchmarks/tables.py')
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

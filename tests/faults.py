@@ -1,0 +1,232 @@
+"""Puts faults in on purpose and says which test caught each: python tests/faults.py [--out=FILE]
+
+Every fault is one replacement in a copy of the project; a fault that no test catches is an error.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SUITE = 'tests/test_methods.py'
+
+# what is wrong, file, text, its replacement, tests that are asked (a -k expression after the file)
+FAULTS = (
+    (
+        'a net is skipped: the loss sees features, not projections',
+        'ssljax/methods/simclr.py',
+        '        _, z = forward(net',
+        '        z, _ = forward(net',
+        (SUITE, 'simclr and not slow'),
+    ),
+    (
+        'batch statistics are dropped',
+        'ssljax/methods/simclr.py',
+        "return value, state.memory | {'stats': net.stats}",
+        'return value, state.memory',
+        (SUITE, 'simclr and dead'),
+    ),
+    (
+        'encode uses the statistics of its own batch',
+        'ssljax/methods/simclr.py',
+        "return nets(state.params, state.memory['stats']).encoder",
+        "return nets(state.params, state.memory['stats'], train=True).encoder",
+        (SUITE, 'simclr and readouts'),
+    ),
+    (
+        'both views are one view',
+        'ssljax/methods/simclr.py',
+        'nt_xent(z[:, 0], z[:, 1]',
+        'nt_xent(z[:, 0], z[:, 0]',
+        (SUITE, 'simclr and learns'),
+    ),
+    (
+        'a memory entry is NaN at step 0',
+        'ssljax/methods/simclr.py',
+        "return params, {'stats': stats}",
+        "return params, {'stats': stats, 'center': jax.numpy.full((), jax.numpy.nan)}",
+        ('tests/test_contract.py', 'simclr'),
+    ),
+    (
+        'after touches the optimizers',
+        'ssljax/methods/simclr.py',
+        "Method(init, {'net': Turn(loss)},",
+        "Method(init, {'net': Turn(loss)}, lambda key, state, batch: (state.replace("
+        'opt=jax.tree.map(lambda x: 0 * x, state.opt)), {}),',
+        (SUITE, 'simclr and two_steps'),
+    ),
+    (
+        'a turn never acts',
+        'ssljax/methods/wgan_gp.py',
+        'when=every(critics, critics - 1)',
+        'when=lambda step: step < 0',
+        (SUITE, 'wgan_gp and two_steps'),
+    ),
+    (
+        'a key is used twice',
+        'ssljax/methods/wgan_gp.py',
+        'gradient_penalty(k2,',
+        'gradient_penalty(k1,',
+        (SUITE, 'wgan_gp and twice'),
+    ),
+    (
+        'the generator walks away from the critic',
+        'ssljax/losses/adversarial.py',
+        'return -fake.astype(jnp.float32)',
+        'return fake.astype(jnp.float32)',
+        ('tests/losses', 'adversarial'),
+    ),
+    (
+        'the penalty forgets the slope',
+        'ssljax/losses/adversarial.py',
+        'slope = jax.grad(',
+        'slope = 0 * jax.grad(',
+        ('tests/losses', 'adversarial'),
+    ),
+    (
+        'an anchor is its own negative',
+        'ssljax/losses/contrastive.py',
+        'same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, z @ same.T / temperature)',
+        'same = z @ same.T / temperature',
+        ('tests/losses', 'contrastive'),
+    ),
+    (
+        'the transformer sees the token that it predicts',
+        'ssljax/nets/transformer.py',
+        'is_causal=True',
+        'is_causal=False',
+        ('tests/test_nets.py', 'transformer or causal or gpt'),
+    ),
+    (
+        'micro-batch gradients are added, not averaged',
+        'ssljax/step.py',
+        'sum(leaves) / accumulate',
+        'sum(leaves)',
+        ('tests/test_step.py', 'accumulation'),
+    ),
+    (
+        'what is held is moved by weight decay',
+        'ssljax/step.py',
+        'part = optax.apply_updates(part, hold(turn, state.step, updates))',
+        'part = optax.apply_updates(part, updates)',
+        ('tests/test_step.py', 'held'),
+    ),
+    (
+        'a turn moves every net',
+        'ssljax/step.py',
+        'select(state.params, turn.moves)',
+        'select(state.params, ())',
+        (SUITE, 'wgan_gp and (moved or two_steps)'),
+    ),
+    (
+        'the step key does not follow the step',
+        'ssljax/step.py',
+        'jax.random.fold_in(key, state.step)',
+        'jax.random.fold_in(key, 0)',
+        ('tests/test_step.py', 'key'),
+    ),
+    (
+        'the schedule is one step off after a resume',
+        'ssljax/checkpoint.py',
+        "return form.same(like, manager.restore(step, args=args)['state'])",
+        "found = manager.restore(step, args=args)['state']\n"
+        '            opt = jax.tree.map(lambda x: x + (x.ndim == 0), found.opt)\n'
+        '            return form.same(like, found.replace(opt=opt))',
+        ('tests/test_resume.py', 'never_stopped and simclr'),
+    ),
+    (
+        'the data start one batch late after a resume',
+        'ssljax/train.py',
+        'start=start, stop=steps,',
+        'start=start + (start > 0), stop=steps + (start > 0),',
+        ('tests/test_resume.py', 'never_stopped and gpt'),
+    ),
+    (
+        'batches depend on the number of devices',
+        'ssljax/train.py',
+        "seed=settings['seed'], batch",
+        "seed=settings['seed'] + jax.device_count(), batch",
+        ('tests/test_resume.py', 'one_device'),
+    ),
+    (
+        'a refresh or a resume recompiles: the initial state is not placed',
+        'ssljax/assemble.py',
+        'start = jax.jit(start, out_shardings=places)',
+        'start = jax.jit(start)',
+        (SUITE, 'simclr and two_steps'),
+    ),
+    (
+        'an unfinished checkpoint is trusted',
+        'ssljax/checkpoint.py',
+        "        return 'it has no manifest, so it was not finished'",
+        "        return ''",
+        ('tests/test_checkpoint.py', 'unfinished or damaged'),
+    ),
+    (
+        'a flipped bit is not noticed',
+        'ssljax/checkpoint.py',
+        "if digest(path) != entry['sha256']:",
+        'if False:',
+        ('tests/test_checkpoint.py', 'flipped'),
+    ),
+    (
+        'a checkpoint is written though a loss was NaN',
+        'ssljax/watch.py',
+        "if name.endswith('/loss') and not np.isfinite(value):",
+        'if False:',
+        ('tests/test_resume.py', 'nan'),
+    ),
+    (
+        'an epoch is not a permutation',
+        'ssljax/data/batches.py',
+        'epochs, within = np.divmod(place, count)',
+        'epochs, within = place // count, (place * 2) % count',
+        ('tests/test_data_batches.py', ''),
+    ),
+)
+
+
+def caught(fault: tuple, folder: Path) -> str:
+    """The first test that fails with the fault in, or ''."""
+    _, name, text, other, (tests, which) = fault
+    path = folder / name
+    whole = path.read_text()
+    if text not in whole:
+        sys.exit(f'{name} has no {text!r}: bring tests/faults.py up to date')
+    path.write_text(whole.replace(text, other, 1))
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', tests]
+    command += ['-k', which] if which else []
+    try:
+        out = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
+    finally:
+        path.write_text(whole)
+    found = re.search(r'^(?:FAILED|ERROR) (\S+)', out, flags=re.M)
+    return found[1] if found else ''
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path)
+    parser.add_argument('--only', default='', help='faults whose description has these words')
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / 'project'
+        skip = shutil.ignore_patterns('.git', 'runs', '__pycache__')
+        shutil.copytree(ROOT, folder, ignore=skip)
+        for fault in FAULTS:
+            if options.only in fault[0]:
+                rows.append({'fault': fault[0], 'file': fault[1], 'test': caught(fault, folder)})
+                print(f'{rows[-1]["test"] or "NOT CAUGHT":70}  {fault[0]}', flush=True)
+    if options.out:
+        options.out.write_text(json.dumps({'faults': rows}, indent=1) + '\n')
+    return int(any(not row['test'] for row in rows))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
