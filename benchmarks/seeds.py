@@ -91,7 +91,8 @@ def summary(name: str, runs: list[dict]) -> dict:
         'python': first['python'],
         'revision': first['revision'],
         'minutes': {
-            'training': [r['results']['minutes'] for r in runs],
+            'training': [r['results']['minutes']['training'] for r in runs],
+            'training_cpu': [r['results']['minutes']['training_cpu'] for r in runs],
             'whole': [round(r['minutes']['whole'], 2) for r in runs],
             'cpu': [round(r['minutes']['cpu'], 2) for r in runs],
         },

@@ -7,14 +7,12 @@ from pathlib import Path
 from statistics import fmean
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from ssljax import evals  # noqa: E402
+
 PAGES = ('README.md',)
-# what a table shows of an evaluator: metric, decimals
-SHOWN = {
-    'knn': ('accuracy', 1),
-    'linear_probe': ('accuracy', 1),
-    'density': ('nats_per_character', 3),
-    'samples': ('frechet', 1),
-}
+DECIMALS = {'accuracy': 1, 'frechet': 1, 'nats_per_character': 3}
 
 
 def results() -> str:
@@ -28,10 +26,11 @@ def results() -> str:
         if 'evals' not in found:
             continue
         for name, result in found['evals'].items():
-            metric, digits = SHOWN[name]
+            metric = evals.module(name).SHOWN[0]
             scores = {w: s[metric] for w, s in result['scores'].items() if metric in s}
             if 'trained' not in scores:
                 continue
+            digits = DECIMALS.get(metric, 2)
             trivial = [
                 f'{who} {s["mean"]:.{digits}f}'
                 for who, s in scores.items()

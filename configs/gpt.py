@@ -49,6 +49,6 @@ def get_config(variant=''):
                 ),
             )
         ),
-        evals=dict(density=dict(), samples=dict()),
+        evals=dict(density=dict(), samples=dict(count=16)),
         checkpoint=dict(every=300),
     )

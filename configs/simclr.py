@@ -39,7 +39,7 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='simclr',
-        steps=2000,
+        steps=3000,
         batch=128,
         data=dict(name='glyphs'),
         model=dict(

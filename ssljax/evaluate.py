@@ -14,22 +14,21 @@ from ssljax.names import Mistake, choose
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.evaluate', __doc__, 'options of one:  --evals.knn.k=200')
     parser.add_argument('--workdir', required=True, type=Path, metavar='DIR')
-    parser.add_argument('--evals', metavar='A,B', help="evaluators; by default the config's")
+    parser.add_argument('--evals', metavar='A,B', help='evaluators; by default all that can run')
     known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest, '--evals.')
 
-    from ssljax import assemble, config
+    from ssljax import assemble, config, evals
 
     run = load(known.workdir)
-    chosen = dict(run.job.config['evals'])
-    if known.evals:
-        chosen = {name: chosen.get(name, {}) for name in known.evals.split(',')}
-    chosen = assemble.spell_evals(chosen)
+    chosen = run.job.config['evals']
+    names = known.evals.split(',') if known.evals else [*chosen, *evals.__all__]
+    chosen = assemble.spell_evals({name: chosen.get(name, {}) for name in names})
     for dotted, text in changes:
         config.override(chosen, dotted, text)
     job = run.job._replace(config={**run.job.config, 'evals': chosen})
     assemble.cache()
-    print(report(job, run.state, known.workdir))
+    print(report(job, run.state, known.workdir, strict=bool(known.evals)))
     return 0
 
 
@@ -128,50 +127,76 @@ def numbers(job: Any, state: Any) -> dict[str, float]:
     return found
 
 
-def report(job: Any, state: Any, workdir: Path, *, seconds: float = 0.0, again: str = '') -> str:
+def report(job: Any, state: Any, workdir: Path, *, again: str = '', strict: bool = True) -> str:
     """Runs the evaluators on the trained and the untrained model and on what is trivial;
-    writes results.json and pictures; returns the table to print."""
+    writes results.json and pictures; returns the table to print.
+
+    strict: an evaluator that cannot run is a Mistake, not a line of the report.
+    """
     from ssljax import evals
-    from ssljax.assemble import EVAL
-    from ssljax.log import write_json
 
     pictures: list[Path] = []
     keep = partial(keep_picture, workdir / 'pictures', pictures)
     models = {'untrained': settled(job, job.fresh()), 'trained': state}
-    results, reasons = {}, {}
+    results, reasons = {}, []
     for name, options in job.config['evals'].items():
-        if reason := evals.explain(name, job.method.readouts):
-            reasons[name] = reason
-            continue
-        key = job.key(EVAL)
-        subjects = [
-            evals.Subject(who, job.source, readouts, key, partial(keep, who))
-            for who, readouts in evals.trivial(name, job.source, key).items()
-        ] + [subject(job, s, who, partial(keep, who)) for who, s in models.items()]
-        scores = {s.name: getattr(evals, name)(s, **options) for s in subjects}
-        results[name] = {'protocol': options, 'scores': scores}
-    path = workdir / 'results.json'
+        try:
+            if reason := evals.explain(name, job.method.readouts):
+                raise Mistake(reason)
+            who = [*baselines(job, name, keep)]
+            who += [subject(job, s, n, partial(keep, n)) for n, s in models.items()]
+            scores = {one.name: getattr(evals, name)(one, **options) for one in who}
+        except Mistake as mistake:
+            if strict:
+                raise
+            reasons.append(f'not run     {mistake}')
+        else:
+            results[name] = {'protocol': options, 'scores': scores}
+    path = write(job, state, workdir, results)
+    lines = [table(results), *reasons]
+    lines += [f'pictures    {p}' for p in pictures if 'trained' == p.stem.split('-')[0]]
+    lines += [
+        f'checkpoint  {workdir / "checkpoints" / str(int(state.step))}',
+        f'results     {path}',
+    ]
+    if again:
+        lines.append(f'next        python -m ssljax.evaluate --workdir={workdir}')
+        lines.append(f'            tensorboard --logdir={workdir}')
+    return '\n'.join(lines)
+
+
+def baselines(job: Any, name: str, keep: Callable) -> list[Any]:
+    """Whoever learned nothing and is scored by the same evaluator."""
+    from ssljax import evals
+    from ssljax.assemble import EVAL
+
+    key = job.key(EVAL)
+    found = evals.trivial(name, job.source, key)
+    return [evals.Subject(n, job.source, r, key, partial(keep, n)) for n, r in found.items()]
+
+
+def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Path:
+    """results.json: the numbers with their protocol, beside those of earlier evaluations."""
+    from ssljax.log import write_json
+
+    path, settings = workdir / 'results.json', job.config
     old = json.loads(path.read_text())['evals'] if path.exists() else {}
     run = json.loads((workdir / 'run.json').read_text())
-    write_json(
-        path,
-        {
-            'method': job.config['method'],
-            'data': run['data'],
-            'seed': job.config['seed'],
-            'steps': job.config['steps'],
-            'batch': job.config['batch'],
-            'checkpoint': int(state.step),
-            'minutes': round(seconds / 60, 2),
-            'device': f'{run["device_kind"]}, {run["cores"]} cores',
-            'evals': {**old, **results},
-        },
-    )
-    lines = [table(results), *reasons.values()]
-    lines += [f'pictures    {p}' for p in pictures if 'trained' == p.stem.split('-')[0]]
-    lines += [f'checkpoint  {workdir / "checkpoints" / str(int(state.step))}']
-    lines += [f'results     {path}', f'next        {advice(workdir, again)}']
-    return '\n'.join(lines)
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    spent = {
+        name: round(sum(line.get(name, 0) for line in lines) / 60, 2)
+        for name in ('seconds', 'cpu_seconds')
+    }
+    found = {name: settings[name] for name in ('method', 'seed', 'steps', 'batch')}
+    found |= {
+        'data': run['data'],
+        'checkpoint': int(state.step),
+        'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},
+        'device': f'{run["device_kind"]}, {run["cores"]} cores',
+        'evals': {**old, **results},
+    }
+    write_json(path, found)
+    return path
 
 
 def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: Any) -> None:
@@ -183,28 +208,25 @@ def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: A
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Subjects down, the first number of every evaluator across."""
-    heads, rows = [''], {}
+    """Subjects down; across, what each evaluator shows."""
+    from ssljax import evals
+
+    columns: dict[tuple[str, str], None] = {}
+    rows: dict[str, dict] = {}
     for name, result in results.items():
-        first = next(iter(next(iter(result['scores'].values()))))
-        heads.append(f'{name} {first}')
         for who, scores in result['scores'].items():
-            rows.setdefault(who, {})[name] = f'{next(iter(scores.values())):.2f}'
-    lines = [[who, *(found.get(name, '-') for name in results)] for who, found in rows.items()]
+            for metric in evals.module(name).SHOWN:
+                if metric in scores:
+                    columns[name, metric] = None
+                    rows.setdefault(who, {})[name, metric] = f'{scores[metric]:.2f}'
+    heads = ['', *(f'{name} {metric.replace("_", " ")}' for name, metric in columns)]
+    lines = [[who, *(found.get(column, '-') for column in columns)] for who, found in rows.items()]
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    rule = ['-' * width for width in widths]
-    return '\n' + '\n'.join(
-        '  '.join(c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths)))
-        for line in [heads, rule, *lines]
-    ) + '\n'  # fmt: skip
-
-
-def advice(workdir: Path, again: str) -> str:
-    return (
-        f'python -m ssljax.evaluate --workdir={workdir}'
-        if again
-        else 'tensorboard --logdir=' + str(workdir)
-    )
+    told = []
+    for first, *rest in [heads, ['-' * width for width in widths], *lines]:
+        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:])]
+        told.append('  '.join([first.ljust(widths[0]), *cells]))
+    return '\n' + '\n'.join(told) + '\n'
 
 
 if __name__ == '__main__':

@@ -28,7 +28,7 @@ class Sweep:
     def __init__(self, mesh: Mesh, key: jax.Array, split: Any = None, *, chunk: int = 256):
         cuts = of_batch(mesh).num_devices
         self.mesh, self.key, self.split = mesh, key, split
-        self.chunk = -(-chunk // cuts) * cuts
+        self.cuts, self.chunk = cuts, -(-chunk // cuts) * cuts
         self.compiled: dict[Any, Callable] = {}
 
     def __call__(self, readout: Callable, state: State, **options: Any) -> Any:
@@ -65,11 +65,13 @@ class Sweep:
                 out_shardings=NamedSharding(self.mesh, P()),
             )
         count, parts = len(next(iter(batch.values()))), []
-        for first in range(0, count, self.chunk):
-            rows = {k: np.asarray(v)[first : first + self.chunk] for k, v in batch.items()}
+        # few rows are one small chunk
+        chunk = min(self.chunk, -(-count // self.cuts) * self.cuts)
+        for first in range(0, count, chunk):
+            rows = {k: np.asarray(v)[first : first + chunk] for k, v in batch.items()}
             have = len(next(iter(rows.values())))
             key = jax.random.fold_in(self.key, start + first)
-            out = self.compiled[name](key, state, place(self.mesh, pad(rows, self.chunk)))
+            out = self.compiled[name](key, state, place(self.mesh, pad(rows, chunk)))
             parts.append(jax.tree.map(lambda x, have=have: np.asarray(x)[:have], out))
         return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 

@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import jax
 
-    from ssljax import assemble, describe
+    from ssljax import assemble, describe, watch
+    from ssljax.checkpoint import Checkpoints
 
     if known.distributed:
         jax.distributed.initialize()
@@ -40,7 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.writable(known.workdir)
     assemble.cache()
     again = f'--config={known.config} ' + ''.join(f'--config.{k}={v} ' for k, v in changes)
-    return train(settings, known.workdir, changes, again)
+    try:
+        return train(settings, known.workdir, changes, again)
+    except watch.Diverged as end:
+        saved = [str(step) for step in Checkpoints(known.workdir).steps()]
+        last = f'the last good checkpoint is step {saved[0]}' if saved else 'no checkpoint yet'
+        print(f'error: {end}; {last}; a lower learning rate or clip=1.0 may help', file=sys.stderr)
+        return 1
 
 
 def train(
@@ -58,19 +65,19 @@ def train(
     from ssljax.data.batches import Batches
     from ssljax.log import Log
     from ssljax.watch import Preemption, Window, finite
-    from ssljax.workdir import claim, same_run
+    from ssljax.workdir import claim, same_data, same_run
 
     same_run(settings, workdir)
     job = assemble(settings)
-    fresh = claim(job, workdir, changes)
+    same_data(job, workdir)
     steps, every = settings['steps'], settings['log']['every']
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
     state = checkpoints.restore(job.shapes)
-    start = 0 if state is None else int(state.step)
-    if not fresh:
-        print(f'{workdir}: going on from step {start} of {steps}', flush=True)
     if state is None:
         state = job.fresh()
+    start = int(state.step)
+    if not claim(job, workdir, changes):
+        print(f'{workdir}: going on from step {start} of {steps}', flush=True)
     step, key, sweep = job.step(), job.key(STEP), job.sweep(purpose=REFRESH)
     where = dict(process_index=jax.process_index(), process_count=jax.process_count())
     batches = Batches(
@@ -105,7 +112,7 @@ def train(
                 log.scalars(i + 1, evaluate.numbers(job, state))
                 window.rest()
     checkpoints.close()
-    print(evaluate.report(job, state, workdir, seconds=window.seconds, again=again))
+    print(evaluate.report(job, state, workdir, again=again))
     return 0
 
 

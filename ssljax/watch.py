@@ -23,9 +23,8 @@ class Window:
 
     def __init__(self, start: int):
         self.first = self.next = start
-        self.metrics, self.checked, self.waited = [], 0, 0.0
-        self.began = time.perf_counter()
-        self.seconds = 0.0
+        self.metrics, self.waited = [], 0.0
+        self.rest()
 
     def add(self, metrics: Mapping[str, Any]) -> None:
         self.metrics.append(metrics)
@@ -51,20 +50,21 @@ class Window:
             / sum(name in v for v in numbers)
             for name in sorted(names)
         }
-        seconds = time.perf_counter() - self.began
-        self.seconds += seconds
+        seconds, cpu = time.perf_counter() - self.began, time.process_time() - self.cpu_began
         speed = {
+            'seconds': seconds,
+            'cpu_seconds': cpu,
             'examples_per_second': len(numbers) * batch / seconds,
             'waiting': min((waited - self.waited) / seconds, 1.0),
             'seconds_left': (steps - self.next) * seconds / max(len(numbers), 1),
         }
         self.first, self.metrics, self.waited = self.next, [], waited
-        self.began = time.perf_counter()
+        self.rest()
         return {**means, **speed}
 
     def rest(self) -> None:
-        """What follows is not training time."""
-        self.began = time.perf_counter()
+        """What lies before is no training time of the next window."""
+        self.began, self.cpu_began = time.perf_counter(), time.process_time()
 
 
 def finite(state: Any, step: int) -> None:

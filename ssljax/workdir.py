@@ -13,7 +13,7 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
     """Refuses a workdir that belongs to another config."""
     path = workdir / 'run.json'
     if not path.exists():
-        if workdir.is_dir() and any(workdir.iterdir()):
+        if workdir.is_dir() and any(p.name != 'run.part' for p in workdir.iterdir()):
             raise Mistake(f'workdir {workdir} holds files but no run.json; give an empty one')
         return
     old = json.loads(path.read_text())['config']
@@ -27,25 +27,29 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
         )
 
 
+def same_data(job: Any, workdir: Path) -> None:
+    """Refuses to go on with other data, or with data that another decoder makes."""
+    path, source = workdir / 'run.json', data(job)
+    old = json.loads(path.read_text())['data'] if path.exists() else source
+    for name in old:
+        if old[name] != source[name]:
+            raise Mistake(
+                f'{workdir} was trained on data whose {name} is {old[name]!r}, and it is'
+                f' {source[name]!r} now; give another --workdir, or the data of then'
+            )
+
+
+def data(job: Any) -> dict[str, str]:
+    source = job.source
+    return dict(name=source.name, fingerprint=source.fingerprint, decoder=source.decoder)
+
+
 def claim(job: Any, workdir: Path, changes: Sequence[tuple[str, str]]) -> bool:
-    """Makes the workdir and its run.json, or checks the data of an old one; True if it is new."""
+    """Makes the workdir and its run.json; False if the run has them already."""
     path = workdir / 'run.json'
-    source = {'name': job.source.name, 'fingerprint': job.source.fingerprint}
-    source['decoder'] = job.source.decoder
     if path.exists():
-        old = json.loads(path.read_text())['data']
-        for name in old:
-            if old[name] != source[name]:
-                raise Mistake(
-                    f'{workdir} was trained on data whose {name} is {old[name]!r}, and it is'
-                    f' {source[name]!r} now; give another --workdir, or the data of then'
-                )
         return False
     workdir.mkdir(parents=True, exist_ok=True)
-    overridden = dict(changes)
-    log.write_json(
-        path,
-        {'config': config.as_json(job.config), 'overrides': overridden, 'data': source}
-        | log.facts(),
-    )
+    run = {'config': config.as_json(job.config), 'overrides': dict(changes), 'data': data(job)}
+    log.write_json(path, run | log.facts())
     return True

@@ -29,7 +29,7 @@ def settings(method, **changes):
 
 def metrics(workdir):
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-    speed = ('examples_per_second', 'waiting', 'seconds_left')
+    speed = ('seconds', 'cpu_seconds', 'examples_per_second', 'waiting', 'seconds_left')
     return [{k: v for k, v in line.items() if k not in speed} for line in lines]
 
 

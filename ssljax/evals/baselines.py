@@ -74,13 +74,13 @@ def unigram(source: Source, key: jax.Array) -> Readouts:
 
 
 def kneser_ney(source: Source, key: jax.Array) -> Readouts:
-    """Interpolated modified Kneser-Ney of order 6, trained on the whole of train."""
+    """Interpolated modified Kneser-Ney of order 8, trained on the whole of train."""
     if not source.vocab:
         return {}
 
     def log_prob(batch):
         ids, place = unfold(batch['x'], batch['mask'])
-        found = kneser_ney_ngram(train_ids(source), ids, 6, len(source.vocab))
+        found = kneser_ney_ngram(train_ids(source), ids, 8, len(source.vocab))
         return np.where(place >= 0, found[place], 0)[:, 1:]
 
     return {'log_prob': log_prob}

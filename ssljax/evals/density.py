@@ -12,6 +12,7 @@ from ssljax.names import Mistake
 
 NEEDS = 'log_prob'
 BASELINES = (unigram, kneser_ney, gaussian)
+SHOWN = ('nats_per_character', 'bits_per_dim')  # what a table shows, where it is there
 
 
 def density(

@@ -17,6 +17,7 @@ from ssljax.names import Mistake
 
 NEEDS = 'encode'
 BASELINES = (pixels, standardized)
+SHOWN = ('accuracy',)  # what a table shows, where it is there
 
 
 def linear_probe(

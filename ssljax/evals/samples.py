@@ -21,6 +21,7 @@ from ssljax.nets import Nets
 
 NEEDS = 'sample'
 BASELINES = (real,)
+SHOWN = ('frechet', 'sharpness', 'variety', 'known_words')  # what a table shows, where it is there
 
 
 def samples(

@@ -1,0 +1,89 @@
+"""Every command of the README runs, and its tables say what results/ says."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+from ssljax import cli, evaluate, train
+
+TEXT = (jobs.ROOT / 'README.md').read_text()
+BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', TEXT, flags=re.S | re.M)
+COMMANDS = [
+    part.strip()
+    for language, block in BLOCKS
+    if not language
+    for line in block.splitlines()
+    for part in line.split('&&')
+]
+
+
+def test_the_two_commands_are_there():
+    install = 'pip install -r requirements.txt'
+    assert COMMANDS.count(install) == 2
+    assert 'python -m pytest' in COMMANDS
+    assert (jobs.ROOT / 'requirements.txt').exists()
+
+
+def test_every_command_runs(tmp_path, monkeypatch, capsys):
+    """In order, in a fresh folder; the quick start with its smoke variant in place of minutes."""
+    monkeypatch.chdir(jobs.ROOT)
+    ran = 0
+    for command in COMMANDS:
+        command = command.replace('=runs/', f'={tmp_path}/')
+        if '--workdir' in command and ':smoke' not in command and '--config' in command:
+            command = command.replace('simclr.py', 'simclr.py:smoke')
+        words = shlex.split(command)
+        if words[:2] != ['python', '-m'] or words[2] == 'pytest':
+            continue
+        main = {'ssljax.train': train.main, 'ssljax.evaluate': evaluate.main}[words[2]]
+        if '--help' in words:
+            with pytest.raises(SystemExit):
+                main(words[3:])
+        else:
+            assert cli.guarded(lambda main=main, words=words: main(words[3:])) == 0, command
+        ran += 1
+    assert ran >= 5
+    out = capsys.readouterr().out
+    assert 'knn accuracy' in out and 'density' in out
+    # what the quick start promises: a table, pictures, a checkpoint and what to type next
+    for word in (
+        'pixels',
+        'standardized',
+        'untrained',
+        'trained',
+        'pictures',
+        'checkpoint',
+        'next',
+    ):
+        assert word in out, word
+    for name in ('run.json', 'metrics.jsonl', 'results.json', 'checkpoints', 'pictures', 'events'):
+        assert (tmp_path / 'simclr' / name).exists(), name
+
+
+def test_the_python_of_the_readme_runs(tmp_path):
+    import jax
+    import numpy as np
+
+    workdir = tmp_path / 'runs' / 'simclr'
+    found = jobs.settings('simclr')
+    train.train({**found, 'evals': {}}, workdir)
+    names = {
+        'images': np.zeros((3, 32, 32, 1), np.uint8),
+        'z1': jax.random.normal(jax.random.key(0), (4, 8)),
+        'z2': jax.random.normal(jax.random.key(1), (4, 8)),
+    }
+    blocks = [block for language, block in BLOCKS if language == 'python']
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block.replace("'runs/simclr'", repr(str(workdir))), names)
+    assert names['h'].shape[0] == 3 and np.isfinite(names['value'])
+
+
+def test_tables_are_generated():
+    command = [sys.executable, 'benchmarks/tables.py', '--check']
+    out = subprocess.run(command, cwd=jobs.ROOT, capture_output=True, text=True)
+    assert out.returncode == 0, out.stdout + out.stderr
