@@ -44,9 +44,9 @@ def get_config(variant=''):
         data=dict(name='glyphs'),
         model=dict(
             encoder=dict(name='conv', widths=(16, 32, 64, 128), standardize=True),
-            projector=dict(name='mlp', dims=(256, 64), norm='batch'),
+            projector=dict(name='mlp', dims=(512, 128), norm='batch'),
             view=dict(name='ink'),
-            temperature=0.1,
+            temperature=0.15,
         ),
         optim=dict(net=dict(name='adamw', learning_rate=4e-3, weight_decay=1e-4, warmup=100)),
         evals=dict(knn=dict(), linear_probe=dict()),
