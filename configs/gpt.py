@@ -8,6 +8,7 @@ VARIANTS = {
         batch=16,
         data=dict(length=33),
         model=dict(decoder=dict(width=32, depth=2, heads=2)),
+        optim=dict(decoder=dict(warmup=5)),
     ),
     'smoke': dict(
         steps=4,

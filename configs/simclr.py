@@ -3,7 +3,12 @@
 from configs import base
 
 VARIANTS = {
-    'learn': dict(steps=150, data=dict(train=4000, validation=100, test=500)),
+    'learn': dict(
+        steps=400,
+        batch=64,
+        data=dict(train=4000, validation=100, test=500),
+        optim=dict(net=dict(warmup=20)),
+    ),
     'smoke': dict(
         steps=4,
         batch=16,

@@ -6,10 +6,10 @@ ADAM = dict(name='adam', learning_rate=5e-4, b1=0.0, b2=0.9, shape='linear')
 
 VARIANTS = {
     'learn': dict(
-        steps=150,
+        steps=350,
         batch=32,
         data=dict(train=2000, validation=100, test=500),
-        model=dict(generator=dict(width=8), critic=dict(width=8), latent=16),
+        model=dict(latent=16),
     ),
     'smoke': dict(
         steps=6,

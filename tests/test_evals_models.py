@@ -8,7 +8,7 @@ from PIL import Image
 from toys import KEY, labeled, one_line, source, subject
 
 from ssljax import data, evals
-from ssljax.evals.baselines import gaussian, train_ids
+from ssljax.evals.baselines import ORDER, gaussian, train_ids
 from ssljax.evals.ngram import kneser_ney
 from ssljax.evals.samples import JUDGES, entropy, frechet, opinion
 from ssljax.names import Mistake
@@ -45,7 +45,7 @@ def test_text_is_scored_once_and_exactly(tmp_path, options):
     expected = {
         'unigram': np.log(counts / counts.sum())[ids[cut:]],
         # the first window's own context goes before, and nothing is learned from it
-        'kneser_ney': kneser_ney(train, ids[cut - before :], 6, len(toy.vocab))[before:],
+        'kneser_ney': kneser_ney(train, ids[cut - before :], ORDER, len(toy.vocab))[before:],
     }
     for name, log_prob in expected.items():
         got = evals.density(subject(toy, **known[name])[0])

@@ -13,6 +13,7 @@ from ssljax.data.source import Source
 from ssljax.evals.ngram import kneser_ney as kneser_ney_ngram
 
 Readouts = dict[str, Callable]
+ORDER = 8  # of the n-grams; on Shakespeare's plays no order is better
 
 
 def pixels(source: Source, key: jax.Array) -> Readouts:
@@ -74,13 +75,13 @@ def unigram(source: Source, key: jax.Array) -> Readouts:
 
 
 def kneser_ney(source: Source, key: jax.Array) -> Readouts:
-    """Interpolated modified Kneser-Ney of order 8, trained on the whole of train."""
+    """Interpolated modified Kneser-Ney of order ORDER, trained on the whole of train."""
     if not source.vocab:
         return {}
 
     def log_prob(batch):
         ids, place = unfold(batch['x'], batch['mask'])
-        found = kneser_ney_ngram(train_ids(source), ids, 8, len(source.vocab))
+        found = kneser_ney_ngram(train_ids(source), ids, ORDER, len(source.vocab))
         return np.where(place >= 0, found[place], 0)[:, 1:]
 
     return {'log_prob': log_prob}
