@@ -210,13 +210,30 @@ for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(v
                     np.testing.assert_array_equal(x[key], y[key], strict=True)
     with Batches(b.splits['train'], seed=0, batch=4) as early:  # left before its end
         next(early)
+
+# a run is fed through tf.data, and ends bit for bit where the other route ends
+from pathlib import Path
+from ssljax import assemble, train
+from ssljax.checkpoint import read
+assemble.cache()
+ends = []
+for loader in ('numpy', 'tf'):
+    found = assemble.resolve('configs/simclr.py:smoke', [
+        ('evals', '{}'), ('log.tensorboard', 'false'),
+        ('data', repr(dict(name='tfds:tiny', dir=root, hold=0, loader=loader)))])
+    assert train.train(found, Path(root) / f'run-{loader}') == 0
+    ends.append(read(Path(root) / f'run-{loader}'))
+import jax
+assert ends[0][0] == ends[1][0] == 4
+jax.tree.map(np.testing.assert_array_equal, ends[0][1], ends[1][1])
+
 import tensorflow
 assert b.decoder == 'tensorflow ' + tensorflow.__version__, b.decoder
 print('equal')
 """
 
 
-def test_tensorflow_gives_the_same_rows(tmp_path):
+def test_tensorflow_gives_the_same_rows_and_the_same_run(tmp_path):
     if not importlib.util.find_spec('tensorflow'):
         pytest.skip('TensorFlow is not installed')
     tiny(tmp_path)
