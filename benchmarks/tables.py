@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))
 
 from ssljax import evals  # noqa: E402
 
-PAGES = ('README.md',)
+PAGES = ('README.md', 'docs/faults.md')
 DECIMALS = {'accuracy': 1, 'frechet': 1, 'nats_per_character': 3}
 
 
@@ -46,7 +46,17 @@ def results() -> str:
     return '\n'.join(lines)
 
 
-TABLES = {'results': results}
+def faults() -> str:
+    path = ROOT / 'results' / 'faults.json'
+    found = json.loads(path.read_text())['faults'] if path.exists() else []
+    lines = ['| fault | file | caught by |', '|' + '---|' * 3]
+    for row in found:
+        test = f'`{row["test"]}`' if row['test'] else '**nothing**'
+        lines.append(f'| {row["fault"]} | `{row["file"]}` | {test} |')
+    return '\n'.join(lines)
+
+
+TABLES = {'results': results, 'faults': faults}
 
 
 def written(text: str) -> str:

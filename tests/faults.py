@@ -199,7 +199,7 @@ def caught(fault: tuple, folder: Path) -> str:
     if text not in whole:
         sys.exit(f'{name} has no {text!r}: bring tests/faults.py up to date')
     path.write_text(whole.replace(text, other, 1))
-    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-p', 'no:cacheprovider', tests]
+    command = [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', tests]
     command += ['-k', which] if which else []
     try:
         out = subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout
