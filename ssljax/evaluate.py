@@ -58,7 +58,8 @@ class Trained:
         found, trained = x['x'].shape[1:], like['x'].shape[1:]
         if len(found) != len(trained) or (len(found) == 3 and found[-1] != trained[-1]):
             raise Mistake(f'rows of shape {list(found)}; this run was trained on {list(trained)}')
-        return self.sweep.over(readout, self.state, {k: np.asarray(v) for k, v in x.items()})
+        rows = {name: np.asarray(values) for name, values in x.items()}
+        return self.sweep.over(readout, self.state, rows, **options)
 
 
 def load(workdir: str | Path) -> Trained:

@@ -21,19 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
     parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
     parser.add_argument('--dry_run', action='store_true', help='describe the run and exit')
-    parser.add_argument('--distributed', action='store_true', help='one of several hosts')
     known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest)
     if known.workdir is None and not known.dry_run:
         raise Mistake('--workdir=DIR is missing: where shall the run be kept?')
 
-    import jax
-
     from ssljax import assemble, describe, watch
     from ssljax.checkpoint import Checkpoints
 
-    if known.distributed:
-        jax.distributed.initialize()
     settings = assemble.resolve(known.config, changes)
     if known.dry_run:
         print(describe.job(assemble.assemble(settings)))
@@ -57,8 +52,6 @@ def train(
     again: str = '',
 ) -> int:
     """Trains to the end, or from where the workdir stands to the end; then evaluates."""
-    import jax
-
     from ssljax import evaluate
     from ssljax.assemble import REFRESH, STEP, assemble
     from ssljax.checkpoint import Checkpoints
@@ -79,10 +72,9 @@ def train(
     if not claim(job, workdir, changes):
         print(f'{workdir}: going on from step {start} of {steps}', flush=True)
     step, key, sweep = job.step(), job.key(STEP), job.sweep(purpose=REFRESH)
-    where = dict(process_index=jax.process_index(), process_count=jax.process_count())
     batches = Batches(
         job.train, seed=settings['seed'], batch=settings['batch'], start=start, stop=steps,
-        place=job.place, **where,
+        place=job.place,
     )  # fmt: skip
     log = Log(workdir, start=start, steps=steps, tensorboard=settings['log']['tensorboard'])
     window = Window(start)
@@ -94,7 +86,7 @@ def train(
             state, metrics = step(state, batch, key, job.acting(i))
             window.add(metrics)
             log.progress(i + 1)
-            stop = preempted.at(i + 1)
+            stop = preempted.caught
             if (i + 1) % every == 0 or i + 1 == steps or stop:
                 values = window.read(settings['batch'], batches.waited, steps)
                 values |= {f'{n}/learning_rate': job.rates[n](i) for n in job.acting(i)}

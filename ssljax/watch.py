@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 
 
 class Diverged(Exception):
@@ -89,12 +88,6 @@ class Preemption:
     def catch(self, number: int, _: Any) -> None:
         self.caught = True
         signal.signal(number, self.old[number])  # a second one ends it at once
-
-    def at(self, step: int) -> bool:
-
-        if jax.process_count() == 1:
-            return self.caught
-        return multihost_utils.reached_preemption_sync_point(step)
 
     def __exit__(self, *_: Any) -> None:
         for number, handler in self.old.items():

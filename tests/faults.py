@@ -91,8 +91,8 @@ FAULTS = (
     (
         'an anchor is its own negative',
         'ssljax/losses/contrastive.py',
-        'same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, z @ same.T / temperature)',
-        'same = z @ same.T / temperature',
+        'same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, _products(z, same) / temperature)',
+        'same = _products(z, same) / temperature',
         ('tests/losses', 'contrastive'),
     ),
     (

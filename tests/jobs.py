@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ssljax import assemble, config
+from ssljax import assemble
 from ssljax.data.batches import order
 from ssljax.sharding import path_name
 
@@ -63,7 +63,3 @@ def differing(a, b) -> list[str]:
 def acting_sets(job) -> list[tuple[str, ...]]:
     found = {job.acting(i): None for i in range(job.config['steps'])}
     return list(found)
-
-
-__all__ = ['METHODS', 'ROOT', 'acting_sets', 'batch', 'config', 'differing', 'job', 'leaves', 'run',
-           'settings', 'sgd']  # fmt: skip

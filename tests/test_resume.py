@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,15 @@ def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(tmp
     state = store.restore(jobs.job('gpt').shapes, repair=False) if store.steps() else None
     for leaf in jax.tree.leaves(state.params) if state else ():
         assert jax.numpy.isfinite(leaf).all()
+
+
+def test_divergence_is_one_line_that_names_the_step_and_the_checkpoint(tmp_path, capsys):
+    optimizer = {'decoder': {'name': 'sgd', 'learning_rate': 1e30}}
+    flags = [f'--config={jobs.ROOT}/configs/gpt.py:smoke', f'--workdir={tmp_path}/run']
+    flags += [f'--config.optim={optimizer}', '--config.checkpoint.every=1', '--config.steps=8']
+    assert train.main(flags) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(r'error: .* step \d.*(last good checkpoint is step|no checkpoint yet)', line)
 
 
 def test_sigterm_saves_and_exits_75(tmp_path, capsys, monkeypatch):
