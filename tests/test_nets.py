@@ -401,7 +401,7 @@ def test_attention_in_numpy(language):
     x = p['embed']['embedding'][np.asarray(tokens[0])]
     for name in ('blocks_0', 'blocks_1'):
         b = {k: v['kernel'] for k, v in p[name].items()}
-        q, k, v = np.split(unit(x) @ b['qkv'], 3, -1)
+        q, k, v = (unit(x) @ b[name] for name in ('query', 'key', 'value'))
         heads = []
         for e in (slice(0, 8), slice(8, 16)):
             scores = 1.2 * turn(unit(q[:, e])) @ turn(unit(k[:, e])).T / np.sqrt(8)

@@ -49,8 +49,11 @@ class Block(nn.Module):
 
         named = self.norm != 'rms'  # which has no params, so no name
         h = norm(x, {'name': 'attend_norm'} if named else {})
-        qkv = dense(3 * width, self.kernel_init, 'qkv')(h).reshape(B, T, 3, self.heads, -1)
-        q, k, v = qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]  # [B, T, H, e]
+        # three matrices, not one: Muon makes the step of each orthogonal
+        q, k, v = (
+            dense(width, self.kernel_init, name)(h).reshape(B, T, self.heads, -1)  # [B, T, H, e]
+            for name in ('query', 'key', 'value')
+        )
         if self.normalize_qk:
             q, k = rms(q), rms(k)
         if self.positions == 'rotary':
