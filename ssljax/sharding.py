@@ -51,9 +51,12 @@ def whole(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
 
 
 def largest(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
-    """The largest divisible axis over fsdp, of a leaf with at least `big` elements."""
+    """The largest divisible axis over fsdp, of a leaf with at least `big` elements.
+
+    Of the last two: to cut the window of a convolution's kernel gains nothing, and XLA fails on it.
+    """
     cuts = mesh.shape['fsdp']
-    axes = [axis for axis, size in enumerate(shape) if size % cuts == 0]
+    axes = [i for i in range(max(len(shape) - 2, 0), len(shape)) if shape[i] % cuts == 0]
     if cuts == 1 or math.prod(shape) < big or not axes:
         return P()
     axis = max(axes, key=lambda axis: shape[axis])

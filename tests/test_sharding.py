@@ -33,7 +33,10 @@ def test_rules_are_by_state_path():
     big = jax.ShapeDtypeStruct((512, 256), jnp.float32)
     small = jax.ShapeDtypeStruct((7,), jnp.float32)
     state = {
-        'params': {'encoder': {'kernel': big, 'bias': small}},
+        'params': {
+            'encoder': {'kernel': big, 'bias': small},
+            'critic': {'kernel': jax.ShapeDtypeStruct((512, 512, 256, 3), jnp.float32)},
+        },
         'memory': {
             'teacher': {'encoder': {'kernel': big}},
             'queue': big,
@@ -46,6 +49,7 @@ def test_rules_are_by_state_path():
     specs = {k: v.spec for k, v in zip(jobs_paths(places), jax.tree.leaves(places), strict=True)}
     assert specs['params/encoder/kernel'] == P('fsdp')
     assert specs['params/encoder/bias'] == P()
+    assert specs['params/critic/kernel'] == P(None, None, 'fsdp')  # never the window
     assert specs['memory/teacher/encoder/kernel'] == P('fsdp')
     assert specs['memory/queue'] == P()
     assert specs['memory/bank'] == P(('data', 'fsdp'))
