@@ -18,7 +18,7 @@ DECIMALS = {'accuracy': 1, 'frechet': 1, 'nats_per_character': 3}
 def results() -> str:
     """A row per number: trivial baselines, untrained, trained; mean and sd over seeds."""
     lines = [
-        '| run | number | trivial | untrained | **trained** | seeds | minutes |',
+        '| run | number | trivial | untrained | **trained** | seeds | minutes (of CPU) |',
         '|' + '---|' * 7,
     ]
     for path in sorted((ROOT / 'results').glob('*.json')):
@@ -36,12 +36,13 @@ def results() -> str:
                 for who, s in scores.items()
                 if who not in ('trained', 'untrained')
             ]
-            mean, sd = scores['trained']['mean'], scores['trained']['sd']
+            mean, sd, minutes = scores['trained']['mean'], scores['trained']['sd'], found['minutes']
+            spread = f' ± {sd:.{digits}f}' if len(found['seeds']) > 1 else ''
             lines.append(
                 f'| `{path.stem}` | {name} {metric.replace("_", " ")} | {", ".join(trivial)}'
-                f' | {scores["untrained"]["mean"]:.{digits}f}'
-                f' | **{mean:.{digits}f}** ± {sd:.{digits}f}'
-                f' | {len(found["seeds"])} | {fmean(found["minutes"]["whole"]):.0f} |'
+                f' | {scores["untrained"]["mean"]:.{digits}f} | **{mean:.{digits}f}**{spread}'
+                f' | {len(found["seeds"])}'
+                f' | {fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f}) |'
             )
     return '\n'.join(lines)
 
