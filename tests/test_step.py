@@ -75,6 +75,14 @@ def test_who_acts_does_not_change_a_turns_key():
     assert both['b/draw'] == alone['b/draw'] != both['a/draw']
 
 
+def test_every_step_has_its_own_keys():
+    def noisy(key, state, batch):
+        return state.params['b'] * 0, state.memory, {'draw': jax.random.uniform(key)}
+
+    draws = [float(one(method(noisy), steps=n)[1]['net/draw']) for n in (1, 2, 3, 3)]
+    assert len(set(draws)) == 3 and draws[2] == draws[3]
+
+
 def test_a_turn_moves_its_params_alone():
     state, _ = one(method(turns={'net': Turn(quadratic, moves=('b',))}))
     assert np.array_equal(state.params['w'], [1.0, -2.0, 0.5])
