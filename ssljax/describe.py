@@ -40,7 +40,7 @@ def size(tree: Any) -> int:
 
 
 def volume(tree: Any) -> int:
-    """Bytes; a typed key counts its words."""
+    """Bytes; typed keys, which have no plain size, are left out."""
     leaves = [
         x for x in jax.tree.leaves(tree) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
     ]
