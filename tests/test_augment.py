@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageCms, ImageEnhance, ImageOps
 
 from ssljax.augment import color, geometry, texture
+from ssljax.names import Mistake
 
 LEVEL = 2 / 255  # one gray level on the scale of [-1, 1]
 KEY = jax.random.key(0)
@@ -17,6 +18,7 @@ KEY = jax.random.key(0)
 # compiled whole: one after another the small steps compile slower
 crop = jax.jit(geometry.crop, static_argnames='size')
 warp, affine = jax.jit(geometry.warp), jax.jit(geometry.affine)
+lab, rgb = jax.jit(color.lab), jax.jit(color.rgb)
 blur = jax.jit(texture.blur, static_argnames='radius')
 
 
@@ -145,6 +147,42 @@ def test_affine_rotates_as_pil_does():
     np.testing.assert_allclose(got[6:-6, 6:-6], want[6:-6, 6:-6], atol=1e-3)  # PIL fills corners
 
 
+@pytest.mark.parametrize('degrees', [-100, 20, 45, 180])
+def test_rotate_is_scipys(degrees):
+    x = picture(3)
+    want = scipy.ndimage.rotate(x.astype(float), degrees, reshape=False, order=1, mode='nearest')
+    got = jax.jit(geometry.rotate)(x, np.deg2rad(degrees))
+    np.testing.assert_allclose(got, want, atol=3e-5)  # float32 coordinates up to 31
+
+
+@pytest.mark.parametrize('amount', [-0.6, 0.3])
+def test_shear_is_pils(amount):
+    x = picture(1, shape=(24, 31))
+    data = (1, amount, -amount * 12, 0, 1, 0)  # from x + amount * (y - 12), at pixels' centers
+    image = Image.fromarray(x[..., 0])
+    want = image.transform((31, 24), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+    i, j = np.mgrid[:24, :31]
+    known = (0 <= j + amount * (i - 11.5)) & (j + amount * (i - 11.5) <= 30)  # PIL fills the rest
+    got = jax.jit(geometry.shear)(x, amount)[..., 0]
+    np.testing.assert_allclose(np.asarray(got)[known], np.asarray(want)[known], atol=1e-5)
+    assert known.mean() > 0.7
+
+
+def test_quarter_turns_are_exact():
+    x, b = picture(3, shape=(24, 24)), bytes_of(3, shape=(24, 24))
+    turn = jax.jit(geometry.quarter)
+    for k, pils in enumerate([None, *(f'ROTATE_{d}' for d in (90, 180, 270))]):
+        np.testing.assert_array_equal(turn(x, k), np.rot90(x, k))
+        if pils:
+            want = unpil(pil(b).transpose(Image.Transpose[pils])).astype('f')
+            np.testing.assert_array_equal(turn(x, k), want)
+    assert turn._cache_size() == 1
+    four = jax.vmap(geometry.quarter, (None, 0))(x, jnp.arange(4))
+    np.testing.assert_array_equal(four, [np.rot90(x, k) for k in range(4)])
+    with pytest.raises(Mistake, match='square image, found \\[24, 31, 3\\]'):
+        geometry.quarter(picture(3), 1)
+
+
 # color ----
 
 
@@ -190,6 +228,69 @@ def test_color_of_one_channel_is_left_alone():
     x = picture(1)
     for y in (color.saturation(x, 0.3), color.hue(x, 0.3), color.gray(x)):
         np.testing.assert_array_equal(y, x)
+
+
+def true_lab(x):
+    """CIE 1976 L*a*b* in float64, from the primaries' chromaticities and the white of ASTM E308."""
+    white, xy = np.array([0.95047, 1.0, 1.08883]), [(0.64, 0.33), (0.30, 0.60), (0.15, 0.06)]
+    primaries = np.array([(x / y, 1, (1 - x - y) / y) for x, y in xy]).T
+    to_xyz = primaries * np.linalg.solve(primaries, white)
+    u = (np.asarray(x, float) + 1) / 2
+    light = np.where(u <= 0.04045, u / 12.92, ((np.abs(u) + 0.055) / 1.055) ** 2.4)
+    t = light @ to_xyz.T / white
+    f = np.where(t > 216 / 24389, np.cbrt(t), (24389 / 27 * t + 16) / 116)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]),
+                     200 * (f[..., 1] - f[..., 2])], -1)  # fmt: skip
+
+
+KNOWN = [  # red, green, blue, white, black: Lindbloom's calculator, sRGB and D65
+    ((1, -1, -1), (53.2408, 80.0925, 67.2032)),
+    ((-1, 1, -1), (87.7347, -86.1827, 83.1793)),
+    ((-1, -1, 1), (32.2970, 79.1875, -107.8602)),
+    ((1, 1, 1), (100, 0, 0)),
+    ((-1, -1, -1), (0, 0, 0)),
+]
+SCALE, START = np.array([50, 110, 110]), np.array([50, 0, 0])
+
+
+def cube_of_colors():
+    return np.stack(np.meshgrid(*[np.linspace(-1, 1, 18)] * 3), -1).reshape(72, 81, 3).astype('f')
+
+
+def test_lab_is_the_cies():
+    x = cube_of_colors()
+    got = np.asarray(lab(x)) * SCALE + START
+    np.testing.assert_allclose(got, true_lab(x), atol=1e-3)
+    pixels, want = map(np.array, zip(*KNOWN, strict=True))
+    np.testing.assert_allclose(true_lab(pixels), want, atol=1e-3)
+    np.testing.assert_allclose(lab(pixels[None].astype('f'))[0] * SCALE + START, want, atol=2e-3)
+    assert np.abs(lab(x)).max() < 1.0001
+    with pytest.raises(Mistake, match='three channels'):
+        color.lab(picture(1))
+
+
+def test_lightness_of_grays_is_littlecms():
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, -1)
+    srgb, cie = ImageCms.createProfile('sRGB'), ImageCms.createProfile('LAB')
+    convert = ImageCms.buildTransform(srgb, cie, 'RGB', 'LAB')
+    want = np.asarray(ImageCms.applyTransform(Image.fromarray(gray), convert))
+    got = np.asarray(color.lab(gray / np.float32(127.5) - 1)) * SCALE + START
+    # its white is D50's, so that only grays agree; they come in steps of 0.39
+    np.testing.assert_allclose(got[..., 0], want[..., 0] / 2.55, atol=0.3)
+    np.testing.assert_allclose(got[..., 1:], want[..., 1:].astype(np.int8), atol=1e-3)
+
+
+def test_rgb_is_the_way_back():
+    x = cube_of_colors()
+    np.testing.assert_allclose(rgb(lab(x)), x, atol=5e-5)
+    odd = np.stack(np.meshgrid(*[np.linspace(-1, 1, 9)] * 3), -1).reshape(27, 27, 3).astype('f')
+    back = np.asarray(rgb(odd))  # most of these no pixel has
+    assert back.min() == -1 and back.max() == 1
+    inside = np.abs(back).max(-1) < 0.999
+    np.testing.assert_allclose(lab(back)[inside], odd[inside], atol=1e-4)
+    ends = jnp.array([[[-1, -1, -1], [1, 1, 1.0]]])  # where roots and powers would have none
+    slope = jax.jit(jax.grad(lambda x: color.lab(x).sum()))(ends)
+    assert np.isfinite(slope).all()
 
 
 def test_jitter_is_its_four_steps_in_order():
@@ -239,6 +340,31 @@ def test_sobel_is_scipys():
     got = np.asarray(jax.jit(texture.sobel)(x))
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert got.max() <= 1
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_edges_are_scipys_of_the_gray_image(channels):
+    x = picture(channels)
+    gray = x.astype(float) @ ([0.299, 0.587, 0.114] if channels == 3 else [1.0])
+    want = np.stack([scipy.ndimage.sobel(gray, axis, mode='nearest') for axis in (0, 1)], -1) / 8
+    got = np.asarray(jax.jit(texture.edges)(x))
+    assert got.shape == (24, 31, 2) and np.abs(got).max() <= 1
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_salt_pepper_takes_the_share_asked_for():
+    rng = np.random.default_rng(3)
+    x, grain = picture(3, shape=(100, 100)), rng.random((100, 100, 3), dtype=np.float32)
+    got = np.asarray(texture.salt_pepper(x, 0.3, grain))
+    black, white = (got == -1) & (x != -1), (got == 1) & (x != 1)
+    for share in (black.mean(), white.mean()):  # a fair coin
+        assert abs(share - 0.15) < 4 * np.sqrt(0.15 * 0.85 / got.size)
+    np.testing.assert_array_equal(got[~black & ~white], x[~black & ~white])
+    np.testing.assert_array_equal(texture.salt_pepper(x, 0.0, grain), x)
+    assert (np.abs(texture.salt_pepper(x, 1.0, grain)) == 1).all()
+    whole = np.asarray(texture.salt_pepper(x, 0.3, grain[..., :1]))
+    hit = (whole != x).any(-1)
+    assert (np.abs(whole[hit]) == 1).all() and (np.ptp(whole[hit], -1) == 0).all()
 
 
 def test_cutout_takes_the_pixels_whose_center_is_inside():

@@ -23,6 +23,9 @@ RANDOM = {
     'gray': color.random_gray,
     'blur': texture.random_blur,
     'noise': texture.random_noise,
+    'quarter, solarize, salt_pepper': lambda key, x: texture.random_salt_pepper(
+        key, color.random_solarize(key, geometry.random_quarter(key, x[:, :24]))
+    ),
     'field': texture.random_field,
     'cutout': lambda key, x: texture.random_cutout(key, x, side=(3.0, 9.0)),
 }
@@ -47,7 +50,7 @@ def test_one_key_one_picture_and_vmap_is_the_loop(name, channels):
     assert np.isfinite(loop).all() and loop.dtype == np.float32
     if channels == 3 or name != 'gray':
         assert np.ptp(loop, axis=0).max() > 0.01  # keys matter
-    if name in ('simclr', 'crop', 'flip', 'affine', 'jitter', 'gray', 'blur', 'cutout'):
+    if name not in ('noise', 'field', 'ink'):
         assert np.abs(loop).max() <= 1 + 1e-5
 
 
@@ -138,6 +141,81 @@ def test_jitter_and_affine_amounts_fill_their_bounds():
     for name, bound in bounds.items():
         for got in drawn[name] if name == 'shift' else [drawn[name]]:
             assert scipy.stats.kstest(np.asarray(got), 'uniform', (-bound, 2 * bound)).pvalue > 1e-3
+
+
+def ramp(size):
+    """A picture that says where each pixel comes from: down, across; the borders are -1 and 1."""
+    i, j = np.mgrid[:size, :size]
+    return (np.stack([i, j, 0 * i], -1) * 2 + 1).astype('f') / size - 1
+
+
+def slopes(seen, size):
+    """How many source pixels apart two neighbors in the middle are: d (down, across) / d (i, j)."""
+    n = seen.shape[-3] // 2
+    down, across = (seen[..., n, n, :2] - seen[..., n - a, n - b, :2] for a, b in ((1, 0), (0, 1)))
+    return np.stack([down, across], -1) * size / 2  # [..., of down and across, along i and j]
+
+
+def test_turns_and_shears_fill_their_bounds():
+    def draws(key):
+        yield geometry.random_rotation(key, ramp(16), angle=0.7)
+        yield geometry.random_shear(key, ramp(16), amount=0.4)
+        yield geometry.random_quarter(key, ramp(4))
+
+    drawn = jax.jit(jax.vmap(lambda key: list(draws(key))))(jax.random.split(KEY, 2000))
+    turned, sheared, quarters = map(np.asarray, drawn)
+    turned, sheared = slopes(turned, 16), slopes(sheared, 16)
+    angle = np.arctan2(turned[:, 0, 1], turned[:, 0, 0])
+    assert scipy.stats.kstest(angle, 'uniform', (-0.7, 1.4)).pvalue > 1e-3
+    np.testing.assert_allclose(sheared[:, 0], [[1, 0]] * 2000, atol=1e-4)
+    assert scipy.stats.kstest(sheared[:, 1, 0], 'uniform', (-0.4, 0.8)).pvalue > 1e-3
+    corners = np.sign(quarters[:, 0, 0, :2])  # which corner came up
+    counts = np.unique(corners, axis=0, return_counts=True)[1]
+    assert len(counts) == 4 and scipy.stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_solarize_and_salt_pepper_come_as_often_as_asked():
+    x = np.full((16, 16, 3), 0.25, 'f')
+
+    def draws(key):
+        yield color.random_solarize(key, x, chance=0.3)
+        yield texture.random_salt_pepper(key, x, amount=(0.2, 0.6))
+        yield texture.random_salt_pepper(key, x, amount=(0.3, 0.3), whole=False)
+
+    drawn = jax.jit(jax.vmap(lambda key: list(draws(key))))(jax.random.split(KEY, 1000))
+    solarized, whole, apart = map(np.asarray, drawn)
+    turned = (solarized == -0.25).all((1, 2, 3))
+    assert ((solarized == x).all((1, 2, 3)) | turned).all()
+    assert abs(turned.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 1000)
+    lost = whole != x
+    assert (lost == lost[..., :1]).all()  # all channels of a pixel
+    share = lost.mean((1, 2, 3))
+    error = np.sqrt(0.4**2 / 12 + 0.24 / 256)  # of the share drawn, and of the pixels
+    assert abs(share.mean() - 0.4) < 4 * error / np.sqrt(1000)
+    assert share.min() < 0.25 and share.max() > 0.55
+    lost = apart != x
+    assert abs(lost.mean() - 0.3) < 4 * np.sqrt(0.21 / lost.size)
+    assert abs(np.corrcoef(lost[..., 0].ravel(), lost[..., 1].ravel())[0, 1]) < 0.02
+
+
+def test_multi_crop_is_views_of_two_sizes():
+    """Large crops of most of the image and small ones of parts of it (Caron et al. 2020)."""
+    wide = augment.make(dict(name='crop', size=32, scale=(0.4, 1.0)))
+    near = augment.make(dict(name='crop', size=14, scale=(0.05, 0.4)))
+
+    def both(key, x):
+        k1, k2 = jax.random.split(key)
+        return augment.views(wide, k1, x, 2), augment.views(near, k2, x, 6)
+
+    seen = jax.jit(both)(KEY, np.tile(ramp(64), (120, 1, 1, 1)))
+    assert [s.shape for s in seen] == [(240, 32, 32, 3), (720, 14, 14, 3)]
+    for crops, (low, high) in zip(map(np.asarray, seen), [(0.4, 1.0), (0.05, 0.4)], strict=True):
+        apart = slopes(crops, 64)
+        area = np.abs(apart[:, 0, 0] * apart[:, 1, 1]) * (crops.shape[-2] / 64) ** 2
+        assert scipy.stats.kstest(area, 'uniform', (low, high - low)).pvalue > 1e-3
+        assert crops[..., :2].min() < -0.95 and crops[..., :2].max() > 0.95  # up to the borders
+        flips = (apart[:, 1, 1] < 0).mean()
+        assert abs(flips - 0.5) < 4 * 0.5 / np.sqrt(len(area))
 
 
 def test_polarity_comes_out_either_way():

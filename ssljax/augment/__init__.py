@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from ssljax.augment import color, geometry, texture  # noqa: F401  the plain operators
+from ssljax.augment import color, geometry, mask, patches, texture  # noqa: F401  plain operators
 from ssljax.augment.image import crop, identity, ink, simclr
 from ssljax.names import build
 

@@ -1,9 +1,11 @@
-"""Where a pixel comes from: crop, flip and affine maps of one image [H, W, C]."""
+"""Where a pixel comes from: crop, flip, quarter turns, affine maps of one image [H, W, C]."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from ssljax.names import Mistake
 
 Size = int | tuple[int, int]
 Range = tuple[float, float]
@@ -54,6 +56,19 @@ def flip(x: jax.Array) -> jax.Array:
     return x[:, ::-1]
 
 
+def quarter(x: jax.Array, k: Any) -> jax.Array:
+    """A square image turned counterclockwise by k quarters, exactly: numpy's rot90, k traced."""
+    if x.shape[0] != x.shape[1]:
+        raise Mistake(
+            f'a quarter turn takes a square image, found {list(x.shape)}; type crop(size=N) first'
+        )
+    k = k % 4
+    # transposed, then mirrored: a choice of pixels, not of four turned images
+    x = jnp.where(k % 2 == 1, x.swapaxes(0, 1), x)
+    x = jnp.where((k == 1) | (k == 2), x[::-1], x)
+    return jnp.where(k >= 2, x[:, ::-1], x)
+
+
 def warp(x: jax.Array, matrix: Any, shift: Any) -> jax.Array:
     """Bilinear pull from center + matrix @ (row, column - center - shift); edges repeated."""
     H, W, C = x.shape
@@ -94,6 +109,16 @@ def affine(
     return warp(x, matrix, shift)
 
 
+def rotate(x: jax.Array, angle: Any) -> jax.Array:
+    """Turned about the center by an angle in radians, counterclockwise as seen."""
+    return affine(x, rotation=angle)
+
+
+def shear(x: jax.Array, amount: Any) -> jax.Array:
+    """Rows moved by `amount` pixels for each row above the center: the upper half to the right."""
+    return affine(x, shear=amount)
+
+
 def draw_box(u: jax.Array, *, shape: tuple, scale: Range, ratio: Range) -> tuple:
     """A box inside the image from four uniforms: area, log aspect, then its place.
 
@@ -132,6 +157,21 @@ def random_crop(
 def random_flip(key: jax.Array, x: jax.Array, *, chance: float = 0.5) -> jax.Array:
     """Left and right exchanged with the given chance."""
     return jnp.where(jax.random.uniform(key) < chance, flip(x), x)
+
+
+def random_quarter(key: jax.Array, x: jax.Array) -> jax.Array:
+    """A square image turned by 0, 90, 180 or 270 degrees, each with the same chance."""
+    return quarter(x, jax.random.randint(key, (), 0, 4))
+
+
+def random_rotation(key: jax.Array, x: jax.Array, *, angle: float = 0.5) -> jax.Array:
+    """Turned by a uniform angle within plus or minus the bound, in radians."""
+    return rotate(x, spread(jax.random.uniform(key), angle))
+
+
+def random_shear(key: jax.Array, x: jax.Array, *, amount: float = 0.3) -> jax.Array:
+    """Sheared by a uniform amount within plus or minus the bound."""
+    return shear(x, spread(jax.random.uniform(key), amount))
 
 
 def draw_affine(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax.augment.color import luma, planes
 from ssljax.augment.geometry import Range, resize, span
 
 
@@ -31,13 +32,27 @@ def blur(x: jax.Array, sigma: Any, *, radius: int) -> jax.Array:
     return jnp.einsum('jx,ixc->ijc', cols, jnp.einsum('iy,yxc->ixc', rows, x))
 
 
-def sobel(x: jax.Array) -> jax.Array:
-    """Edge strength, the length of Sobel's gradient per channel, mapped to [-1, 1]."""
+def gradient(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sobel's differences, downwards and to the right, edge pixels repeated; 8 at most each."""
     p = jnp.pad(x, ((1, 1), (1, 1), (0, 0)), 'edge')
     down, across = p[2:] - p[:-2], p[:, 2:] - p[:, :-2]
     down = down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]
-    across = across[:-2] + 2 * across[1:-1] + across[2:]
+    return down, across[:-2] + 2 * across[1:-1] + across[2:]
+
+
+def sobel(x: jax.Array) -> jax.Array:
+    """Edge strength, the length of Sobel's gradient per channel, mapped to [-1, 1]."""
+    down, across = gradient(x)
     return jnp.sqrt(down**2 + across**2) / np.sqrt(32) - 1  # 8 and 8 at most
+
+
+def edges(x: jax.Array) -> jax.Array:
+    """Sobel's gradient of the gray image in place of color, [H, W, 2]: down, across; in [-1, 1].
+
+    What Caron et al. 2018 (arXiv:1807.05520) feed their net, who take the mean of the channels
+    for gray and black beyond the borders; lighter below or to the right is positive here.
+    """
+    return jnp.concatenate(gradient(luma(planes(x))[..., None]), -1) / 8
 
 
 def noise(x: jax.Array, amount: Any, grain: jax.Array) -> jax.Array:
@@ -45,17 +60,29 @@ def noise(x: jax.Array, amount: Any, grain: jax.Array) -> jax.Array:
     return x + amount * grain
 
 
+def salt_pepper(x: jax.Array, amount: Any, grain: jax.Array) -> jax.Array:
+    """A share `amount` of values lost: half to -1, half to 1 (Vincent et al. 2010).
+
+    `grain` is uniform in [0, 1): of the shape of x, or [H, W, 1] to lose whole pixels.
+    """
+    return jnp.where(grain < amount / 2, -1, jnp.where(grain >= 1 - amount / 2, 1, x))
+
+
 def field(x: jax.Array, amount: Any, grid: jax.Array) -> jax.Array:
     """A coarse grid [g, g] of unit numbers, stretched to a smooth field, added to all channels."""
     return x + amount * resize(grid[..., None], size=x.shape[:2])
 
 
+def inside(box: Any, *, shape: tuple) -> jax.Array:
+    """Which pixels [H, W] have their center in the box (top, left, height, width)."""
+    top, left, height, width = box
+    i, j = jnp.arange(shape[0]) + 0.5 - top, jnp.arange(shape[1]) + 0.5 - left
+    return ((i >= 0) & (i < height))[:, None] & ((j >= 0) & (j < width))
+
+
 def cutout(x: jax.Array, box: Any, value: Any = 0.0) -> jax.Array:
     """Pixels whose center lies in the box (top, left, height, width) set to a value (mid gray)."""
-    top, left, height, width = box
-    i, j = jnp.arange(x.shape[0]) + 0.5 - top, jnp.arange(x.shape[1]) + 0.5 - left
-    inside = ((i >= 0) & (i < height))[:, None] & ((j >= 0) & (j < width))
-    return jnp.where(inside[..., None], value, x)
+    return jnp.where(inside(box, shape=x.shape)[..., None], value, x)
 
 
 def draw_cutout(u: jax.Array, *, shape: tuple, side: Range) -> tuple:
@@ -75,6 +102,15 @@ def random_noise(key: jax.Array, x: jax.Array, *, amount: Range = (0.0, 0.1)) ->
     """Gaussian noise of a uniform standard deviation."""
     key, other = jax.random.split(key)
     return noise(x, span(jax.random.uniform(key), *amount), jax.random.normal(other, x.shape))
+
+
+def random_salt_pepper(
+    key: jax.Array, x: jax.Array, *, amount: Range = (0.0, 0.1), whole: bool = True
+) -> jax.Array:
+    """A uniform share of values lost to black or white: whole pixels, or each channel apart."""
+    key, other = jax.random.split(key)
+    grain = jax.random.uniform(other, (*x.shape[:-1], 1) if whole else x.shape)
+    return salt_pepper(x, span(jax.random.uniform(key), *amount), grain)
 
 
 def random_field(

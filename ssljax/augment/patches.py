@@ -1,0 +1,70 @@
+"""Patches of one image [H, W, C] on a grid, row by row: for jigsaws and context prediction."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ssljax.names import Mistake
+
+
+def corners(shape: tuple, n: int, *, size: int, gap: int | None = None) -> np.ndarray:
+    """Upper left corners [n * n, 2] of n x n patches.
+
+    With a gap between them the grid stands in the middle of the image (a negative gap overlaps
+    them, as Oord et al. 2018 do); without, each patch in the middle of one of n x n equal cells.
+    """
+    i = np.arange(n)
+    if gap is None:
+        lines = [((2 * i + 1) * length - n * size) // (2 * n) for length in shape[:2]]
+    else:
+        whole = n * size + (n - 1) * gap
+        lines = [(length - whole) // 2 + i * (size + gap) for length in shape[:2]]
+    if n < 1 or size < 1 or min(line[0] for line in lines) < 0:
+        most = f'size={(min(shape[:2]) - (n - 1) * (gap or 0)) // n}' if n > 0 else 'n=3'
+        raise Mistake(
+            f'{n} x {n} patches of {size} pixels, gap={gap}, do not fit into {list(shape)};'
+            f' type {most} or less, and a smaller gap'
+        )
+    return np.stack(np.meshgrid(*lines, indexing='ij'), -1).reshape(-1, 2)
+
+
+def grid(x: jax.Array, n: int, *, size: int, gap: int | None = None, offsets: Any = 0) -> jax.Array:
+    """n x n patches, [n * n, size, size, C], each moved by its offset [n * n, 2] (down, right).
+
+    Offsets are whole pixels and may be traced; at the border a patch stays inside the image.
+    """
+    at = corners(x.shape, n, size=size, gap=gap) + offsets
+    # clipped here: a slice would count what is below 0 from the other end
+    at = jnp.clip(at, 0, jnp.array([x.shape[0] - size, x.shape[1] - size]))
+    # slices at traced places, one gather: hundreds of times faster than products with 0 and 1
+    cut = jax.vmap(lambda p: jax.lax.dynamic_slice(x, (p[0], p[1], 0), (size, size, x.shape[2])))
+    return cut(at)
+
+
+def random_grid(
+    key: jax.Array, x: jax.Array, n: int, *, size: int, gap: int | None = None, jitter: int = 0
+) -> jax.Array:
+    """The grid with every patch moved by up to `jitter` pixels, down or up and right or left.
+
+    Gap and jitter keep a net from reading positions off lines that go on from patch to patch
+    (Doersch et al. 2015, arXiv:1505.05192; Noroozi and Favaro 2016, arXiv:1603.09246).
+    """
+    offsets = jax.random.randint(key, (n * n, 2), -jitter, jitter + 1)
+    return grid(x, n, size=size, gap=gap, offsets=offsets)
+
+
+def permute(x: jax.Array, table: Any, index: Any) -> jax.Array:
+    """Patches [n, ...] in the order of one row of a table of permutations [P, n], by its index."""
+    return x[jnp.asarray(table)[index]]
+
+
+def assemble(x: jax.Array, *, gap: int = 0, fill: float = 1.0) -> jax.Array:
+    """n * n patches back as one picture, with lines of `gap` pixels between them."""
+    n = math.isqrt(len(x))
+    x = jnp.pad(x, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=fill)
+    _, h, w, C = x.shape
+    whole = x.reshape(n, n, h, w, C).swapaxes(1, 2).reshape(n * h, n * w, C)
+    return whole[: n * h - gap, : n * w - gap]
