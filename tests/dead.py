@@ -2,9 +2,9 @@
 
 import jax
 from jax.interpreters import partial_eval
-from jobs import acting_sets, batch
+from jobs import acting_sets, batch, differing
 
-from ssljax import assemble
+from ssljax import assemble, train
 from ssljax.sharding import path_name
 from ssljax.step import floats
 
@@ -40,6 +40,11 @@ def dead(job) -> tuple[set[str], set[str]]:
                 sources[name] |= {n for n, u in zip(names, used) if u}
         used = needs(jaxpr, [path.endswith('/loss') for path in outs])
         live |= {n for n, u in zip(names, used) if u}
+    refresh = job.method.refresh  # runs eagerly, so by numbers
+    if refresh and any(refresh.when(i) for i in range(job.config['steps'])):
+        before = job.fresh()
+        after, _ = train.refresh(job, before, 0, job.sweep())
+        written |= set(differing(before, after))
     for readout in job.method.readouts.values():
         jaxpr, outs = flow(lambda s, b, k, r=readout: r(k, s, floats(b)), job.shapes, rows, key)
         used = needs(jaxpr, [True] * len(outs))

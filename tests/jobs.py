@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ssljax import assemble
+from ssljax import assemble, train
 from ssljax.data.batches import order
 from ssljax.sharding import path_name
 
@@ -41,7 +41,10 @@ def batch(job, k):
 def run(job, steps, state=None, step=None):
     """-> state and the metrics of each step, on the host."""
     state, step, seen = job.fresh() if state is None else state, step or job.step(), []
+    sweep = job.sweep(purpose=assemble.REFRESH)
     for i in range(int(state.step), int(state.step) + steps):
+        if job.method.refresh and job.method.refresh.when(i):
+            state, _ = train.refresh(job, state, i, sweep)
         state, metrics = step(state, batch(job, i), job.key(assemble.STEP), job.acting(i))
         seen.append(jax.device_get(metrics))
     return jax.block_until_ready(state), seen

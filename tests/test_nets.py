@@ -126,6 +126,10 @@ def test_initializers():
     'spec, shape, published',
     [
         (dict(name='resnet18', classes=1000), (1, 64, 64, 3), 11_689_512),
+        # DeiT's, without the head: 1000 (width + 1) less
+        (dict(name='vit_tiny'), (1, 224, 224, 3), 5_717_416 - 193_000),
+        (dict(name='vit_small'), (1, 224, 224, 3), 22_050_664 - 385_000),
+        (dict(name='vit_base'), (1, 224, 224, 3), 86_567_656 - 769_000),
         (dict(name='resnet34', classes=1000), (1, 64, 64, 3), 21_797_672),
         (dict(name='resnet50', classes=1000), (1, 64, 64, 3), 25_557_032),
         # cifar stem: 3x3x3 instead of 7x7x3 to 64 channels, and no classes
@@ -281,6 +285,10 @@ def test_mistakes_say_what_is_offered():
         dict(name='conv', activation='rleu'),
         dict(name='resnet18', stem='small'),
         dict(name='mlp', dims=()),
+        dict(name='vit', width=30),
+        dict(name='vit', size=100),
+        dict(name='vit', positions='fixed'),
+        dict(name='vit', class_token=False),
     ):
         with pytest.raises(Mistake) as mistake:
             make(spec)
@@ -289,16 +297,24 @@ def test_mistakes_say_what_is_offered():
 
 @pytest.mark.parametrize('name', nets.__all__)
 def test_every_net_computes_in_its_dtype_and_keeps_float32_params(name):
-    spec = {'gpt2': dict(width=16, depth=1, heads=2), 'transformer': dict(width=16, depth=1)}
-    x = jnp.zeros((2, 32, 32, 3))
-    if name in spec:
-        x = jnp.zeros((2, 8), int)
-    elif name in ('mlp', 'dcgan_generator'):
-        x = jnp.zeros((2, 8))
-    small = {'mlp': dict(dims=(8, 4)), 'conv': {}, **spec}.get(name, dict(width=4))
-    module = make(dict(name=name) | small, dtype='bfloat16', vocab=11)
-    out, variables = jax.eval_shape(module.init_with_output, key, x)
-    assert out.dtype == (jnp.float32 if name in spec else jnp.bfloat16)  # logits are float32
+    scores = {  # which are float32
+        'gpt2': dict(width=16, depth=1, heads=2),
+        'prototypes': dict(count=4),
+        'transformer': dict(width=16, depth=1),
+        'vit_decoder': dict(width=16, depth=1, heads=2, patch=8),
+    }
+    x = (jnp.zeros((2, 32, 32, 3)),)
+    if name in ('gpt2', 'transformer'):
+        x = (jnp.zeros((2, 8), int),)
+    elif name in ('mlp', 'dcgan_generator', 'prototypes'):
+        x = (jnp.zeros((2, 8)),)
+    elif name == 'vit_decoder':
+        x = (jnp.zeros((2, 5, 8)), jnp.zeros((2, 4), int), (4, 4))
+    small = {'mlp': dict(dims=(8, 4)), 'conv': {}, 'vit': dict(width=16, heads=2), **scores}
+    small |= {name: dict(depth=1) for name in ('vit_tiny', 'vit_small', 'vit_base')}
+    module = make(dict(name=name) | small.get(name, dict(width=4)), dtype='bfloat16', vocab=11)
+    out, variables = jax.eval_shape(lambda key: module.init_with_output(key, *x), key)
+    assert out.dtype == (jnp.float32 if name in scores else jnp.bfloat16)
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
 
 

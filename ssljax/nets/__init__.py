@@ -2,11 +2,13 @@
 
 from ssljax.nets.conv import conv
 from ssljax.nets.dcgan import dcgan_critic, dcgan_generator
+from ssljax.nets.heads import prototypes
 from ssljax.nets.mlp import mlp
 from ssljax.nets.named import Nets as Nets
 from ssljax.nets.named import make as make
 from ssljax.nets.resnet import resnet18, resnet34, resnet50
 from ssljax.nets.transformer import gpt2, transformer
+from ssljax.nets.vit import vit, vit_base, vit_decoder, vit_small, vit_tiny
 
 __all__ = [
     'conv',
@@ -14,8 +16,14 @@ __all__ = [
     'dcgan_generator',
     'gpt2',
     'mlp',
+    'prototypes',
     'resnet18',
     'resnet34',
     'resnet50',
     'transformer',
+    'vit',
+    'vit_base',
+    'vit_decoder',
+    'vit_small',
+    'vit_tiny',
 ]

@@ -15,6 +15,7 @@ class MLP(nn.Module):
     activation: str
     bias: bool
     last_norm: bool
+    last_activation: bool
     dropout: float
     flatten: bool
     kernel_init: Any
@@ -31,7 +32,7 @@ class MLP(nn.Module):
             bias = self.bias and norm != 'batch'
             x = Dense(dim, bias=bias, kernel_init=self.kernel_init, dtype=self.dtype)(x)
             x = normalize(x, norm, train=train, dtype=self.dtype)
-            if not last:
+            if not last or self.last_activation:
                 x = activate(x, self.activation)
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
         return x
@@ -44,6 +45,7 @@ def mlp(
     activation: str = 'relu',
     bias: bool = True,
     last_norm: bool = False,
+    last_activation: bool = False,
     dropout: float = 0.0,
     flatten: bool = False,
     kernel_init: Any = 'lecun',
@@ -51,9 +53,10 @@ def mlp(
 ) -> nn.Module:
     """Dense layers [..., C] -> [..., dims[-1]] with norm and activation between them.
 
-    flatten: an example of any shape is one vector. last_norm: a norm on the output as well.
+    flatten: an example of any shape is one vector. last_norm, last_activation: on the output as well.
     """
     check(norm, activation)
     if not dims:
         raise Mistake('an mlp needs at least one layer, found dims=(); type dims=(2048, 128)')
-    return MLP(tuple(dims), norm, activation, bias, last_norm, dropout, flatten, kernel_init, dtype)
+    last = (last_norm, last_activation)
+    return MLP(tuple(dims), norm, activation, bias, *last, dropout, flatten, kernel_init, dtype)

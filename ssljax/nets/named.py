@@ -32,11 +32,12 @@ def takes_train(kind: type, method: str) -> bool:
 class Nets:
     """nets = Nets(encoder=dict(name='conv'), projector=dict(name='mlp'), dtype='float32')"""
 
-    def __init__(self, *, dtype: Any = None, vocab: int = 0, **specs: Any):
+    def __init__(self, *, dtype: Any = None, vocab: int = 0, patch: int = 0, **specs: Any):
         for name in specs:
             if name in ('params', 'stats', 'train') or name.startswith('_'):
                 raise Mistake(f'no net may be called {name!r}; type another name, as encoder')
-        given = {k: v for k, v in dict(dtype=dtype, vocab=vocab).items() if v}
+        facts = dict(dtype=dtype, vocab=vocab, patch=patch)
+        given = {k: v for k, v in facts.items() if v}
         self.modules = {name: make(spec, **given) for name, spec in specs.items()}
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Causal transformers over tokens."""
+"""Transformer blocks, and causal transformers over tokens."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
 
 class Block(nn.Module):
     heads: int
-    expand: int
+    expand: float
     norm: str
     positions: str
     activation: str
@@ -31,11 +31,13 @@ class Block(nn.Module):
     scale: float
     kernel_init: Any
     init_out: Any
+    causal: bool
     dropout: float
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, maps: bool = False) -> jax.Array:
+        """[B, T, width] -> the same; with maps=True, who attends to whom [B, heads, T, T]."""
         B, T, width = x.shape
 
         def dense(dim, init, name):
@@ -59,10 +61,15 @@ class Block(nn.Module):
         if self.positions == 'rotary':
             q, k = (rotate(a, jnp.arange(T)) for a in (q, k))
         scale = self.scale / (width // self.heads) ** 0.5
-        h = jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True)
+        if maps:
+            scores = jnp.einsum('bihe,bjhe->bhij', q, k).astype(jnp.float32)
+            return jax.nn.softmax(scores * scale)
+        h = jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=self.causal)
         x = x + drop(dense(width, self.init_out, 'attend_out')(h.reshape(B, T, width)))
         h = norm(x, {'name': 'mlp_norm'} if named else {})
-        h = activate(dense(self.expand * width, self.kernel_init, 'mlp_in')(h), self.activation)
+        h = activate(
+            dense(int(self.expand * width), self.kernel_init, 'mlp_in')(h), self.activation
+        )
         return x + drop(dense(width, self.init_out, 'mlp_out')(h))
 
 
@@ -155,6 +162,7 @@ def transformer(
         scale=scale,
         kernel_init=kernel_init,
         init_out='zeros' if zero_init else 0.02 / (2 * depth) ** 0.5,
+        causal=True,
     )
     return Transformer(vocab, width, depth, context, tied, block, init_embed, dropout, dtype)
 

@@ -1,0 +1,98 @@
+"""DINO on glyphs: three minutes on two CPU cores."""
+
+from configs import base
+
+SMALL = dict(name='simclr', size=16, scale=(0.1, 0.4))
+WIDE = dict(name='simclr', size=32, scale=(0.4, 1.0))
+
+VARIANTS = {
+    'learn': dict(
+        steps=500,
+        batch=64,
+        data=dict(train=4000, validation=100, test=500),
+        optim=dict(student=dict(warmup=40)),
+    ),
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(train=64, validation=32, test=32),
+        model=dict(
+            encoder=dict(width=16, depth=1, heads=2),
+            head=dict(dims=(16, 8)),
+            prototypes=32,
+            frozen=0.25,
+        ),
+        optim=dict(student=dict(warmup=1)),
+        evals=dict(knn=dict(k=5)),
+        log=dict(every=2),
+    ),
+    'cifar10_small': dict(
+        steps=5000,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            global_view=dict(flip=0.5, solarize=0.1),
+            local_view=dict(flip=0.5),
+            encoder=dict(patch=8, depth=2),
+        ),
+        optim=dict(student=dict(warmup=400)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), attention=dict()),
+    ),
+    'folder': dict(
+        data=dict(name='folder', size=64),
+        model=dict(
+            encoder=dict(patch=8, size=48),
+            global_view=dict(size=48, flip=0.5, solarize=0.1),
+            local_view=dict(size=24, flip=0.5),
+        ),
+    ),
+    'imagenet': dict(
+        batch=1024,
+        steps=125_000,  # 100 epochs
+        dtype='bfloat16',
+        data=dict(name='tfds:imagenet2012', test='validation', validation=10000, size=256),
+        model=dict(
+            encoder=dict(name='vit_small', patch=16),
+            head=dict(dims=(2048, 2048, 256)),
+            prototypes=65536,
+            global_view=dict(size=224, scale=(0.25, 1.0), flip=0.5, blur=0.5, solarize=0.1),
+            local_view=dict(size=96, scale=(0.05, 0.25), flip=0.5, blur=0.5),
+            local_views=8,
+            teacher_temperature=(0.04, 0.07),
+            warmup=30,
+            frozen=1,
+            momentum=0.996,
+        ),
+        optim=dict(student=dict(learning_rate=2e-3, weight_decay=0.1, warmup=12_500)),
+    ),
+}
+
+
+def get_config(variant=''):
+    return base.config(
+        VARIANTS,
+        variant,
+        method='dino',
+        steps=3000,
+        batch=64,
+        data=dict(name='glyphs'),
+        model=dict(
+            encoder=dict(
+                name='vit', patch=4, width=64, depth=3, heads=2, activation='relu', size=32
+            ),
+            head=dict(name='mlp', dims=(192, 192, 48), activation='gelu'),
+            prototypes=512,
+            global_view=dict(WIDE, flip=0.0),
+            local_view=dict(SMALL, flip=0.0),
+            local_views=2,
+            teacher_temperature=(0.04, 0.04),
+            frozen=0.1,
+            momentum=0.98,
+        ),
+        optim=dict(
+            student=dict(
+                name='adamw', learning_rate=3e-3, weight_decay=0.04, warmup=240, end=0.02, clip=3.0
+            )
+        ),
+        evals=dict(knn=dict(), linear_probe=dict(), attention=dict()),
+        checkpoint=dict(every=500),
+    )

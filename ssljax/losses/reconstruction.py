@@ -1,0 +1,22 @@
+"""Losses between what was seen and what is made again of it."""
+
+import jax
+import jax.numpy as jnp
+
+
+def mae(
+    prediction: jax.Array, patches: jax.Array, mask: jax.Array, *, normalize: bool = True
+) -> jax.Array:
+    """Mean squared error over the pixels of masked patches, each patch normalized.
+
+    He et al. 2021, arXiv:2111.06377, section 3: with m, v the mean and variance of the pixels x of
+    a patch, its target is (x - m) / sqrt(v + 1e-6);
+        l = mean over masked patches of mean (prediction - target)^2.
+    prediction, patches [B, T, P], mask [B, T], true where masked -> [B].
+    """
+    target, mask = patches.astype(jnp.float32), mask.astype(jnp.float32)
+    if normalize:
+        mean, variance = target.mean(-1, keepdims=True), target.var(-1, keepdims=True)
+        target = (target - mean) / jnp.sqrt(variance + 1e-6)
+    error = jnp.square(prediction.astype(jnp.float32) - target).mean(-1)
+    return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)

@@ -1,0 +1,36 @@
+"""Heads: what stands between features and a loss, beyond an mlp."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssljax.nets.layers import initializer
+
+
+class Prototypes(nn.Module):
+    count: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param('kernel', initializer('normal'), (x.shape[-1], self.count))
+        x, kernel = unit(x, -1), unit(kernel, 0)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return (x @ kernel).astype(jnp.float32)
+
+
+def unit(x: jax.Array, axis: int) -> jax.Array:
+    """Of length one along an axis, in float32; zero stays zero, with a finite gradient."""
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(axis, keepdims=True), 1e-12))
+
+
+def prototypes(*, count: int = 65536, dtype: Any = None) -> nn.Module:
+    """Cosines [..., count] of x with learned directions: a dense layer of unit columns, no bias.
+
+    The last layer of Caron et al. 2021, arXiv:2104.14294 (weight norm with its gain held at one),
+    and the prototypes of Caron et al. 2020, arXiv:2006.09882.
+    """
+    return Prototypes(count, dtype)

@@ -1,0 +1,217 @@
+"""Vision transformers, and the light decoder of a masked autoencoder.
+
+Dosovitskiy et al. 2020, arXiv:2010.11929; sizes of Touvron et al. 2020, arXiv:2012.12877.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ssljax.names import Mistake, choose
+from ssljax.nets.layers import Dense, check
+from ssljax.nets.transformer import Block
+
+
+def patchify(x: jax.Array, patch: int) -> jax.Array:
+    """Images [B, H, W, C] -> patches [B, h, w, patch * patch * C], in reading order."""
+    B, H, W, C = x.shape
+    if H % patch or W % patch:
+        raise Mistake(f'{H}x{W} images do not split into patches of {patch}; type another size')
+    x = x.reshape(B, H // patch, patch, W // patch, patch, C).swapaxes(2, 3)
+    return x.reshape(B, H // patch, W // patch, -1)
+
+
+def unpatchify(patches: jax.Array, patch: int) -> jax.Array:
+    """The inverse: [B, h, w, patch * patch * C] -> [B, H, W, C]."""
+    B, h, w, _ = patches.shape
+    x = patches.reshape(B, h, w, patch, patch, -1).swapaxes(2, 3)
+    return x.reshape(B, h * patch, w * patch, -1)
+
+
+def sincos(h: int, w: int, width: int) -> jax.Array:
+    """Fixed positions [h * w, width]: a quarter each of sines and cosines of column and row."""
+    rates = 10000.0 ** (-jnp.arange(width // 4) / (width // 4))
+    angles = [jnp.arange(n)[:, None] * rates for n in (h, w)]  # [h, width / 4], [w, width / 4]
+    rows, columns = (jnp.concatenate([jnp.sin(a), jnp.cos(a)], 1) for a in angles)
+    return jnp.concatenate([jnp.tile(columns, (h, 1)), jnp.repeat(rows, w, 0)], 1)
+
+
+def take(x: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows of each example: [B, T, D] at index [B, K] -> [B, K, D]."""
+    return jnp.take_along_axis(x, index[..., None], 1)
+
+
+class ViT(nn.Module):
+    patch: int
+    width: int
+    depth: int
+    block: dict
+    size: int
+    positions: str
+    class_token: bool
+    pool: str
+    dropout: float
+    dtype: Any
+
+    def setup(self):
+        self.embed = Dense(self.width, kernel_init='xavier', dtype=self.dtype)
+        small = nn.initializers.normal(0.02)
+        if self.class_token:
+            self.token = self.param('class_token', small, (1, 1, self.width))
+        if self.positions == 'learned':
+            count = (self.size // self.patch) ** 2
+            self.place = self.param('place', small, (self.class_token + count, self.width))
+        options = dict(self.block, dropout=self.dropout, dtype=self.dtype)
+        self.blocks = [Block(**options) for _ in range(self.depth)]
+        self.norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype)
+
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Images [B, H, W, C] -> features [B, width]: the class token, or the patches' mean."""
+        h = self.tokens(x, train=train)
+        return h[:, 0] if self.pool == 'class' else h[:, self.class_token :].mean(1)
+
+    def tokens(self, x: jax.Array, kept: jax.Array | None = None, train: bool = False) -> jax.Array:
+        """-> [B, 1 + T, width], the class token first (if there is one), then the patches.
+
+        kept [B, K]: only these patches are embedded and attended to -> [B, 1 + K, width].
+        """
+        x = self.prepare(x, kept)
+        for block in self.blocks:
+            x = block(x, train)
+        return self.norm(x)
+
+    def attention(self, x: jax.Array) -> jax.Array:
+        """Attention of the class token over the patch grid in the last block [B, heads, h, w]."""
+        if not self.class_token:
+            raise Mistake('a vit without a class token has no map of it; type class_token=True')
+        h, w = x.shape[1] // self.patch, x.shape[2] // self.patch
+        x = self.prepare(x, None)
+        for block in self.blocks[:-1]:
+            x = block(x, False)
+        maps = self.blocks[-1](x, False, maps=True)  # [B, heads, 1 + T, 1 + T]
+        return maps[:, :, 0, 1:].reshape(*maps.shape[:2], h, w)
+
+    def prepare(self, x, kept):
+        """Embedded patches with their positions, behind the class token."""
+        x = patchify(x, self.patch)
+        (B, h, w, _), place = x.shape, self.where(*x.shape[1:3])
+        x, first = x.reshape(B, h * w, -1), place[: self.class_token]
+        place = jnp.broadcast_to(place[self.class_token :], (B, h * w, self.width))
+        if kept is not None:  # before the embedding: a masked patch costs nothing
+            x, place = take(x, kept), take(place, kept)
+        x = self.embed(x)
+        x = x + place.astype(x.dtype)
+        if self.class_token:
+            token = jnp.broadcast_to(self.token + first, (B, 1, self.width))
+            x = jnp.concatenate([token.astype(x.dtype), x], 1)
+        return x
+
+    def where(self, h: int, w: int) -> jax.Array:
+        """Positions [1 + h * w, width]; learned ones are resized to the grid of the input."""
+        if self.positions == 'sincos':
+            return jnp.pad(sincos(h, w, self.width), ((int(self.class_token), 0), (0, 0)))
+        side = self.size // self.patch
+        if (h, w) == (side, side):
+            return self.place
+        first, table = jnp.split(self.place, [int(self.class_token)])
+        table = table.reshape(side, side, self.width)
+        table = jax.image.resize(table, (h, w, self.width), 'cubic', antialias=False)
+        return jnp.concatenate([first, table.reshape(h * w, self.width)])
+
+
+class Decoder(nn.Module):
+    """Fills the masked places with one learned token and predicts the pixels of every patch."""
+
+    patch: int
+    width: int
+    depth: int
+    block: dict
+    channels: int
+    class_token: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array, kept: jax.Array, grid: tuple[int, int]) -> jax.Array:
+        """tokens [B, 1 + K, D] at kept [B, K] of a grid h x w -> [B, h * w, patch^2 C]."""
+        (h, w), cls = grid, int(self.class_token)
+        x = Dense(self.width, kernel_init='xavier', dtype=self.dtype, name='embed')(tokens)
+        mask = self.param('mask_token', nn.initializers.normal(0.02), (1, 1, self.width))
+        full = jnp.broadcast_to(mask.astype(x.dtype), (len(x), h * w, self.width))
+        full = full.at[jnp.arange(len(x))[:, None], kept].set(x[:, cls:])
+        full = full + sincos(h, w, self.width).astype(x.dtype)
+        x = jnp.concatenate([x[:, :cls], full], 1)
+        for i in range(self.depth):
+            x = Block(**self.block, dropout=0.0, dtype=self.dtype, name=f'blocks_{i}')(x, False)
+        x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, cls:])
+        out = Dense(self.patch**2 * self.channels, kernel_init='xavier', dtype=self.dtype)
+        return out(x).astype(jnp.float32)
+
+
+def _block(width: int, heads: int, expand: float, activation: str) -> dict:
+    check(activation=activation)
+    if width % heads or width % 4:
+        raise Mistake(f'width {width} must be a multiple of 4 and of {heads} heads')
+    return dict(
+        heads=heads, expand=expand, norm='token', positions='given', activation=activation,
+        bias=True, normalize_qk=False, scale=1.0, kernel_init='xavier', init_out='xavier',
+        causal=False,
+    )  # fmt: skip
+
+
+def vit(
+    *,
+    patch: int = 16,
+    width: int = 384,
+    depth: int = 12,
+    heads: int = 6,
+    expand: float = 4,
+    activation: str = 'gelu',
+    size: int = 224,
+    positions: str = 'learned',
+    class_token: bool = True,
+    pool: str = 'class',
+    dropout: float = 0.0,
+    dtype: Any = None,
+) -> nn.Module:
+    """Images [B, H, W, C] of any size that patches divide -> features [B, width].
+
+    positions: learned (for images of `size`; resized for others) or sincos (fixed).
+    pool: class (the class token) or mean (of the patches' last tokens).
+    """
+    block = _block(width, heads, expand, activation)
+    choose(positions, ('learned', 'sincos'), 'positions')
+    choose(pool, ('class', 'mean'), 'pool')
+    if pool == 'class' and not class_token:
+        raise Mistake('pool=class needs a class token; type class_token=True or pool=mean')
+    if size % patch:
+        raise Mistake(f'size {size} is no multiple of patch {patch}; type size={14 * patch}')
+    return ViT(patch, width, depth, block, size, positions, class_token, pool, dropout, dtype)
+
+
+# params with patch 16 at 224, without a head
+vit_tiny = functools.partial(vit, width=192, heads=3)  # 5,524,416
+vit_small = functools.partial(vit, width=384, heads=6)  # 21,665,664
+vit_base = functools.partial(vit, width=768, heads=12)  # 85,798,656
+
+
+def vit_decoder(
+    *,
+    patch: int = 16,
+    width: int = 512,
+    depth: int = 8,
+    heads: int = 16,
+    expand: float = 4,
+    activation: str = 'gelu',
+    channels: int = 3,
+    class_token: bool = True,
+    dtype: Any = None,
+) -> nn.Module:
+    """The decoder of a masked autoencoder: He et al. 2021, arXiv:2111.06377, section 3.
+
+    class_token: whether the encoder's tokens begin with one.
+    """
+    block = _block(width, heads, expand, activation)
+    return Decoder(patch, width, depth, block, channels, class_token, dtype)

@@ -1,0 +1,85 @@
+"""Whitening, k-means and agreement against NumPy and scikit-learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+
+from ssljax.cluster import agreement, kmeans, whiten
+
+KEY = jax.random.key(0)
+
+
+def blobs(n=600, k=8, d=5, apart=6.0):
+    random = np.random.default_rng(0)
+    centers = apart * random.normal(size=(k, d))
+    y = random.integers(k, size=n)
+    return (centers[y] + random.normal(size=(n, d))).astype('f'), y
+
+
+def test_whitened_rows_have_unit_covariance_up_to_their_length():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4000, 6)) @ random.normal(size=(6, 6)) + 3
+    found = np.asarray(whiten(jnp.asarray(x, 'f'), dims=4))
+    assert found.shape == (4000, 4)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    # the same subspace and the same angles as by a singular value decomposition
+    u, _, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    u = u[:, :4] / np.linalg.norm(u[:, :4], axis=1, keepdims=True)
+    np.testing.assert_allclose(found[:50] @ found[:50].T, u[:50] @ u[:50].T, atol=2e-3)
+
+
+def test_whitening_survives_dead_features():
+    x = np.random.default_rng(0).normal(size=(100, 5)).astype('f')
+    x[:, 2:] = 0
+    found = np.asarray(whiten(jnp.asarray(x), dims=5))
+    assert np.isfinite(found).all()
+
+
+def test_kmeans_ends_as_low_as_scikit_learns():
+    x, _ = blobs()
+    labels, centers, _ = kmeans(KEY, jnp.asarray(x), k=8, rounds=30)
+    mine = np.square(x - np.asarray(centers)[labels]).sum()
+    start = x[np.random.default_rng(1).permutation(len(x))[:8]]
+    theirs = [
+        KMeans(8, init=start if i == 0 else 'random', n_init=1, random_state=i).fit(x).inertia_
+        for i in range(5)
+    ]
+    assert mine <= max(theirs) * 1.01
+    # a fixed point: every row is with its nearest center, every center the mean of its rows
+    far = np.square(x[:, None] - np.asarray(centers)).sum(-1)
+    assert (far.argmin(1) == labels).all()
+    for c in np.unique(labels):
+        np.testing.assert_allclose(centers[c], x[labels == c].mean(0), atol=1e-3)
+
+
+def test_more_rounds_are_never_worse():
+    x, _ = blobs(apart=1.0)
+    losses = []
+    for rounds in range(6):
+        labels, centers, _ = kmeans(KEY, jnp.asarray(x), k=8, rounds=rounds)
+        losses.append(np.square(x - np.asarray(centers)[labels]).sum())
+    assert (np.diff(losses) <= 1e-2).all() and losses[-1] < losses[0]
+
+
+def test_an_emptied_cluster_shares_the_rows_of_another():
+    """Three distinct rows, four centers: one is always empty, and none is lost or NaN."""
+    x = jnp.asarray(np.repeat(np.eye(3), [5, 50, 3], 0), jnp.float32)
+    labels, centers, emptied = kmeans(KEY, x, k=4, rounds=10)
+    assert emptied > 0 and np.isfinite(centers).all()
+    x, _ = blobs(k=8, apart=20.0)
+    labels, _, _ = kmeans(KEY, jnp.asarray(x), k=40, rounds=20)
+    assert len(np.unique(labels)) > 30
+
+
+@pytest.mark.parametrize('k', [2, 7])
+def test_agreement_is_the_mutual_information_of_scikit_learn(k):
+    random = np.random.default_rng(k)
+    a = random.integers(k, size=500)
+    b = np.where(random.random(500) < 0.5, a, random.integers(k, size=500))
+    expected = normalized_mutual_info_score(a, b, average_method='geometric')
+    np.testing.assert_allclose(agreement(a, b, k=k), expected, atol=1e-5)
+    np.testing.assert_allclose(agreement(a, (a + 1) % k, k=k), 1, atol=1e-5)
+    np.testing.assert_allclose(agreement(a, jnp.zeros(500, int), k=k), 0, atol=1e-5)

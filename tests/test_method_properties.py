@@ -1,0 +1,107 @@
+"""What single methods promise beyond the shared suite: exact properties, on their smoke jobs."""
+
+import jax
+import jax.numpy as jnp
+import jobs
+import numpy as np
+
+from ssljax import assemble, train
+
+
+def stepped(one, steps=1):
+    start = jax.device_get(one.fresh())
+    return start, jax.device_get(jobs.run(one, steps)[0])
+
+
+def test_dinos_teacher_follows_at_the_schedules_pace():
+    one = jobs.job('dino')
+    start, end = stepped(one)
+    momentum = one.config['model']['momentum']  # at step 0 of the cosine to 1
+    moved = jax.tree.map(
+        lambda t, s: momentum * t + (1 - momentum) * s,
+        start.memory['teacher']['params'],
+        end.params,
+    )
+    for path, leaf in jobs.leaves(end.memory['teacher']['params']).items():
+        np.testing.assert_allclose(leaf, jobs.leaves(moved)[path], atol=1e-6, err_msg=path)
+
+
+def test_dinos_last_layer_is_held_and_then_let_go():
+    one = jobs.job('dino')
+    held = int(one.config['model']['frozen'] * (one.train.count // one.config['batch']))
+    assert 0 < held < one.config['steps']
+    start, still = stepped(one, held)
+    _, free = stepped(one, held + 1)
+    assert not jobs.differing(start.params['last'], still.params['last'])
+    assert jobs.differing(start.params['last'], free.params['last'])
+
+
+def test_dinos_center_is_an_average_of_the_teachers_logits():
+    """With teacher logits of cosines, the center stays within [-1, 1] and leaves 0."""
+    _, end = stepped(jobs.job('dino'), 2)
+    center = end.memory['center']
+    assert center.any() and np.abs(center).max() <= 1
+
+
+def test_maes_prediction_does_not_see_what_is_hidden():
+    one = jobs.job('mae')
+    state, rows = one.fresh(), one.train.rows(np.arange(3))
+    reconstruct = one.method.readouts['reconstruct']
+    x = jnp.asarray(rows['x'] / np.float32(127.5) - 1)
+    patch = one.config['model']['patch']
+    first = jax.jit(reconstruct)(jax.random.key(1), state, {'x': x})
+    side = x.shape[1] // patch
+    hidden = first['mask'].reshape(3, side, side).repeat(patch, 1).repeat(patch, 2)[..., None]
+    # another picture inside the hidden patches, with the same mean and deviation per patch
+    flipped = x.reshape(3, side, patch, side, patch, 1)[:, :, ::-1, :, ::-1].reshape(x.shape)
+    other = jnp.where(hidden, flipped, x)
+    assert np.abs(other - x).max() > 0.1
+    second = jax.jit(reconstruct)(jax.random.key(1), state, {'x': other})
+    np.testing.assert_allclose(second['reconstruction'], first['reconstruction'], atol=1e-4)
+    np.testing.assert_array_equal(jnp.where(hidden, 0, first['reconstruction'] - x), 0)
+    assert (first['mask'].sum(1) == round(0.75 * side**2)).all()
+
+
+def refreshed():
+    one = jobs.job('deepcluster')
+    before = one.fresh()
+    after, metrics = train.refresh(one, before, 0, one.sweep(purpose=assemble.REFRESH))
+    return one, jax.device_get(before), jax.device_get(after), metrics
+
+
+def test_deepcluster_weighs_every_cluster_alike():
+    one, _, after, metrics = refreshed()
+    labels, weight = after.memory['labels'], after.memory['weight']
+    sums = [weight[labels == c].sum() for c in np.unique(labels)]
+    np.testing.assert_allclose(sums, len(labels) / len(sums), rtol=1e-4)
+    np.testing.assert_allclose(weight.mean(), 1, rtol=1e-5)
+    assert len(sums) > 1 and 0 <= metrics['agreement'] <= 1
+    assert len(labels) == one.train.count
+
+
+def test_deepclusters_head_starts_anew_and_nothing_else_does():
+    _, before, after, _ = refreshed()
+    assert jobs.differing(before.params['head'], after.params['head'])
+    for net in set(before.params) - {'head'}:
+        assert not jobs.differing(before.params[net], after.params[net])
+    assert not jobs.differing(before.opt, after.opt)
+
+
+def test_deepcluster_learns_the_labels_of_its_own_rows():
+    """The loss of a batch is the weighted cross entropy of the labels at the batch's indices."""
+    one, _, after, _ = refreshed()
+    state, rows = one.placed(after), jobs.batch(one, 0)
+    turn = one.method.turns['net']
+    value = lambda state: turn.loss(jax.random.key(0), state, batch(rows))[0]  # noqa: E731
+    whole = float(jax.jit(value)(state))
+    index = np.asarray(rows['index'])
+    weight = after.memory['weight'].copy()
+    outside = np.setdiff1d(np.arange(one.train.count), index)
+    weight[outside] = 99.0  # rows that are not in the batch
+    np.testing.assert_allclose(jax.jit(value)(after.remember(weight=weight)), whole, rtol=1e-5)
+    weight[index] *= 2
+    np.testing.assert_allclose(jax.jit(value)(after.remember(weight=weight)), 2 * whole, rtol=1e-5)
+
+
+def batch(rows):
+    return {**rows, 'x': rows['x'] / 127.5 - 1}
