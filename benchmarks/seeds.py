@@ -1,28 +1,31 @@
 """Trains a config for several seeds and writes the numbers with their protocol:
 python benchmarks/seeds.py --config=configs/simclr.py --out=results/simclr.json [--seeds=0,1,2]
 
-Every seed is a run of the training command, and resumes as such.
+Every seed is a run of the training command, and resumes as such. Seeds may be run one after
+another into the same file: those that it has stay, and none that is finished is run again.
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from ssljax import cli  # noqa: E402
+from ssljax import cli, config  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
+from ssljax.names import Mistake  # noqa: E402
 
 POINTS = 40  # of the curve that is kept
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('benchmarks/seeds.py', __doc__)
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
     parser.add_argument('--seeds', default='0,1,2')
@@ -30,33 +33,85 @@ def main() -> int:
         '--workdir', type=Path, default=Path('runs'), help='where the runs are kept'
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
-    known, rest = parser.parse_known_args()
+    parser.add_argument('--again', action='store_true', help='evaluate finished seeds again')
+    known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest)
-    runs = [run(known, changes, int(seed)) for seed in known.seeds.split(',')]
-    write_json(known.out, summary(known.config, runs))
+    asked = [int(seed) for seed in known.seeds.split(',')]
+    old = json.loads(known.out.read_text())['seeds'] if known.out.exists() else []
+    kept = [finished(known, changes, seed) for seed in old if seed not in asked]
+    runs = [*kept, *(run(known, changes, seed) for seed in asked)]
+    write_json(known.out, summary(known.config, sorted(runs, key=lambda r: r['seed'])))
     print(known.out)
     return 0
 
 
-def run(known, changes: list, seed: int) -> dict:
-    """One seed, in a process of its own: what its workdir says, and its minutes."""
-    workdir = known.workdir / f'{known.out.stem}-{seed}'
+def place(known: Any, seed: int) -> Path:
+    return known.workdir.absolute() / f'{known.out.stem}-{seed}'
+
+
+def settings(known: Any, changes: list, seed: int) -> dict:
+    """The resolved config of a seed; which options of evaluators it has is part of it."""
+    from ssljax import assemble
+
+    return config.as_json(assemble.resolve(known.config, [*changes, ('seed', str(seed))]))
+
+
+def finished(known: Any, changes: list, seed: int) -> dict:
+    """The record of a seed that the file has from before."""
+    path = place(known, seed) / 'seed.json'
+    record = json.loads(path.read_text()) if path.exists() else {}
+    if record.get('config') != settings(known, changes, seed):
+        raise Mistake(
+            f'{known.out} has seed {seed}, and {path} holds no record of it with this config;'
+            f' type --seeds={seed},{known.seeds} to run it again, or another --out'
+        )
+    return record
+
+
+def run(known: Any, changes: list, seed: int) -> dict:
+    """One seed, in a process of its own: what its workdir says, and what it cost.
+
+    A seed that is finished is not trained again, and evaluated only if --again is given or the
+    evaluators' options are others now; it costs what it cost. One that was stopped goes on.
+    """
+    workdir, whole = place(known, seed), settings(known, changes, seed)
+    path = workdir / 'seed.json'
+    record = json.loads(path.read_text()) if path.exists() else {'spent': []}
+    if record.get('config') == whole and not known.again:
+        print(f'{workdir}: finished before; --again evaluates it again', flush=True)
+        return record
     flags = [f'--config.{name}={value}' for name, value in changes]
-    command = ['-m', 'ssljax.train', f'--config={known.config}', f'--workdir={workdir}']
-    began, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    whole = [sys.executable, *command, *flags, f'--config.seed={seed}']
-    subprocess.run(whole, check=True, cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = spent.ru_utime + spent.ru_stime - used.ru_utime - used.ru_stime
-    found = {
+    flags = [f'--config={known.config}', f'--workdir={workdir}', *flags, f'--config.seed={seed}']
+    code, cost = call(['-m', 'ssljax.train', *flags])
+    if 'config' not in record:
+        record['spent'].append(cost)
+    if code:
+        if (workdir / 'run.json').exists():
+            write_json(path, record)
+        raise SystemExit(code)
+    record |= {
         'seed': seed,
+        'config': whole,
         'results': json.loads((workdir / 'results.json').read_text()),
         'run': json.loads((workdir / 'run.json').read_text()),
         'curve': curve(workdir / 'metrics.jsonl'),
-        'minutes': {'whole': (time.perf_counter() - began) / 60, 'cpu': cpu / 60},
-        'peak_megabytes': spent.ru_maxrss / 1024,
     }
-    return found
+    write_json(path, record)
+    return record
+
+
+def call(words: list[str]) -> tuple[int, dict[str, float]]:
+    """Runs Python in a process of its own: its exit code and what it cost."""
+    began = time.perf_counter()
+    path = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=path)
+    _, status, usage = os.wait4(process.pid, 0)  # this process's own, not the greatest so far
+    cost = {
+        'minutes': (time.perf_counter() - began) / 60,
+        'cpu_minutes': (usage.ru_utime + usage.ru_stime) / 60,
+        'megabytes': usage.ru_maxrss / (1024 if sys.platform == 'linux' else 1024**2),
+    }
+    return os.waitstatus_to_exitcode(status), cost
 
 
 def curve(path: Path) -> list[dict]:
@@ -65,19 +120,39 @@ def curve(path: Path) -> list[dict]:
     return keep[:: max(len(keep) // POINTS, 1)]
 
 
+def shared(dicts: Iterable[dict]) -> list[str]:
+    """The keys that all have, in the order of the first."""
+    first, *others = dicts
+    return [key for key in first if all(key in other for other in others)]
+
+
 def summary(name: str, runs: list[dict]) -> dict:
-    """Mean and standard deviation over seeds of every number; machine and versions of the first."""
-    first = runs[0]['run']
+    """Mean and standard deviation over seeds of every number; machine and versions of the first,
+    and under `disagree` what is not the same for all."""
+    first, found = runs[0]['run'], [r['results']['evals'] for r in runs]
     evals = {}
-    for evaluator, result in runs[0]['results']['evals'].items():
+    for evaluator in shared(found):
         scores = {}
-        for who, numbers in result['scores'].items():
+        for who in shared(one[evaluator]['scores'] for one in found):
+            numbers = [one[evaluator]['scores'][who] for one in found]
             scores[who] = {}
-            for metric in numbers:
-                values = [r['results']['evals'][evaluator]['scores'][who][metric] for r in runs]
+            for metric in shared(numbers):
+                values = [one[metric] for one in numbers]
                 spread = stdev(values) if len(values) > 1 else 0.0
                 scores[who][metric] = {'mean': fmean(values), 'sd': spread, 'values': values}
-        evals[evaluator] = {'protocol': result['protocol'], 'scores': scores}
+        evals[evaluator] = {'protocol': found[0][evaluator]['protocol'], 'scores': scores}
+    cost = {name: [[c[name] for c in r['spent']] for r in runs] for name in runs[0]['spent'][0]}
+    facts = [
+        {
+            'data': r['run']['data'],
+            'device': r['results']['device'],
+            'versions': r['run']['versions'],
+            'python': r['run']['python'],
+            'revision': r['run']['revision'],
+        }
+        for r in runs
+    ]
+    every = {name: [fact[name] for fact in facts] for name in facts[0]}
     return {
         'command': f'python -m ssljax.train --config={name}',
         'overrides': {k: v for k, v in first['overrides'].items() if k not in ('seed', 'data.dir')},
@@ -85,18 +160,19 @@ def summary(name: str, runs: list[dict]) -> dict:
         'method': first['config']['method'],
         'steps': first['config']['steps'],
         'batch': first['config']['batch'],
-        'data': first['data'],
-        'device': runs[0]['results']['device'],
-        'versions': first['versions'],
-        'python': first['python'],
-        'revision': first['revision'],
+        **facts[0],
+        'disagree': {
+            k: values for k, values in every.items() if any(v != values[0] for v in values)
+        },
+        'examples_seen': [r['results']['examples_seen'] for r in runs],
+        'training_cpu_seconds': [r['results']['training_cpu_seconds'] for r in runs],
         'minutes': {
             'training': [r['results']['minutes']['training'] for r in runs],
             'training_cpu': [r['results']['minutes']['training_cpu'] for r in runs],
-            'whole': [round(r['minutes']['whole'], 2) for r in runs],
-            'cpu': [round(r['minutes']['cpu'], 2) for r in runs],
+            'whole': [round(sum(parts), 2) for parts in cost['minutes']],
+            'cpu': [round(sum(parts), 2) for parts in cost['cpu_minutes']],
         },
-        'peak_megabytes': [round(r['peak_megabytes']) for r in runs],
+        'peak_megabytes': [round(max(parts)) for parts in cost['megabytes']],
         'evals': evals,
         'curve': runs[0]['curve'],
     }

@@ -3,16 +3,42 @@
 import json
 import re
 import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ssljax import evals  # noqa: E402
 
-PAGES = ('README.md', 'docs/faults.md')
-DECIMALS = {'accuracy': 1, 'frechet': 1, 'nats_per_character': 3}
+PAGES = ('README.md', 'docs/faults.md', 'docs/results.md')
+DECIMALS = {
+    'accuracy': 1, 'accuracy_k200': 1, 'accuracy_whitened': 1, 'accuracy_k200_whitened': 1,
+    'frechet': 1, 'nats_per_character': 3, 'nmi': 3, 'purity': 3, 'removed': 3,
+    'mse': 4, 'entropy': 3,
+}  # fmt: skip
+# what is said of features: evaluator -> number -> its name; of all of them more is better
+FEATURES = {
+    'knn': {
+        'accuracy': 'k-NN, k = {k}',
+        'accuracy_k200': 'k-NN, k = 200',
+        'accuracy_whitened': 'k-NN, k = {k}, whitened',
+        'accuracy_k200_whitened': 'k-NN, k = 200, whitened',
+    },
+    'linear_probe': {'accuracy': 'linear probe'},
+    'cluster': {'nmi': 'clusters, NMI', 'purity': 'clusters, purity'},
+    'reconstruction': {'removed': 'reconstruction, share removed'},
+}
+
+
+def runs() -> Iterator[tuple[str, dict]]:
+    """What seeds.py wrote, by name."""
+    for path in sorted((ROOT / 'results').glob('*.json')):
+        found = json.loads(path.read_text())
+        if 'evals' in found:
+            yield path.stem, found
 
 
 def results() -> str:
@@ -21,10 +47,7 @@ def results() -> str:
         '| run | number | trivial | untrained | **trained** | seeds | minutes (of CPU) |',
         '|' + '---|' * 7,
     ]
-    for path in sorted((ROOT / 'results').glob('*.json')):
-        found = json.loads(path.read_text())
-        if 'evals' not in found:
-            continue
+    for run, found in runs():
         for name, result in found['evals'].items():
             metric = evals.module(name).SHOWN[0]
             scores = {w: s[metric] for w, s in result['scores'].items() if metric in s}
@@ -39,12 +62,68 @@ def results() -> str:
             mean, sd, minutes = scores['trained']['mean'], scores['trained']['sd'], found['minutes']
             spread = f' ± {sd:.{digits}f}' if len(found['seeds']) > 1 else ''
             lines.append(
-                f'| `{path.stem}` | {name} {metric.replace("_", " ")} | {", ".join(trivial)}'
+                f'| `{run}` | {name} {metric.replace("_", " ")} | {", ".join(trivial)}'
                 f' | {scores["untrained"]["mean"]:.{digits}f} | **{mean:.{digits}f}**{spread}'
                 f' | {len(found["seeds"])}'
                 f' | {fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f}) |'
             )
     return '\n'.join(lines)
+
+
+def features() -> str:
+    """A row per number that compares features: means, deviations and the least gain over seeds."""
+    lines = [
+        '| run | number | trivial | untrained | **trained** | gain | least gain |',
+        '|' + '---|' * 7,
+    ]
+    for run, found in runs():
+        for name, titles in FEATURES.items():
+            result = found['evals'].get(name, {'scores': {}})
+            for metric, title in titles.items():
+                scores = {
+                    w: s[metric]['values'] for w, s in result['scores'].items() if metric in s
+                }
+                if not {'trained', 'untrained'} <= scores.keys():
+                    continue
+                told = partial(spread, digits=DECIMALS.get(metric, 2))
+                gains = [a - b for a, b in zip(scores['trained'], scores['untrained'])]
+                models = {who: scores.pop(who) for who in ('untrained', 'trained')}
+                trivial = ', '.join(f'{who} {told(values)}' for who, values in scores.items())
+                lines.append(
+                    f'| `{run}` | {title.format(**result["protocol"])} | {trivial}'
+                    f' | {told(models["untrained"])} | **{told(models["trained"])}**'
+                    f' | {told(gains)} | {told([min(gains)])} |'
+                )
+    return '\n'.join(lines)
+
+
+def costs() -> str:
+    """A row per run of FEATURES: how much it saw, and in what time."""
+    lines = ['| run | seeds | examples seen | CPU seconds of training | k-NN bank | probe rows |']
+    lines.append('|' + '---|' * 6)
+    for run, found in runs():
+        if not found['evals'].keys() & FEATURES.keys():
+            continue
+        seen = round(fmean(found.get('examples_seen', [found['steps'] * found['batch']])))
+        cpu = [60 * minutes for minutes in found['minutes']['training_cpu']]
+        rows = [
+            str(round(number['mean'])) if number else '-'
+            for number in (
+                found['evals'].get(name, {}).get('scores', {}).get('trained', {}).get(metric)
+                for name, metric in (('knn', 'bank'), ('linear_probe', 'train'))
+            )
+        ]
+        cpu = spread(found.get('training_cpu_seconds', cpu), digits=0)
+        lines.append(f'| `{run}` | {len(found["seeds"])} | {seen} | {cpu} | {" | ".join(rows)} |')
+    return '\n'.join(lines)
+
+
+def spread(values: Sequence[float], *, digits: int) -> str:
+    """Mean ± standard deviation, the latter where it says something."""
+    told = f'{fmean(values):.{digits}f}'
+    if len(values) > 1 and (sd := f'{stdev(values):.{digits}f}') != f'{0:.{digits}f}':
+        told += f' ± {sd}'
+    return told
 
 
 def faults() -> str:
@@ -57,7 +136,7 @@ def faults() -> str:
     return '\n'.join(lines)
 
 
-TABLES = {'results': results, 'faults': faults}
+TABLES = {'results': results, 'features': features, 'costs': costs, 'faults': faults}
 
 
 def written(text: str) -> str:

@@ -1,6 +1,11 @@
 """Evaluates a run: python -m ssljax.evaluate --workdir=DIR [--evals=knn,linear_probe]."""
 
+import functools
+import importlib.metadata
 import json
+import math
+import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -79,14 +84,14 @@ def load(workdir: str | Path) -> Trained:
     return Trained(job, state)
 
 
-def subject(job: Any, state: Any, name: str, save: Callable = lambda name, picture: None) -> Any:
+def subject(job: Any, state: Any, name: str, **save: Callable) -> Any:
     """A state as evaluators see it."""
     from ssljax.assemble import EVAL
     from ssljax.evals import Subject
 
     sweep = job.sweep()
     asks = {n: partial(sweep.over, readout, state) for n, readout in job.method.readouts.items()}
-    return Subject(name, job.source, asks, job.key(EVAL), save)
+    return Subject(name, job.source, asks, job.key(EVAL), **save)
 
 
 def settled(job: Any, state: Any, steps: int = 50) -> Any:
@@ -144,15 +149,25 @@ def report(job: Any, state: Any, workdir: Path, *, again: str = '', strict: bool
         try:
             if reason := evals.explain(name, job.method.readouts):
                 raise Mistake(reason)
-            who = [*baselines(job, name, keep)]
-            who += [subject(job, s, n, partial(keep, n)) for n, s in models.items()]
-            scores = {one.name: getattr(evals, name)(one, **options) for one in who}
+            scores = {}
+            for who, its in models.items():
+                one = subject(job, its, who, save=partial(keep, who))
+                scores[who] = getattr(evals, name)(one, **options)
+            told = getattr(evals.module(name), 'told', lambda scores: {})(scores['trained'])
+            trivial = {
+                one.name: remembered(name, one, {**options, **told}, workdir / 'pictures')
+                for one in baselines(job, name)
+            }
+            scores = {**trivial, **scores}
         except Mistake as mistake:
             if strict:
                 raise
             reasons.append(f'not run     {mistake}')
         else:
             results[name] = {'protocol': options, 'scores': scores}
+            for metric, reason in getattr(evals.module(name), 'LACKING', {}).items():
+                if metric not in scores['trained']:
+                    reasons.append(f'not run     {name} {reason}')
     path = write(job, state, workdir, results)
     lines = [table(results), *reasons]
     lines += [f'pictures    {p}' for p in pictures if 'trained' == p.stem.split('-')[0]]
@@ -166,14 +181,54 @@ def report(job: Any, state: Any, workdir: Path, *, again: str = '', strict: bool
     return '\n'.join(lines)
 
 
-def baselines(job: Any, name: str, keep: Callable) -> list[Any]:
+def baselines(job: Any, name: str) -> list[Any]:
     """Whoever learned nothing and is scored by the same evaluator."""
-    from ssljax import evals
-    from ssljax.assemble import EVAL
+    import jax
 
-    key = job.key(EVAL)
+    from ssljax import evals
+
+    key = jax.random.key(0)  # not the run's: their numbers are the same in every run
     found = evals.trivial(name, job.source, key)
-    return [evals.Subject(n, job.source, r, key, partial(keep, n)) for n, r in found.items()]
+    return [evals.Subject(who, job.source, asks, key) for who, asks in found.items()]
+
+
+def remembered(name: str, one: Any, options: Mapping[str, Any], pictures: Path) -> dict[str, float]:
+    """An evaluator's numbers of a baseline, and its pictures: from the user's cache if they are
+    there, since on 50k images the baselines take longer than the models, and no run changes them.
+
+    An entry is named by all that it depends on: data, evaluator, options, code and versions.
+    """
+    from ssljax import evals
+    from ssljax.data.source import fingerprint
+    from ssljax.log import write_json
+
+    source = one.source
+    data = (source.name, source.fingerprint, source.decoder)
+    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    entry = home / 'ssljax' / 'baselines' / fingerprint(data, name, one.name, options, code())
+    try:
+        entry.mkdir(parents=True, exist_ok=True)
+    except OSError:  # nothing can be kept
+        save = partial(keep_picture, pictures, [], one.name)
+        return getattr(evals, name)(one._replace(save=save), **options)
+    if not (path := entry / 'scores.json').exists():
+        save = partial(keep_picture, entry, [], one.name)
+        write_json(path, getattr(evals, name)(one._replace(save=save), **options))  # last
+    for picture in entry.glob(f'{one.name}-*'):
+        pictures.mkdir(exist_ok=True)
+        shutil.copyfile(picture, pictures / picture.name)
+    return json.loads(path.read_text())
+
+
+@functools.cache
+def code() -> tuple[Any, ...]:
+    """What evaluators compute with: sources of ours, versions of others, the kind of device."""
+    import jax
+
+    here = Path(__file__).parent
+    files = [*here.glob('evals/*.py'), *here.glob('nets/*.py'), here / 'data' / 'source.py']
+    versions = [importlib.metadata.version(n) for n in ('jax', 'numpy', 'scipy', 'scikit-learn')]
+    return [file.read_bytes() for file in sorted(files)], versions, jax.default_backend()
 
 
 def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Path:
@@ -184,14 +239,15 @@ def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Pa
     old = json.loads(path.read_text())['evals'] if path.exists() else {}
     run = json.loads((workdir / 'run.json').read_text())
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-    spent = {
-        name: round(sum(line.get(name, 0) for line in lines) / 60, 2)
-        for name in ('seconds', 'cpu_seconds')
-    }
+    times = ('seconds', 'cpu_seconds')
+    total = {name: sum(line.get(name, 0) for line in lines) for name in times}
+    spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
     found = {name: settings[name] for name in ('method', 'seed', 'steps', 'batch')}
     found |= {
         'data': run['data'],
         'checkpoint': int(state.step),
+        'examples_seen': int(state.step) * settings['batch'],
+        'training_cpu_seconds': round(total['cpu_seconds'], 1),
         'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},
         'device': f'{run["device_kind"]}, {run["cores"]} cores',
         'evals': {**old, **results},
@@ -212,22 +268,35 @@ def table(results: Mapping[str, Any]) -> str:
     """Subjects down; across, what each evaluator shows."""
     from ssljax import evals
 
-    columns: dict[tuple[str, str], None] = {}
+    columns: dict[tuple[str, str], str] = {}
     rows: dict[str, dict] = {}
     for name, result in results.items():
+        shown = evals.module(name).SHOWN
         for who, scores in result['scores'].items():
-            for metric in evals.module(name).SHOWN:
+            for metric in shown:
                 if metric in scores:
-                    columns[name, metric] = None
-                    rows.setdefault(who, {})[name, metric] = f'{scores[metric]:.2f}'
-    heads = ['', *(f'{name} {metric.replace("_", " ")}' for name, metric in columns)]
-    lines = [[who, *(found.get(column, '-') for column in columns)] for who, found in rows.items()]
+                    # k200, not accuracy_k200: it follows accuracy
+                    short = metric.removeprefix(f'{shown[0]}_').replace('_', ' ')
+                    columns[name, metric] = f'{name} {short}'
+                    rows.setdefault(who, {})[name, metric] = digits(scores[metric])
+    heads = ['', *columns.values()]
+    last = ('untrained', 'trained')  # below those who learned nothing
+    names = sorted(rows, key=lambda who: last.index(who) if who in last else -1)
+    lines = [[who, *(rows[who].get(column, '-') for column in columns)] for who in names]
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     told = []
     for first, *rest in [heads, ['-' * width for width in widths], *lines]:
         cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:])]
         told.append('  '.join([first.ljust(widths[0]), *cells]))
     return '\n' + '\n'.join(told) + '\n'
+
+
+def digits(value: float) -> str:
+    """Three digits that count, and two decimals at least; of a count, its own digits."""
+    if isinstance(value, int):
+        return str(value)
+    below = max(0, -math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
+    return f'{value:.{min(2 + below, 6)}f}'
 
 
 if __name__ == '__main__':

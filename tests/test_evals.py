@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from toys import KEY, blobs, encode, labeled, one_line, source, subject
 
 from ssljax import evals
-from ssljax.evals.knn import classify
+from ssljax.evals.knn import classify, unit, whitened
 from ssljax.evals.linear_probe import fit, predict
 from ssljax.evals.pictures import grid, neighbors
 from ssljax.evals.subject import answers, pick
@@ -41,10 +41,10 @@ def test_explain_says_what_there_is():
 
 @pytest.mark.parametrize('name', evals.__all__)
 def test_a_missing_readout_is_a_mistake(name):
-    who, _ = subject(labeled(), attend=encode)
+    who, _ = subject(labeled(), other=encode)
     with pytest.raises(Mistake) as mistake:
         getattr(evals, name)(who)
-    one_line(mistake, name, 'offers: attend')
+    one_line(mistake, name, 'offers: other')
 
 
 @pytest.mark.parametrize('evaluate', [evals.knn, evals.linear_probe])
@@ -105,7 +105,7 @@ def test_knn_is_scikit_learns(k, temperature):
     theirs = KNeighborsClassifier(
         k, metric='cosine', weights=lambda d: np.exp((1 - d - 1) / temperature)
     ).fit(x.astype('d'), y)
-    found, nearest = classify(x, y, q, k=k, temperature=temperature)
+    (found,), nearest = classify(x, y, q, [(k, temperature)])
     np.testing.assert_array_equal(nearest, theirs.kneighbors(q.astype('d'))[1])
     np.testing.assert_array_equal(found, theirs.predict(q.astype('d')))
     toy = source(train=dict(x=x, label=y), test=dict(x=q, label=truth))
@@ -116,17 +116,67 @@ def test_knn_is_scikit_learns(k, temperature):
     assert (got['bank'], got['queries']) == (500, 333)
 
 
+def pca_whitened(x, q):
+    """By principal axes, 0.02 of the mean variance added to each."""
+    x, q = x.astype('d'), q.astype('d')
+    values, axes = np.linalg.eigh(np.cov(x.T, bias=True))
+    scale = axes / np.sqrt(values + 0.02 * values.mean())
+    return (x - x.mean(0)) @ scale, (q - x.mean(0)) @ scale
+
+
+@pytest.mark.parametrize(('count', 'width'), [(500, 12), (100, 150)])
+def test_knn_columns_are_those_of_each_k_and_of_whitened_features(count, width):
+    # a few strong directions that say nothing, as raw features have
+    random = np.random.default_rng(2)
+    mix = random.normal(size=(12, width)) + 9 * random.normal(size=(12, 1)) * np.ones(width)
+    (x, y), (q, truth) = blobs(0, count), blobs(1, 333)
+    x, q = ((rows @ mix + 5).astype('f') for rows in (x, q))
+    toy = source(train=dict(x=x, label=y), test=dict(x=q, label=truth))
+    also = ((50, 0.1), (count, 2.0), (count + 1, 1.0))
+    got = evals.knn(subject(toy, encode=encode)[0], also=also)
+    expected = {}
+    for end, (a, b) in {'': (x.astype('d'), q), '_whitened': pca_whitened(x, q)}.items():
+        for name, k, t in (('', 20, 0.07), ('_k50', 50, 0.1), (f'_k{count}', count, 2.0)):
+            theirs = KNeighborsClassifier(k, metric='cosine', weights=lambda d, t=t: np.exp(-d / t))
+            expected[f'accuracy{name}{end}'] = 100 * theirs.fit(a, y).score(b, truth)
+    assert len(set(expected.values())) > 3
+    accuracies = {name: value for name, value in got.items() if name.startswith('accuracy')}
+    assert accuracies == pytest.approx(expected, abs=0.31)  # a row of 333, where two votes tie
+    assert got['accuracy'] < got['accuracy_whitened'] - 2
+    bare = evals.knn(subject(toy, encode=encode)[0], also=(), whiten=False)
+    assert [name for name in bare if name.startswith('accuracy')] == ['accuracy']
+    with pytest.raises(Mistake, match='pairs'):
+        evals.knn(subject(toy, encode=encode)[0], also=(200, 0.1))
+
+
+def test_whitened_features_are_white_on_the_bank():
+    random = np.random.default_rng(0)
+    x = (random.normal(size=(9000, 30)) * np.geomspace(1, 30, 30) + 40).astype('f')
+    a, b = whitened(x, x[:50])
+    np.testing.assert_allclose(a[:50], b, atol=1e-4)
+    np.testing.assert_allclose(a.mean(0), 0, atol=1e-3)
+    shrunk = np.linalg.eigvalsh(np.cov(a.T))
+    values = np.linalg.eigvalsh(np.cov(x.T))
+    np.testing.assert_allclose(np.sort(values / (values + 0.02 * values.mean())), shrunk, rtol=1e-3)
+    turn, _ = np.linalg.qr(random.normal(size=(30, 30)))
+    other, _ = whitened((x @ turn * 7 - 3).astype('f'), x[:5])
+    products = (unit(rows)[:100] @ unit(rows)[:100].T for rows in (a, other))
+    np.testing.assert_allclose(*products, atol=2e-3)  # no view of axes, scale or origin
+    assert np.isfinite(whitened(np.full((40, 3), 7, 'f'), x[:2, :3])[1]).all()  # collapsed
+
+
 def test_knn_does_not_depend_on_block_scale_or_order():
     (x, y), (q, _) = blobs(0, 300, noise=2), blobs(1, 101, noise=2)
-    found, nearest = classify(x, y, q, k=15, temperature=0.1)
+    votes = [(15, 0.1), (40, 1.0)]
+    found, nearest = classify(x, y, q, votes)
     for block in (1, 16, 101):
-        again = classify(x, y, q, k=15, temperature=0.1, block=block)
+        again = classify(x, y, q, votes, block=block)
         np.testing.assert_array_equal(again[0], found)
         np.testing.assert_array_equal(again[1], nearest)
     sizes = np.random.default_rng(0).uniform(0.1, 50, (300, 1)).astype('f')
-    np.testing.assert_array_equal(classify(x * sizes, y, q / 1000, k=15, temperature=0.1)[0], found)
+    np.testing.assert_array_equal(classify(x * sizes, y, q / 1000, votes)[0], found)
     order = np.random.default_rng(1).permutation(300)
-    again = classify(x[order], y[order], q, k=15, temperature=0.1)
+    again = classify(x[order], y[order], q, votes)
     np.testing.assert_array_equal(again[0], found)
     np.testing.assert_array_equal(order[again[1]], nearest)
 
@@ -134,11 +184,11 @@ def test_knn_does_not_depend_on_block_scale_or_order():
 def test_knn_limits_of_temperature_and_ties():
     x = np.array([[1, 0], [1, 0.2], [1, 0.3], [0, 1]], 'f')
     y, q = np.array([2, 1, 1, 0], np.int32), np.array([[1, 0]], 'f')
-    assert classify(x, y, q, k=3, temperature=1e-6)[0] == [2]  # the nearest alone
-    assert classify(x, y, q, k=3, temperature=1e6)[0] == [1]  # one row, one vote
-    assert classify(np.ones((4, 2), 'f'), y, q, k=1, temperature=0.1)[1] == [[0]]
-    tie = classify(x[[0, 0, 3, 3]], np.array([3, 1, 0, 0], np.int32), q, k=2, temperature=0.1)
-    assert tie[0] == [1]  # equal votes: the lower class
+    found, _ = classify(x, y, q, [(3, 1e-6), (3, 1e6)])
+    assert found.tolist() == [[2], [1]]  # the nearest alone; one row, one vote
+    assert classify(np.ones((4, 2), 'f'), y, q, [(1, 0.1)])[1] == [[0]]
+    tie, _ = classify(x[[0, 0, 3, 3]], np.array([3, 1, 0, 0], np.int32), q, [(2, 0.1)])
+    assert tie == [[1]]  # equal votes: the lower class
 
 
 def test_knn_saves_its_neighbors():

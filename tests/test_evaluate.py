@@ -1,5 +1,6 @@
 """A finished run, asked from Python and from the command line."""
 
+import functools
 import json
 import re
 import shutil
@@ -8,9 +9,11 @@ import jax
 import jobs
 import numpy as np
 import pytest
+import toys
 
 import ssljax
-from ssljax import cli, config, evaluate, train
+from ssljax import cli, config, evals, evaluate, train
+from ssljax.data.source import fingerprint
 from ssljax.names import Mistake
 
 
@@ -128,6 +131,26 @@ def test_an_untrained_net_gets_the_statistics_of_its_data(runs):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(settled.memory))
 
 
+def test_a_finished_run_is_evaluated_again_and_not_trained(runs, tmp_path, capsys):
+    workdir = shutil.copytree(runs / 'simclr', tmp_path / 'run')
+    kept = [workdir / 'metrics.jsonl', *sorted((workdir / 'checkpoints').rglob('*'))]
+    before = [(p, p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in kept]
+    settings = jobs.settings('simclr', **{'log.tensorboard': False})
+    knn = settings['evals']['knn']
+    assert train.train({**settings, 'evals': {'knn': knn}}, workdir) == 0
+    told = capsys.readouterr().out
+    assert 'knn accuracy' in told and not re.search('^step ', told, flags=re.M)
+    assert kept == [workdir / 'metrics.jsonl', *sorted((workdir / 'checkpoints').rglob('*'))]
+    # opened anew, it holds what it held; no checkpoint was touched
+    assert [old[2] for old in before] == [p.is_file() and p.read_bytes() for p in kept]
+    assert [old[1] for old in before[1:]] == [p.stat().st_mtime_ns for p in kept[1:]]
+    found = json.loads((workdir / 'results.json').read_text())
+    assert found['examples_seen'] == 4 * 16 and found['checkpoint'] == 4
+    lines = [json.loads(line) for line in kept[0].read_text().splitlines()]
+    spent = sum(line.get('cpu_seconds', 0) for line in lines)
+    assert found['training_cpu_seconds'] == pytest.approx(spent, abs=0.06) and spent > 0
+
+
 def test_curve_while_training(tmp_path):
     found = jobs.settings('simclr', **{'log.evaluate': 2, 'log.tensorboard': False})
     found = {**found, 'evals': {'knn': found['evals']['knn']}}
@@ -135,3 +158,127 @@ def test_curve_while_training(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     curve = {line['step']: line['knn/accuracy'] for line in lines if 'knn/accuracy' in line}
     assert set(curve) == {2, 4}
+
+
+# ---- what is trivial is computed once
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """An empty cache, and the names of those whom the evaluator knn has scored."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    scored, knn = [], evals.knn
+
+    @functools.wraps(knn)
+    def counting(subject, **options):
+        scored.append(subject.name)
+        return knn(subject, **options)
+
+    monkeypatch.setattr(evals, 'knn', counting)
+    return scored
+
+
+def test_baselines_are_scored_once_for_all_seeds(runs, tmp_path, counted):
+    run, found = ssljax.load(runs / 'simclr'), {}
+    for seed in (0, 1):
+        workdir = shutil.copytree(runs / 'simclr', tmp_path / str(seed))
+        shutil.rmtree(workdir / 'pictures', ignore_errors=True)
+        config = {**run.job.config, 'seed': seed, 'evals': {'knn': {'k': 5, 'bank_size': 40}}}
+        evaluate.report(run.job._replace(config=config), run.state, workdir)
+        found[seed] = json.loads((workdir / 'results.json').read_text())['evals']['knn']['scores']
+        assert (workdir / 'pictures/pixels-neighbors.png').stat().st_size > 1000
+    assert counted == ['untrained', 'trained', 'pixels', 'standardized', 'untrained', 'trained']
+    assert list(found[0]) == ['pixels', 'standardized', 'untrained', 'trained']
+    for who in ('pixels', 'standardized'):
+        assert found[0][who] == found[1][who]
+    assert found[0]['trained']['accuracy'] != found[0]['pixels']['accuracy']
+
+
+def test_baselines_are_scored_again_for_other_data_options_or_code(tmp_path, counted, monkeypatch):
+    def score(toy, **options):
+        one = evals.Subject('pixels', toy, {'encode': lambda b: b['x']}, jax.random.key(0))
+        return evaluate.remembered('knn', one, options, tmp_path / 'pictures')
+
+    first = score(toys.labeled(), k=5)
+    assert score(toys.labeled(), k=5) == first and len(counted) == 1
+    assert score(toys.labeled(), k=7) != first and len(counted) == 2
+    score(toys.labeled(noise=1.1), k=5)
+    assert len(counted) == 3
+    for field in ('decoder', 'fingerprint', 'name'):
+        score(toys.labeled()._replace(**{field: 'another'}), k=5)
+    assert len(counted) == 6
+    monkeypatch.setattr(evaluate, 'code', lambda: 'another')
+    score(toys.labeled(), k=5)
+    assert len(counted) == 7
+    # a score that was never finished counts for nothing
+    for path in (tmp_path / 'cache').rglob('scores.json'):
+        path.unlink()
+    assert score(toys.labeled(), k=5) == first and len(counted) == 8
+
+
+def test_the_code_of_evaluators_names_their_numbers(tmp_path, monkeypatch):
+    here = jobs.ROOT / 'ssljax'
+    for part in ('evals', 'nets'):
+        shutil.copytree(here / part, tmp_path / part)
+    (tmp_path / 'data').mkdir()
+    shutil.copyfile(here / 'data/source.py', tmp_path / 'data/source.py')
+    monkeypatch.setattr(evaluate, '__file__', str(tmp_path / 'evaluate.py'))
+    marks = []
+    for name in ('evals/knn.py', 'evals/subject.py', 'nets/conv.py', 'data/source.py'):
+        marks.append(fingerprint(evaluate.code.__wrapped__()))
+        with (tmp_path / name).open('a') as file:
+            file.write('# another\n')
+    marks.append(fingerprint(evaluate.code.__wrapped__()))
+    assert len(set(marks)) == 5
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, counted, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    toy = toys.labeled()
+    one = evals.Subject('pixels', toy, {'encode': lambda b: b['x']}, jax.random.key(0))
+    scores = [evaluate.remembered('knn', one, {'k': 5}, tmp_path / 'p') for _ in range(2)]
+    assert scores[0] == scores[1] and len(counted) == 2
+
+
+# ---- the table
+
+
+def test_the_table_is_narrow_and_says_what_each_evaluator_shows():
+    scores = {'accuracy': 86.6, 'accuracy_k200': 8.125, 'accuracy_whitened': 91.0, 'k': 20}
+    results = {
+        'knn': {'scores': {'pixels': {'accuracy': 39.1}, 'trained': scores}},
+        'linear_probe': {'scores': {'trained': {'accuracy': 90.0}}},
+        'reconstruction': {
+            'scores': {
+                'trained': {'mse': 0.01234, 'removed': -0.5},
+                'mean_image': {'mse': 1.5},
+            }
+        },
+    }
+    lines = evaluate.table(results).strip().splitlines()
+    heads = [head.strip() for head in lines[0].split('  ') if head]
+    assert heads == [
+        'knn accuracy', 'knn k200', 'knn whitened', 'linear_probe accuracy',
+        'reconstruction mse', 'reconstruction removed',
+    ]  # fmt: skip
+    assert lines[2].split() == ['pixels', '39.10', '-', '-', '-', '-', '-']
+    assert lines[3].split() == ['mean_image', '-', '-', '-', '-', '1.50', '-']
+    assert lines[4].split() == ['trained', '86.60', '8.12', '91.00', '90.00', '0.0123', '-0.500']
+    assert len({len(line) for line in lines[1:]}) == 1 and len(lines[1]) < 120
+    told = [evaluate.digits(v) for v in (0, 1.0, 0.1, 99.999, 1e-12, float('nan'), float('inf'))]
+    assert told == ['0', '1.00', '0.100', '100.00', '0.000000', 'nan', 'inf']
+
+
+def test_what_an_evaluator_lacks_is_said_in_a_line(runs, tmp_path, monkeypatch):
+    run = ssljax.load(runs / 'gpt')
+    shutil.copytree(runs / 'gpt', tmp_path / 'gpt')
+    assign = lambda key, state, batch: batch['index'] % 3  # noqa: E731
+    method = run.job.method._replace(readouts={'assign': assign})
+    config = {**run.job.config, 'evals': {'cluster': {}}}
+    job = run.job._replace(method=method, config=config)
+    told = evaluate.report(job, run.state, tmp_path / 'gpt')
+    assert 'not run     cluster nmi, purity: the rows have no labels' in told
+    assert re.search(r'^trained +3$', told, flags=re.M), told
+    found = json.loads((tmp_path / 'gpt/results.json').read_text())['evals']['cluster']['scores']
+    assert found['chance']['of'] == found['trained']['of'] == 3  # the baselines get as many

@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 
 from ssljax.data.source import Source
+from ssljax.evals.attention import attention
+from ssljax.evals.cluster import cluster
 from ssljax.evals.density import density
 from ssljax.evals.knn import knn
 from ssljax.evals.linear_probe import linear_probe
+from ssljax.evals.reconstruction import reconstruction
 from ssljax.evals.samples import samples
 from ssljax.evals.subject import Subject as Subject
 from ssljax.names import choose
 
-__all__ = ['density', 'knn', 'linear_probe', 'samples']
+__all__ = [
+    'attention', 'cluster', 'density', 'knn', 'linear_probe', 'reconstruction', 'samples',
+]  # fmt: skip
 
 
 def module(name: str):

@@ -1,10 +1,12 @@
 """Weighted k-nearest neighbors in feature space. Wu et al. 2018, arXiv:1805.01978 (section 3.4)."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.pictures import neighbors
@@ -13,7 +15,10 @@ from ssljax.names import Mistake
 
 NEEDS = 'encode'
 BASELINES = (pixels, standardized)
-SHOWN = ('accuracy',)  # what a table shows, where it is there
+# what a table shows, where it is there
+SHOWN = ('accuracy', 'accuracy_k200', 'accuracy_whitened')
+SHRINKAGE = 0.02  # of the mean variance, added to every direction's before whitening
+BLOCK = 4096  # rows at a time
 
 
 def knn(
@@ -21,13 +26,19 @@ def knn(
     *,
     k: int = 20,
     temperature: float = 0.07,
+    also: Sequence[tuple[int, float]] = ((200, 0.1),),
+    whiten: bool = True,
     bank: str = 'train',
     queries: str = 'test',
     bank_size: int | None = 10000,
     query_size: int | None = None,
     picture: bool = True,
 ) -> dict[str, float]:
-    """Percent of queries named right by the vote exp(cosine / T) of their k nearest bank rows."""
+    """Percent of queries named right by the vote exp(cosine / T) of their k nearest bank rows.
+
+    also: more pairs (k, T), as accuracy_k200, where the bank has so many rows.
+    whiten: the same of whitened features, where a few strong directions cannot drown the others.
+    """
     source = subject.source
     bank_rows, query_rows = split(source, bank), split(source, queries)
     i, j = pick(bank_rows.count, bank_size), pick(query_rows.count, query_size)
@@ -36,6 +47,8 @@ def knn(
             f'knn needs {k} bank rows and a query; {bank} gives {len(i)} and {queries} {len(j)}:'
             ' set k lower or the sizes higher'
         )
+    if any(np.shape(pair) != (2,) for pair in also):
+        raise Mistake(f'knn: also={also} is not pairs (k, T): type also="((200, 0.1),)", or "()"')
     h, label = features(subject, bank, i, 'knn')
     if label.min() == label.max():
         raise Mistake(
@@ -43,7 +56,16 @@ def knn(
             f' {label[0]}: set bank_size higher or leave knn out of the evals'
         )
     q, truth = features(subject, queries, j, 'knn')
-    predicted, nearest = classify(h, label, q, k=k, temperature=temperature)
+    votes = {f'_k{n}': (int(n), float(t)) for n, t in also if n <= len(i)}
+    votes = {'': (k, temperature)} | votes
+    predicted, nearest = classify(h, label, q, votes.values())
+    percents = {f'accuracy{name}': accuracy(p, truth) for name, p in zip(votes, predicted)}
+    if whiten:
+        h, q = whitened(h, q)
+        predicted, _ = classify(h, label, q, votes.values())
+        percents |= {
+            f'accuracy{name}_whitened': accuracy(p, truth) for name, p in zip(votes, predicted)
+        }
     if picture:
         some = np.linspace(0, len(j) - 1, min(8, len(j))).astype(int)
         close = nearest[some, :5]
@@ -54,10 +76,8 @@ def knn(
         )
         if image is not None:
             subject.save('neighbors', image)
-    percent, error = accuracy(predicted, truth)
-    return {
-        'accuracy': percent,
-        'standard_error': error,
+    return {name: percent for name, (percent, _) in percents.items()} | {
+        'standard_error': percents['accuracy'][1],
         'k': k,
         'temperature': temperature,
         'bank': len(i),
@@ -69,35 +89,60 @@ def classify(
     bank: np.ndarray,
     label: np.ndarray,
     queries: np.ndarray,
+    votes: Iterable[tuple[int, float]],
     *,
-    k: int,
-    temperature: float,
     block: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each query [Q] and its neighbors, nearest first [Q, k]; a tie goes to the lower."""
+    """Class of each query by each vote (k, T) [V, Q], and its neighbors, nearest first [Q, max k].
+
+    A tie goes to the lower class.
+    """
     # 64 MB of similarities at a time; the last block is padded, so that one program serves all
     block = min(len(queries), block or max(16, 2**24 // len(bank)))
     bank, queries, classes = jnp.asarray(unit(bank)), unit(queries), int(label.max()) + 1
+    ks, temperatures = zip(*votes)
     found = []
     for at in range(0, len(queries), block):
         part = queries[at : at + block]
         part = np.pad(part, ((0, block - len(part)), (0, 0)))
-        found.append(jax.device_get(vote(bank, label, part, temperature, k=k, classes=classes)))
+        out = vote(bank, label, part, np.float32(temperatures), ks=ks, classes=classes)
+        found.append(jax.device_get(out))
     predicted, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return predicted[: len(queries)], nearest[: len(queries)]
+    return predicted[: len(queries)].T, nearest[: len(queries)]
 
 
 def unit(h: np.ndarray) -> np.ndarray:
     return h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
 
 
-@partial(jax.jit, static_argnames=('k', 'classes'))
-def vote(bank, label, queries, temperature, *, k, classes):
+@partial(jax.jit, static_argnames=('ks', 'classes'))
+def vote(bank, label, queries, temperatures, *, ks, classes):
     # [q, n]; in full precision, since a rounded similarity is another neighbor
     s = jnp.matmul(queries, bank.T, precision='highest')
     # the barrier keeps XLA:CPU's top-k, which a slice of its result turns into a sort (8x slower)
-    s, nearest = jax.lax.optimization_barrier(jax.lax.top_k(s, k))  # [q, k]
-    weight = jnp.exp((s - s[:, :1]) / temperature)  # relative to the nearest: cannot overflow
-    votes = jnp.zeros((len(queries), classes))
-    votes = votes.at[jnp.arange(len(queries))[:, None], label[nearest]].add(weight)
-    return votes.argmax(1), nearest
+    s, nearest = jax.lax.optimization_barrier(jax.lax.top_k(s, max(ks)))  # [q, k]
+    predicted = []
+    for k, temperature in zip(ks, temperatures):
+        # relative to the nearest: cannot overflow
+        weight = jnp.exp((s[:, :k] - s[:, :1]) / temperature)
+        votes = jnp.zeros((len(queries), classes))
+        votes = votes.at[jnp.arange(len(queries))[:, None], label[nearest[:, :k]]].add(weight)
+        predicted.append(votes.argmax(1))
+    return jnp.stack(predicted, 1), nearest
+
+
+def whitened(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both with the mean and the covariance of the bank, shrunk, taken off.
+
+    Cosines do not see a rotation, so a Cholesky factor serves as the principal axes do, and for
+    3072 features takes a sixth of their time.
+    """
+    mean, width = bank.mean(0, dtype=np.float64).astype(np.float32), bank.shape[1]
+    covariance = np.zeros((width, width))
+    for at in range(0, len(bank), BLOCK):  # float32 is exact enough within a block, not over all
+        part = bank[at : at + BLOCK] - mean
+        covariance += part.T @ part / len(bank)
+    shrinkage = SHRINKAGE * np.trace(covariance) / width or 1.0  # where all features are constant
+    factor = np.linalg.cholesky(covariance + shrinkage * np.eye(width))  # [D, D]
+    inverse = solve_triangular(factor, np.eye(width), lower=True).T.astype(np.float32)
+    return (bank - mean) @ inverse, (queries - mean) @ inverse

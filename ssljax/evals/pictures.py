@@ -1,9 +1,10 @@
 """Pictures of what was evaluated, as PIL images."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 
 def bytes_of(x: np.ndarray) -> np.ndarray:
@@ -46,3 +47,32 @@ def neighbors(queries: np.ndarray, nearest: np.ndarray, right: np.ndarray) -> Im
     frame = np.concatenate([np.broadcast_to(white, (len(queries), 1, 3)), frame], 1)
     x = np.concatenate([bytes_of(queries)[:, None], bytes_of(nearest)], 1)  # [N, 1 + k, H, W, 3]
     return grid(x.reshape(-1, *x.shape[2:]), x.shape[1], frame=frame.reshape(-1, 3))
+
+
+def strips(rows: Mapping[str, np.ndarray], *, frame: np.ndarray | None = None) -> Image.Image:
+    """Rows of equally many images [N, H, W, C], each with its name at the left."""
+    x = [bytes_of(images) for images in rows.values()]
+    sheet = grid(np.concatenate(x), len(x[0]), frame=frame)
+    font = ImageFont.load_default(14)
+    margin = 12 + max(round(font.getlength(name)) for name in rows)
+    whole = Image.new('RGB', (margin + sheet.width, sheet.height), 'white')
+    whole.paste(sheet, (margin, 0))
+    draw, tall = ImageDraw.Draw(whole), sheet.height / len(rows)
+    for i, name in enumerate(rows):
+        draw.text((margin - 6, (i + 0.5) * tall), name, 'black', font, anchor='rm')
+    return whole
+
+
+def heated(x: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Maps [N, h, w] as heat over images [N, H, W, C] in gray: uint8 [N, H, W, 3].
+
+    Each map is scaled to its own greatest value.
+    """
+    size = x.shape[2], x.shape[1]
+    maps = np.asarray(maps, np.float32)
+    maps = maps / np.maximum(maps.max((1, 2), keepdims=True), 1e-12)
+    smooth = [np.asarray(Image.fromarray(m).resize(size, Image.Resampling.BICUBIC)) for m in maps]
+    v = np.clip(np.stack(smooth), 0, 1)[..., None]
+    gray = bytes_of(x).astype(np.float32).mean(-1, keepdims=True) / 255
+    heat = np.clip(3 * v - np.arange(3), 0, 1)  # black, red, yellow, white
+    return np.round(255 * ((1 - v) * 0.6 * gray + v * (0.3 * gray + 0.7 * heat))).astype(np.uint8)

@@ -15,7 +15,7 @@ import optax
 
 from ssljax.evals.baselines import floats, real, train_ids
 from ssljax.evals.pictures import grid
-from ssljax.evals.subject import Subject, answers, pick, readout, split
+from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split
 from ssljax.names import Mistake
 from ssljax.nets import Nets
 
@@ -84,11 +84,6 @@ def opinion(p: np.ndarray) -> dict[str, float]:
         'score': float(np.exp(whole - each)),  # 1 to K
         'confident': float((p.max(1) > 0.9).mean()),
     }
-
-
-def entropy(p: np.ndarray) -> np.ndarray:
-    p = p.astype(np.float64)
-    return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)
 
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:

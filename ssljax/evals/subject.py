@@ -18,7 +18,7 @@ class Subject(NamedTuple):
     source: Source
     readouts: Mapping[str, Callable]  # name -> ask(batch of host arrays, **options) -> host arrays
     key: jax.Array
-    save: Callable[[str, Any], None]  # (name, PIL image or text)
+    save: Callable[[str, Any], None] = lambda name, picture: None  # (name, PIL image or text)
 
 
 def readout(subject: Subject, name: str, who: str) -> Callable:
@@ -70,7 +70,7 @@ def features(
             f'{who} needs labels; {subject.source.name} has none: leave {who} out of the evals'
         )
     label = rows['label']
-    if label.shape != (len(index),) or label.dtype.kind not in 'iu' or label.min() < 0:
+    if not one_class(label):
         raise Mistake(
             f'{who} needs one label >= 0 per row; the split {name} of {subject.source.name} has'
             f' {label.dtype}{list(label.shape)} from {label.min()}: leave {who} out of the evals'
@@ -84,7 +84,18 @@ def features(
     return h, label.astype(np.int32)
 
 
+def one_class(label: np.ndarray) -> bool:
+    """Whether each row has one label, a class."""
+    return label.ndim == 1 and label.dtype.kind in 'iu' and label.min() >= 0
+
+
 def accuracy(predicted: np.ndarray, label: np.ndarray) -> tuple[float, float]:
     """Percent correct and its binomial standard error."""
     p = float(np.mean(predicted == label))
     return 100 * p, 100 * math.sqrt(p * (1 - p) / len(label))
+
+
+def entropy(p: np.ndarray) -> np.ndarray:
+    """H of probabilities along the last axis, in nats."""
+    p = p.astype(np.float64)
+    return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)
