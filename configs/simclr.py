@@ -35,6 +35,28 @@ VARIANTS = {
             net=dict(name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=980)
         ),
     ),
+    'cifar10_small': dict(
+        steps=3600,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(standardize=False),
+            projector=dict(dims=(256, 64)),
+            view=dict(name='simclr', size=32, scale=(0.25, 1.0)),
+            temperature=0.2,
+        ),
+        optim=dict(net=dict(learning_rate=3e-3, warmup=280, end=0.02)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
+    ),
+    'folder': dict(  # type --config.data.path=DIR
+        steps=1500,
+        data=dict(name='folder', size=48),
+        model=dict(
+            encoder=dict(name='conv', widths=(16, 32, 64, 128)),
+            view=dict(name='simclr', size=48),
+            temperature=0.2,
+        ),
+        optim=dict(net=dict(learning_rate=2e-3)),
+    ),
     'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 from ssljax import names
 from ssljax.data.arrays import arrays
 from ssljax.data.embedded import density, digits, patches
+from ssljax.data.folder import folder
 from ssljax.data.glyphs import glyphs
 from ssljax.data.source import Source
 from ssljax.data.text import python_text, shakespeare, text
@@ -16,6 +17,7 @@ __all__ = [
     'arrays',
     'density',
     'digits',
+    'folder',
     'glyphs',
     'patches',
     'python_text',

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ssljax.data.pixels import pillow
 from ssljax.data.source import (
     SPLITS,
     Rows,
@@ -72,13 +73,6 @@ def patches(*, size: int = 16, gray: bool = False) -> Source:
         fingerprint('patches 1', size, photos),
         decoder=pillow(),
     )
-
-
-def pillow() -> str:
-    """The decoder's name, to be recorded with what it decoded."""
-    import PIL
-
-    return f'pillow {PIL.__version__}'
 
 
 def moons(u: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

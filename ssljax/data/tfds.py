@@ -4,27 +4,21 @@ Records are read by offset, so batch k costs the same for every k. Pixels are eq
 differs by a few levels between decoders, so the decoder's name is part of the Source.
 """
 
-import contextlib
 import functools
 import importlib.metadata
-import importlib.util
 import io
-import itertools
 import os
 import re
 import struct
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.data.embedded import pillow
+from ssljax.data.pixels import THREADS, canvas, pillow, pool, route, stream, tensorflow
 from ssljax.data.source import SPLITS, Rows, Source, Split, fingerprint, held, hold_out
-from ssljax.names import Mistake, choose, nearest
-
-THREADS = 16  # they mostly wait for the disk, or decode outside Python's lock
+from ssljax.names import Mistake, nearest
 
 
 def tfds(
@@ -53,8 +47,7 @@ def tfds(
     """
     if not path:
         raise Mistake('tfds: no data set named; type name=tfds:NAME, as in tfds:cifar10')
-    if choose(loader, ('auto', 'tf', 'numpy'), 'loader') == 'auto':
-        loader = 'tf' if importlib.util.find_spec('tensorflow') else 'numpy'
+    loader = route(loader)
     features, parts = records(path, dir)
     for name in dict.fromkeys((train, test)):
         if name not in parts and not (name == 'test' == test):  # many sets have no test split
@@ -251,33 +244,12 @@ def check_row(path: str, features: Any, name: str) -> None:
         )
 
 
-def canvas(image: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Scales an image to cover the canvas [H, W] and crops at the center; equal sizes pass."""
-    height, width, channels = shape
-    if image.shape[:2] != (height, width):
-        from PIL import Image
-
-        scale = max(height / image.shape[0], width / image.shape[1])
-        tall = max(height, round(image.shape[0] * scale))
-        wide = max(width, round(image.shape[1] * scale))
-        scaled = Image.fromarray(image[..., 0] if channels == 1 else image)
-        scaled = np.asarray(scaled.resize((wide, tall), Image.Resampling.BICUBIC))
-        top, left = (tall - height) // 2, (wide - width) // 2
-        image = scaled[top : top + height, left : left + width]
-    return image.reshape(shape)
-
-
 def tidy(values: np.ndarray) -> np.ndarray:
     """Integers become int32 and floats float32; pixels stay bytes."""
     kind = values.dtype.kind
     if values.dtype == np.uint8 or kind == 'b':
         return values
     return values.astype(np.int32 if kind in 'iu' else np.float32)
-
-
-@functools.cache
-def pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS)
 
 
 def numpy_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple) -> Split:
@@ -315,10 +287,7 @@ def tf_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple
 
     @functools.cache
     def graphs() -> tuple[Any, Callable, Callable]:
-        import tensorflow as tf
-
-        with contextlib.suppress(RuntimeError):  # where the user's own program has started it
-            tf.config.set_visible_devices([], 'GPU')  # they are JAX's
+        tf = tensorflow()
 
         def example(raw: Any) -> dict[str, Any]:
             fields = features.deserialize_example(raw)
@@ -343,21 +312,11 @@ def tf_rows(features: Any, source: Records, wanted: dict[str, str], shape: tuple
         raws = tf.constant(source.raw(index), tf.string, shape=[len(index)])
         return {name: tidy(values.numpy()) for name, values in batch(raws).items()}
 
-    def stream(indices: Iterator[np.ndarray]) -> Iterator[Rows]:
-        tf, one, _ = graphs()
-        first = next(indices, None)
-        if first is None:
-            return
-        data = tf.data.Dataset.from_generator(
-            lambda: (source.raw(index) for index in itertools.chain([first], indices)),
-            output_signature=tf.TensorSpec([len(first)], tf.string),
-        )
-        data = data.prefetch(2).unbatch()
-        data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        for row in data.batch(len(first)).prefetch(2).as_numpy_iterator():
+    def streamed(indices: Iterator[np.ndarray]) -> Iterator[Rows]:
+        for row in stream(indices, source.raw, 'string', graphs()[1]):
             yield {name: tidy(values) for name, values in row.items()}
 
-    return Split(source.count, rows, stream)
+    return Split(source.count, rows, streamed)
 
 
 def is_image(feature: Any) -> bool:
