@@ -186,6 +186,7 @@ def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) 
     for name in settings['evals']:
         if reason := evals.explain(name, method.readouts):
             raise Mistake(reason)
+    method = sharding.method_by_rows(method, mesh)
     optimizers, rates = optim.make_all(settings['optim'], method, steps)
 
     def start(key, batch):

@@ -3,24 +3,75 @@
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from ssljax.method import Method, Tree
 from ssljax.names import Mistake, choose, nearest, options
 from ssljax.sharding import path_name
 
-__all__ = ['sgd', 'adam', 'adamw', 'lars', 'muon']
+__all__ = ['sgd', 'adam', 'adamw', 'lars', 'lamb', 'muon']
 
 Schedule = Callable[[Any], Any]
 
+# words of paths, after the name of the net
+VECTORS = re.compile(r'(bias|scale|gain)$')  # of two axes in scanned blocks, [depth, D]
+TOKENS = re.compile(r'(token|register)s?$')  # class, mask, register: [1, 1, D]
+PLACES = re.compile(r'(^|[_/])(places?|pos|positions?|positional)($|[_/])')  # tables [N, D]
+STEMS = re.compile(r'(^|[_/])(embed|patch|stem)')
+BLOCKS = re.compile(r'(?:block|layer|stage)s?_?(\d+)(?:/|$)', re.IGNORECASE)
+
+
+def inside(path: tuple[Any, ...]) -> str:
+    """'Dense_0/kernel' of params of a net, ('encoder', 'Dense_0', 'kernel')."""
+    return path_name(path[1:] or path)
+
 
 def matrices(params: Tree) -> Tree:
-    """What is decayed and, in LARS, adapted: kernels, not biases and not scales of norms."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    """What is decayed and, in LARS and LAMB, adapted: kernels, embeddings of a vocabulary.
+
+    Biases, gains, tokens and positions are not, and are known by the words of their paths as well:
+    by its axes alone, a class token [1, 1, D] or a table of positions would be decayed.
+    """
+
+    def decayed(path: tuple[Any, ...], p: Any) -> bool:
+        words = inside(path)
+        return p.ndim > 1 and not any(kind.search(words) for kind in (VECTORS, TOKENS, PLACES))
+
+    return jax.tree_util.tree_map_with_path(decayed, params)
+
+
+def from_top(params: Tree) -> Tree:
+    """For each param, how many blocks of its net lie above it, itself included.
+
+    Block i of `depth` has depth - i; embeddings, stems, tokens and positions, which come before
+    the first, depth + 1; all else (final norms, heads, nets without blocks) 0. With the rate times
+    layer_decay ** from_top, this is the rule of Bao et al. 2021, arXiv:2106.08254, and of MAE. Blocks
+    are known by their names, 'blocks_3', 'Block_3', 'ResidualBlock_2', 'layer3': the outermost.
+    """
+    depth: dict[str, int] = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(params):
+        if found := BLOCKS.search(path_name(path[1:])):
+            net = path_name(path[:1])
+            depth[net] = max(depth.get(net, 0), int(found[1]) + 1)
+    if not depth:
+        raise Mistake(
+            'layer_decay finds no numbered blocks, as blocks_3 or Block_3, in the params of this'
+            ' turn; type layer_decay=1.0'
+        )
+
+    def count(path: tuple[Any, ...], _: Any) -> int:
+        words, blocks = path_name(path[1:]), depth.get(path_name(path[:1]), 0)
+        if found := BLOCKS.search(words):
+            return blocks - int(found[1])
+        first = blocks and any(kind.search(words) for kind in (TOKENS, PLACES, STEMS))
+        return blocks + 1 if first else 0
+
+    return jax.tree_util.tree_map_with_path(count, params)
 
 
 def sgd(
@@ -65,6 +116,26 @@ def lars(
     )
 
 
+def lamb(
+    rate: Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-6,
+    weight_decay: float = 0.01,
+):
+    """You et al. 2019, arXiv:1904.00962; biases and norms neither decayed nor adapted.
+
+    optax.lamb would adapt all.
+    """
+    return optax.chain(
+        optax.scale_by_adam(b1, b2, eps),
+        optax.add_decayed_weights(weight_decay, matrices),
+        optax.masked(optax.scale_by_trust_ratio(), matrices),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
 def muon(
     rate: Schedule,
     *,
@@ -74,7 +145,18 @@ def muon(
     b2: float = 0.999,
 ):
     """Jordan 2024: momentum made orthogonal, for matrices; Adam for all else at the same rate."""
-    return optax.contrib.muon(rate, beta=beta, weight_decay=weight_decay, adam_b1=b1, adam_b2=b2)
+
+    def shapes(params: Tree) -> Tree:
+        matrix = optax.contrib.MuonDimensionNumbers()
+        chosen = matrices(params)
+        return jax.tree.map(lambda p, m: matrix if m and p.ndim == 2 else None, params, chosen)
+
+    # without optax's own decay, which is of the orthogonal ones alone
+    direction = optax.contrib.muon(
+        1.0, beta=beta, adam_b1=b1, adam_b2=b2, muon_weight_dimension_numbers=shapes
+    )
+    decay = optax.add_decayed_weights(-weight_decay, matrices)
+    return optax.chain(direction, decay, optax.scale_by_schedule(rate))
 
 
 def schedule(
@@ -84,29 +166,38 @@ def schedule(
     warmup: int = 0,
     shape: str = 'cosine',
     end: float = 0.0,
+    drops: Sequence[float] = (0.6, 0.8),
+    factor: float = 0.1,
 ) -> Schedule:
-    """Linear warm-up, then `shape` from learning_rate to end * learning_rate at the horizon."""
+    """Linear warm-up, then `shape` from learning_rate to end * learning_rate at the horizon.
+
+    step: times `factor` at each of `drops`, fractions of the horizon (MoCo, instance
+    discrimination, RotNet). rsqrt: as 1 / sqrt(step), from the warm-up on (Transformer, T5).
+    """
     if not 0 <= warmup < max(horizon, 1):
         raise Mistake(
             f'warmup={warmup} steps do not fit into the {horizon} steps of this turn;'
             f' it must be at least 0 and less than {horizon}'
         )
-    rest = horizon - warmup
+    rest, early, at = horizon - warmup, max(warmup, 1), [d * horizon for d in drops]
     after = {
         'cosine': lambda: optax.cosine_decay_schedule(learning_rate, rest, end),
         'linear': lambda: optax.linear_schedule(learning_rate, end * learning_rate, rest),
         'constant': lambda: optax.constant_schedule(learning_rate),
+        'step': lambda: lambda i: learning_rate * factor ** sum(i + warmup >= d for d in at),
+        'rsqrt': lambda: lambda i: learning_rate * (early / (early + jnp.maximum(i, 0))) ** 0.5,
     }
     after = after[choose(shape, after, 'shape of a schedule')]()
     # the first of `warmup` steps acts: rate * 1 / warmup, not 0
-    rise = optax.linear_schedule(learning_rate / max(warmup, 1), learning_rate, max(warmup - 1, 1))
+    rise = optax.linear_schedule(learning_rate / early, learning_rate, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup]) if warmup else after
 
 
 def known(name: str) -> dict[str, Any]:
     """Every option of the optimizer called `name`, with its default; learning_rate has none."""
     function = getattr(sys.modules[__name__], choose(name, __all__, 'optimizer'))
-    offered = {**options(schedule), 'clip': None, 'groups': {}, **options(function)}
+    shared = {'clip': None, 'layer_decay': 1.0, 'groups': {}}
+    offered = {**options(schedule), **shared, **options(function)}
     return {k: v for k, v in offered.items() if v is not inspect.Parameter.empty}
 
 
@@ -135,25 +226,47 @@ def make(spec: Mapping[str, Any], horizon: int) -> tuple[optax.GradientTransform
 
     `groups` sends the params whose path (within the turn, 'encoder/Dense_0/kernel') matches a
     regular expression to an optimizer of their own: dict(heads=dict(match='head', name='adamw')).
-    Unset schedule options of a group are those of the turn.
+    Unset options of a group's schedule, and its layer_decay, are those of the turn.
     """
     main, rate = chain(spec, horizon)
     groups = spec.get('groups') or {}
+    shared = {k: spec[k] for k in (*options(schedule), 'layer_decay') if k in spec}
+    shared.pop('learning_rate', None)
+    groups = {name: {**shared, **group} for name, group in groups.items()}
+
+    def label(path: tuple[Any, ...], _: Any) -> str:
+        found = (n for n, g in groups.items() if re.search(g['match'], path_name(path)))
+        return next(found, 'main')
+
     if groups:
-        shared = {k: spec[k] for k in ('warmup', 'shape', 'end') if k in spec}
         chains = {'main': main}
         for name, group in groups.items():
             if 'match' not in group:
                 raise Mistake(f'group {name!r} of an optimizer needs match=REGEX')
-            chains[name] = chain({**shared, **group}, horizon, match=True)[0]
-
-        def label(path: tuple[Any, ...], _: Any) -> str:
-            found = (n for n, g in groups.items() if re.search(g['match'], path_name(path)))
-            return next(found, 'main')
-
+            chains[name] = chain(group, horizon, match=True)[0]
         main = optax.partition(chains, lambda tree: jax.tree_util.tree_map_with_path(label, tree))
+    decays = {name: g.get('layer_decay', 1.0) for name, g in {'main': spec, **groups}.items()}
+    if any(decay != 1 for decay in decays.values()):
+        # over all groups, since the depth is that of the whole net
+        main = optax.chain(main, by_depth(lambda path: decays[label(path, None)]))
     clip = spec.get('clip')
     return (optax.chain(optax.clip_by_global_norm(clip), main) if clip else main), rate
+
+
+def by_depth(decay: Callable[[tuple[Any, ...]], float]) -> optax.GradientTransformation:
+    """Each update, so each rate, times decay(its path) ** from_top."""
+
+    def init(params: Tree) -> optax.EmptyState:
+        from_top(params)  # refuses here, before anything is written
+        return optax.EmptyState()
+
+    def update(updates: Tree, state: Any, params: Tree | None = None) -> tuple[Tree, Any]:
+        def scale(path: tuple[Any, ...], u: jax.Array, n: int) -> jax.Array:
+            return u * decay(path) ** n
+
+        return jax.tree_util.tree_map_with_path(scale, updates, from_top(updates)), state
+
+    return optax.GradientTransformation(init, update)
 
 
 def clocks(method: Method, steps: int) -> dict[str, list[int]]:

@@ -1,15 +1,17 @@
-"""Where the state lives: one mesh, and three ordered rules on state paths."""
+"""Where the state lives: one mesh, three ordered rules on state paths. Activations go by rows."""
 
+import functools
 import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax.method import Tree
+from ssljax.method import Method, Tree
 from ssljax.names import Mistake
 
 ROWS = ('data', 'fsdp')  # the axes over which a batch, and whatever has a row per example, is cut
@@ -85,3 +87,43 @@ def places(shapes: Tree, mesh: Mesh, *, big: int = 2**16) -> Tree:
         return NamedSharding(mesh, rule(leaf.shape, mesh, big))
 
     return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def by_rows(function: Callable, mesh: Mesh) -> Callable:
+    """A function of (key, ..., batch) whose nets are fed by rows, cut as the batch is.
+
+    The rules above say where weights live, not what travels. Left alone, XLA sends whichever it
+    takes for smaller: with weights cut over fsdp, it may gather and re-lay activations; and a net
+    that starts from noise may be computed whole on every device, since nothing says that its rows
+    are cut. So what goes into a module with a row (or several) per row of the batch is held by
+    rows, and its gradient with it. No value changes. Held on the way out, a dense layer would cost
+    memory: XLA no longer fuses its reshape.
+    """
+    cut = of_batch(mesh)
+    if cut.num_devices == 1:
+        return function
+
+    @functools.wraps(function)
+    def held(*args: Any, **options: Any) -> Any:
+        count = len(jax.tree.leaves(args[-1])[0])
+
+        def hold(x: Any) -> Any:
+            fits = isinstance(x, jax.Array) and x.ndim and len(x) and len(x) % count == 0
+            return jax.lax.with_sharding_constraint(x, cut) if fits else x
+
+        def intercept(call: Callable, args: Any, options: Any, context: Any) -> Any:
+            args, options = jax.tree.map(hold, (args, options))
+            return call(*args, **options)
+
+        with nn.intercept_methods(intercept):
+            return function(*args, **options)
+
+    return held
+
+
+def method_by_rows(method: Method, mesh: Mesh) -> Method:
+    """A method whose init, losses and `after` are held by rows; a Sweep does it for readouts."""
+    hold = functools.partial(by_rows, mesh=mesh)
+    turns = {name: turn._replace(loss=hold(turn.loss)) for name, turn in method.turns.items()}
+    after = method.after and hold(method.after)
+    return method._replace(init=hold(method.init), turns=turns, after=after)

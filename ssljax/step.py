@@ -61,7 +61,7 @@ def descent(turn: Turn, key: jax.Array, state: State, part: Tree, batch: Batch, 
         grads, (memory, logs) = gradient(part, jax.random.fold_in(key, i), memory, rows)
         parts.append((grads, logs))
     grads, logs = jax.tree.map(lambda *leaves: sum(leaves) / accumulate, *parts)
-    return grads, memory, logs
+    return grads, memory, logs | {'gradient_norm': optax.tree.norm(grads)}
 
 
 def floats(batch: Batch) -> Batch:

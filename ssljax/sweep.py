@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ssljax.method import State
-from ssljax.sharding import of_batch
+from ssljax.sharding import by_rows, of_batch
 from ssljax.step import floats
 
 
@@ -60,8 +60,9 @@ class Sweep:
         """The readout for the rows of `batch`, any number of them."""
         name = (readout, tuple(sorted(options.items())))
         if name not in self.compiled:
+            held = by_rows(readout, self.mesh)
             self.compiled[name] = jax.jit(
-                lambda key, state, batch: readout(key, state, floats(batch), **options),
+                lambda key, state, batch: held(key, state, floats(batch), **options),
                 out_shardings=NamedSharding(self.mesh, P()),
             )
         count, parts = len(next(iter(batch.values()))), []
@@ -72,8 +73,15 @@ class Sweep:
             have = len(next(iter(rows.values())))
             key = jax.random.fold_in(self.key, start + first)
             out = self.compiled[name](key, state, place(self.mesh, pad(rows, chunk)))
-            parts.append(jax.tree.map(lambda x, have=have: np.asarray(x)[:have], out))
+            parts.append(jax.tree.map(lambda x, have=have: host(x)[:have], out))
         return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+
+
+def host(x: jax.Array) -> np.ndarray:
+    """As a host array; floats of any precision as float32, since NumPy knows no bfloat16."""
+    rows = np.asarray(x)
+    floating = jax.numpy.issubdtype(rows.dtype, jax.numpy.floating)
+    return rows.astype(np.float32, copy=False) if floating else rows
 
 
 def pad(rows: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:

@@ -1,5 +1,8 @@
 """Schedules and optimizers against plain statements of their formulas."""
 
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,12 +79,184 @@ def test_lars_gives_each_kernel_its_own_rate():
     check(found, jax.tree.map(step, PARAMS, GRADS))
 
 
+def test_lamb_in_two_steps_by_hand():
+    """Adam's step, decay added, each kernel's step as long as the kernel; a bias gets Adam's."""
+    rate, b1, b2, eps, decay = 0.1, 0.9, 0.999, 1e-6, 0.02
+    grads = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, np.float64), GRADS))
+    found = jax.tree.map(lambda p: np.asarray(p, np.float64), PARAMS)
+    expected, treedef = jax.tree.flatten(found)
+    m, v = [0 * g for g in grads], [0 * g for g in grads]
+    for t in (1, 2):
+        for i, g in enumerate(grads):
+            m[i] = b1 * m[i] + (1 - b1) * g
+            v[i] = b2 * v[i] + (1 - b2) * g**2
+            r = m[i] / (1 - b1**t) / (np.sqrt(v[i] / (1 - b2**t)) + eps)
+            if g.ndim > 1:
+                r = r + decay * expected[i]
+                r = r * np.sqrt((expected[i] ** 2).sum()) / np.sqrt((r**2).sum())
+            expected[i] = expected[i] - rate * r
+    found = moved(dict(name='lamb', learning_rate=rate, weight_decay=decay), 2)
+    check(found, jax.tree.unflatten(treedef, expected))
+
+
+# path of a param within its turn: shape, whether it is decayed, blocks from the top of its net
+NAMED = {
+    'encoder/class_token': ((1, 1, 2), False, 4),
+    'encoder/place': ((5, 2), False, 4),
+    'encoder/embed/kernel': ((3, 2), True, 4),
+    'encoder/embed/bias': ((2,), False, 4),
+    'encoder/blocks_0/attend_norm/scale': ((2,), False, 3),
+    'encoder/blocks_0/query/kernel': ((2, 2), True, 3),
+    'encoder/blocks_2/mlp_out/kernel': ((2, 2), True, 1),
+    'encoder/blocks_2/attention/relative_bias': ((4, 2), False, 1),
+    'encoder/norm/scale': ((2,), False, 0),
+    'decoder/embed/kernel': ((2, 2), True, 3),
+    'decoder/mask_token': ((1, 1, 2), False, 3),
+    'decoder/pos_embed/embedding': ((5, 2), False, 3),
+    'decoder/ResidualBlock_0/norm/scale': ((2,), False, 2),
+    'decoder/ResidualBlock_1/Conv_0/kernel': ((3, 3, 2, 2), True, 1),
+    'decoder/ResidualBlock_1/LayerNorm_7/scale': ((2,), False, 1),
+    'decoder/Dense_0/kernel': ((2, 3), True, 0),
+    'token/embed/embedding': ((7, 2), True, 0),  # a net's own name says nothing
+    'position/Dense_0/kernel': ((2, 2), True, 0),
+    'position/posterior/kernel': ((2, 2), True, 0),
+}
+
+
+# one of each kind, for what is compiled
+FEW = (
+    'encoder/class_token', 'encoder/place', 'encoder/blocks_0/attend_norm/scale',
+    'encoder/blocks_0/query/kernel', 'encoder/blocks_2/mlp_out/kernel', 'encoder/norm/scale',
+    'decoder/ResidualBlock_1/Conv_0/kernel',
+)  # fmt: skip
+
+
+def named(value, names=NAMED):
+    tree = {}
+    for path in names:
+        *parents, leaf = path.split('/')
+        node = tree
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[leaf] = value(*NAMED[path])
+    return tree
+
+
+def paths(tree):
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    return {'/'.join(k.key for k in path): leaf for path, leaf in pairs}
+
+
+def updates(spec, steps=1, horizon=100):
+    """-> params, gradients and the update of the last of `steps` steps, by path."""
+    optimizer, _ = optim.make({'shape': 'constant', 'learning_rate': 0.1, **spec}, horizon)
+    random = np.random.default_rng(0)
+    params = named(lambda shape, *_: random.normal(size=shape).astype('f'), FEW)
+    grads = named(lambda shape, *_: random.normal(size=shape).astype('f'), FEW)
+
+    @functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+    def run(params, grads):
+        opt = optimizer.init(params)
+        for _ in range(steps):
+            found, opt = optimizer.update(grads, opt, params)
+        return found
+
+    return paths(params), paths(grads), paths(run(params, grads))
+
+
+def test_what_is_decayed_is_known_by_its_path():
+    found = paths(optim.matrices(named(lambda shape, *_: np.zeros(shape))))
+    assert found == {path: decayed for path, (_, decayed, _) in NAMED.items()}
+
+
+@pytest.mark.parametrize('name', ['sgd', 'adamw', 'lars', 'lamb', 'muon'])
+def test_every_decay_keeps_to_it(name):
+    """The decay of an update that is not decayed is exactly nothing."""
+    spec = dict(name=name, momentum=0.0) if name in ('sgd', 'lars') else dict(name=name)
+    _, _, plain = updates({**spec, 'weight_decay': 0.0})
+    _, _, found = updates({**spec, 'weight_decay': 0.5})
+    for path in FEW:
+        _, decayed, _ = NAMED[path]
+        assert np.array_equal(found[path], plain[path]) != decayed, path
+
+
+def test_layer_decay_counts_from_the_top_of_each_net():
+    found = paths(optim.from_top(named(lambda shape, *_: np.zeros(shape))))
+    assert found == {path: blocks for path, (_, _, blocks) in NAMED.items()}
+
+
+@pytest.mark.parametrize('name', ['lars', 'lamb'])
+def test_only_what_is_decayed_is_adapted(name):
+    """Its step is as long as itself (times rate and trust), whatever the gradient's length."""
+    spec = dict(name=name, weight_decay=0.0)
+    params, grads, found = updates(spec | (dict(trust=1.0, momentum=0.0) if name == 'lars' else {}))
+    for path in FEW:
+        _, decayed, _ = NAMED[path]
+        length = 0.1 * np.linalg.norm(np.ravel(params[path]))
+        assert np.isclose(np.linalg.norm(np.ravel(found[path])), length, rtol=1e-4) == decayed, path
+
+
+def test_layer_decay_is_the_exact_ratio_of_two_updates():
+    _, grads, found = updates(dict(name='sgd', momentum=0.0, layer_decay=0.5))
+    for path in FEW:
+        _, _, blocks = NAMED[path]
+        np.testing.assert_allclose(found[path], -0.1 * 0.5**blocks * grads[path], rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', optim.__all__)
+def test_layer_decay_is_a_rate_of_every_optimizer(name):
+    """Decoupled weight decay and momentum included."""
+    _, _, plain = updates(dict(name=name), steps=2)
+    _, _, found = updates(dict(name=name, layer_decay=0.75), steps=2)
+    for path in FEW:
+        _, _, blocks = NAMED[path]
+        np.testing.assert_allclose(found[path], 0.75**blocks * plain[path], rtol=1e-5, atol=1e-9)
+
+
+def test_layer_decay_with_groups_counts_the_blocks_of_the_whole_net():
+    group = dict(match='blocks_0|decoder', name='sgd', learning_rate=1.0, momentum=0.0)
+    spec = dict(name='sgd', momentum=0.0, layer_decay=0.5)
+    flat = dict(group, match='token', layer_decay=1.0)
+    _, grads, found = updates({**spec, 'groups': dict(a=flat, b=group)})
+    for path in FEW:
+        _, _, blocks = NAMED[path]
+        rate = 1.0 if re.search('blocks_0|decoder|token', path) else 0.1
+        decay = 1.0 if 'token' in path else 0.5
+        np.testing.assert_allclose(found[path], -rate * decay**blocks * grads[path], rtol=1e-6)
+
+
+def test_layer_decay_needs_blocks():
+    optimizer, _ = optim.make(dict(name='sgd', learning_rate=1.0, layer_decay=0.5), 10)
+    with pytest.raises(Mistake, match='no numbered blocks.*type layer_decay=1.0'):
+        optimizer.init(PARAMS)
+
+
+def test_steps_down_and_inverse_square_root():
+    rate = optim.schedule(200, learning_rate=2.0, shape='step', warmup=10, drops=(0.6, 0.8))
+    found = [rate(i) for i in (9, 10, 119, 120, 159, 160, 199)]
+    np.testing.assert_allclose(found, [2, 2, 2, 0.2, 0.2, 0.02, 0.02], rtol=1e-6)
+    rate = optim.schedule(100, learning_rate=2.0, shape='step', drops=(0.5,), factor=0.2)
+    np.testing.assert_allclose([jax.jit(rate)(i) for i in (0, 49, 50)], [2, 2, 0.4], rtol=1e-6)
+    rate = optim.schedule(1000, learning_rate=3.0, shape='rsqrt', warmup=16)
+    found = [rate(i) for i in (0, 15, 16, 64, 400)]
+    np.testing.assert_allclose(found, [3 / 16, 3, 3, 1.5, 0.6], rtol=1e-6)
+
+
 def test_muon_moves_a_matrix_along_an_orthogonal_one():
     found = moved(dict(name='muon', learning_rate=0.1))
     singular = np.linalg.svd(np.asarray(PARAMS['encoder']['kernel'] - found['encoder']['kernel']))[
         1
     ]
     assert (singular > 0.05).all() and (singular < 0.13).all()  # 0.1, as well as five rounds get
+
+
+def test_muon_leaves_positions_to_adam():
+    _, grads, found = updates(dict(name='muon'))
+    signs = -np.sign(grads['encoder/place'])  # of one length: the first step of Adam
+    np.testing.assert_allclose(
+        found['encoder/place'] / found['encoder/place'][0, 0], signs * signs[0, 0], rtol=1e-3
+    )
+    assert len(np.unique(np.abs(found['encoder/blocks_0/query/kernel']).round(4))) > 2
 
 
 def test_clipping_is_of_the_whole_turn():

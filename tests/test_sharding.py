@@ -1,8 +1,10 @@
-"""Where each leaf of the state lives, and that rings and pools send only their rows."""
+"""Where each leaf of the state lives, and what travels between devices in a step."""
 
+import math
 import re
-from collections import Counter
+from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jobs
@@ -15,7 +17,46 @@ from ssljax import assemble, sharding
 from ssljax.memory import ema, exchange, ring
 from ssljax.names import Mistake
 
-OPCODES = r'\b(all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?:-start)?\('
+OPCODES = 'all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute'
+BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's64': 8, 'u64': 8, 'f64': 8}  # else 4
+
+
+class Sent(NamedTuple):
+    """One array that a collective makes on each device."""
+
+    opcode: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self):
+        return math.prod(self.shape) * BYTES.get(self.dtype, 4)
+
+    @property
+    def kind(self):
+        """The shape, up to transposition and axes of length 1."""
+        return kind(self.shape)
+
+
+def kind(shape):
+    return tuple(sorted(n for n in shape if n > 1))
+
+
+def sent(compiled) -> list[Sent]:
+    """All collectives of a program; a fused one makes a tuple, whose type is written with blanks:
+    %x = (f32[8]{0}, f32[2,3]{1,0}) all-reduce(...)."""
+    found = []
+    for line in compiled.as_text().splitlines():
+        if match := re.search(rf' = (.*?) ({OPCODES})(?:-start)?\(', line):
+            for dtype, sizes in re.findall(r'(\w+)\[([\d,]*)\]', match[1]):
+                shape = tuple(int(n) for n in sizes.split(',') if n)
+                found.append(Sent(match[2], dtype, shape))
+    return found
+
+
+def compile(lowered):
+    """Quickly: the code is only read."""
+    return lowered.compile(compiler_options={'xla_backend_optimization_level': 0})
 
 
 def test_the_mesh_takes_all_devices_and_has_auto_axes():
@@ -61,18 +102,116 @@ def jobs_paths(tree):
     return [sharding.path_name(p) for p, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
-def collectives(function, *args):
-    return Counter(re.findall(OPCODES, jax.jit(function).lower(*args).compile().as_text()))
+def test_collectives_are_read():
+    """Each kind once, of a size that is known."""
+    mesh = sharding.mesh(data=8)
+    cut, whole = sharding.of_batch(mesh), NamedSharding(mesh, P())
+    x = jax.device_put(jnp.ones((16, 24)), cut)
+    again = compile(jax.jit(lambda x: x + 0, out_shardings=whole).lower(x))
+    assert sent(again) == [Sent('all-gather', 'f32', (16, 24))] and sent(again)[0].bytes == 1536
+    sums = compile(jax.jit(lambda x: (x.sum(), x.max(0)), out_shardings=whole).lower(x))
+    assert sorted(sent(sums)) == [('all-reduce', 'f32', ()), ('all-reduce', 'f32', (24,))]
+    turned = compile(
+        jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P(None, 'data'))).lower(x)
+    )
+    assert {s.opcode for s in sent(turned)} == {'all-to-all'}
+    rolled = compile(jax.jit(lambda x: jnp.roll(x, 2, 0), out_shardings=cut).lower(x))
+    assert {s.opcode for s in sent(rolled)} == {'collective-permute'}
 
 
-def test_simclr_needs_no_more_than_its_gradients_and_its_views():
-    """A gather of the projections, reductions of gradients and statistics, no resharding."""
-    job = assemble.assemble(jobs.settings('simclr'))
-    step = job.step()
-    text = step.lower(job.fresh(), jobs.batch(job, 0), job.key(1), ('net',)).compile().as_text()
-    found = Counter(re.findall(OPCODES, text))
-    assert found['all-gather'] >= 1 and found['all-reduce'] >= 1
-    assert not found['all-to-all'] and not found['collective-permute'], found
+@pytest.mark.slow
+@pytest.mark.parametrize('method', jobs.METHODS)
+@pytest.mark.parametrize('axes', [dict(data=8), dict(data=2, fsdp=4)], ids=str)
+def test_what_travels_in_a_step(method, axes):
+    """Gradients and statistics; of a row of the batch at most a vector; under FSDP also weights.
+
+    Of SGD: Muon's products of cut matrices are its own matter.
+    """
+    rows = 56  # 8 devices with 7 rows each; nothing else has a factor of 7
+    found = jobs.sgd(jobs.settings(method))
+    mesh = {**dict(data=1, fsdp=1, tensor=1, big=16), **axes}
+    job = assemble.assemble({**found, 'batch': rows, 'mesh': mesh})
+    leaves = jax.tree_util.tree_leaves_with_path((job.shapes.params, job.shapes.memory))
+    leaves = {sharding.path_name(path): leaf for path, leaf in leaves}
+    assert not [path for path, leaf in leaves.items() if any(n % 7 == 0 for n in leaf.shape)]
+    kinds = {kind(leaf.shape) for leaf in leaves.values()}
+    volume = sum(leaf.size * 4 for leaf in leaves.values())
+    # a table of embeddings that is cut by features is looked up where it lies
+    tables = [p for p, s in leaves.items() if p.endswith('embedding') and len(s.sharding.spec) == 2]
+
+    acting = max(jobs.acting_sets(job), key=len)
+    step = job.step().lower(job.shapes, jobs.batch(job, 0), job.key(1), acting)
+    weights = 0
+    for array in sent(compile(step)):
+        resharded = array.opcode in ('all-to-all', 'collective-permute')
+        assert not resharded or (tables and array.opcode == 'all-to-all'), array
+        if any(n % 7 == 0 for n in array.shape):
+            assert resharded or len(array.kind) <= 2, f'{array}: more than a vector of each row'
+        elif array.opcode == 'all-gather' and array.bytes > 8 * rows:
+            assert 'fsdp' in axes and array.kind in kinds, f'{array} is no weight'
+            weights += array.bytes
+    assert weights <= 3 * volume, 'forward, backward, and some to spare'
+    assert ('fsdp' in axes) == (weights > volume / 3)
+
+
+class Towers(nn.Module):
+    """Takes and returns what nets may: tuples, dicts, tables, things that are no arrays."""
+
+    @nn.compact
+    def __call__(self, x, *, table, name='tower'):
+        h = nn.remat(nn.Dense)(32)(x['left'] + x['right'])
+        return (h, None), {'mean': nn.Dense(32)(table).mean(), 'name': name, 'count': 16}
+
+
+def towers(key, state, batch):
+    x, table = {'left': batch['x'], 'right': batch['x'][::-1]}, jnp.ones((5, 32))
+    (h, _), rest = Towers().apply(state, x, table=table)
+
+    def one(x):  # under vmap the leading axis is not the batch's; still nothing may change
+        return Towers().apply(state, {'left': x, 'right': x}, table=table)[0][0]
+
+    pair = jax.vmap(one)(jnp.stack([batch['x']] * 3, 1))
+    inner = jax.grad(lambda x: jnp.sin(one(x)).sum())(batch['x'])
+    value = jnp.square(h @ h.T).mean() + rest['mean'] + jnp.square(pair).mean()
+    return value + jnp.square(inner).sum()
+
+
+@pytest.mark.parametrize('axes', [dict(data=8), dict(data=2, fsdp=4)], ids=str)
+def test_to_hold_activations_by_rows_changes_no_value(axes):
+    mesh = sharding.mesh(**axes)
+    batch = {'x': jax.random.normal(jax.random.key(0), (16, 24))}
+    x = {'left': batch['x'], 'right': batch['x']}
+    state = Towers().init(jax.random.key(1), x, table=jnp.ones((5, 32)))
+    gradient = jax.value_and_grad(towers, argnums=1)
+    expected = jax.jit(gradient)(None, state, batch)
+    places = sharding.places(state, mesh, big=16)
+    state = jax.device_put(state, places)
+    batch = jax.device_put(batch, sharding.of_batch(mesh))
+    held = jax.jit(jax.value_and_grad(sharding.by_rows(towers, mesh), argnums=1))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        held(None, state, batch),
+        expected,
+    )
+    assert sharding.by_rows(towers, sharding.mesh(devices=jax.devices()[:1])) is towers
+
+
+def test_a_net_of_noise_is_cut_as_the_batch_is():
+    """Nothing else says that the rows of noise are rows: each device would compute all of them."""
+    mesh = sharding.mesh(data=8)
+    dense = nn.Dense(24)
+
+    def sample(key, state, batch):
+        return jax.nn.relu(dense.apply(state, jax.random.normal(key, (len(batch['x']), 32))))
+
+    state = dense.init(jax.random.key(0), jnp.ones((1, 32)))
+    batch = {'x': jax.device_put(jnp.ones((48, 2)), sharding.of_batch(mesh))}
+
+    def shapes(function):
+        text = compile(jax.jit(function).lower(jax.random.key(1), state, batch)).as_text()
+        return set(re.findall(r'f32\[(\d+),24\]\S* dot', text))
+
+    assert shapes(sample) == {'48'} and shapes(sharding.by_rows(sample, mesh)) == {'6'}
 
 
 def test_ema():
