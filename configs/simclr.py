@@ -36,15 +36,14 @@ VARIANTS = {
         ),
     ),
     'cifar10_small': dict(
-        steps=3600,
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(
-            encoder=dict(standardize=False),
+            encoder=dict(widths=(32, 64, 128, 256), standardize=False),
             projector=dict(dims=(256, 64)),
             view=dict(name='simclr', size=32, scale=(0.25, 1.0)),
             temperature=0.2,
         ),
-        optim=dict(net=dict(learning_rate=3e-3, warmup=280, end=0.02)),
+        optim=dict(net=dict(learning_rate=3e-3, warmup=240, end=0.02)),
         evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
     ),
     'folder': dict(  # type --config.data.path=DIR
