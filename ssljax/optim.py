@@ -51,7 +51,8 @@ def from_top(params: Tree) -> Tree:
     Block i of `depth` has depth - i; embeddings, stems, tokens and positions, which come before
     the first, depth + 1; all else (final norms, heads, nets without blocks) 0. With the rate times
     layer_decay ** from_top, this is the rule of Bao et al. 2021, arXiv:2106.08254, and of MAE.
-    Blocks are known by their names, 'blocks_3', 'Block_3', 'ResidualBlock_2', 'layer3': the outermost.
+    Blocks are known by their names, 'blocks_3', 'Block_3', 'ResidualBlock_2', 'layer3': the
+    outermost.
     """
     depth: dict[str, int] = {}
     for path, _ in jax.tree_util.tree_leaves_with_path(params):

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import io
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,9 @@ def route(loader: str) -> str:
 @functools.cache
 def tensorflow() -> Any:
     """TensorFlow, imported at its first use and kept off the accelerators."""
+    # it only reads and decodes here; else it greets with lines about kernels that nobody calls
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_ENABLE_ONEDNN_OPTS', '0')
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # where the user's own program has started it

@@ -53,7 +53,7 @@ def mlp(
 ) -> nn.Module:
     """Dense layers [..., C] -> [..., dims[-1]] with norm and activation between them.
 
-    flatten: an example of any shape is one vector. last_norm, last_activation: on the output as well.
+    flatten: an example of any shape is one vector. last_norm, last_activation: on the output too.
     """
     check(norm, activation)
     if not dims:
