@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from ssljax import optim
-from ssljax.method import Method, Refresh, Turn, every
+from ssljax.method import Method, Refresh, State, Turn, every
 from ssljax.names import Mistake
+from ssljax.step import make_step
 
 PARAMS = {
     'encoder': {'kernel': jnp.array([[1.0, -2.0], [0.5, 3.0]]), 'bias': jnp.array([1.0, -1.0])},
@@ -82,12 +83,17 @@ def test_lars_gives_each_kernel_its_own_rate():
 def test_lamb_in_two_steps_by_hand():
     """Adam's step, decay added, each kernel's step as long as the kernel; a bias gets Adam's."""
     rate, b1, b2, eps, decay = 0.1, 0.9, 0.999, 1e-6, 0.02
-    grads = jax.tree.leaves(jax.tree.map(lambda g: np.asarray(g, np.float64), GRADS))
-    found = jax.tree.map(lambda p: np.asarray(p, np.float64), PARAMS)
-    expected, treedef = jax.tree.flatten(found)
-    m, v = [0 * g for g in grads], [0 * g for g in grads]
+    spec = dict(name='lamb', learning_rate=rate, weight_decay=decay, shape='constant')
+    optimizer, _ = optim.make(spec, 100)
+    leaves, treedef = jax.tree.flatten(PARAMS)
+    expected = [np.asarray(p, np.float64) for p in leaves]
+    m, v = [0 * p for p in expected], [0 * p for p in expected]
+    params, opt = PARAMS, optimizer.init(PARAMS)
     for t in (1, 2):
-        for i, g in enumerate(grads):
+        grads = jax.tree.map(lambda p, t=t: 0.1 * p / t + 0.2 * t, PARAMS)  # no two are alike
+        updates, opt = optimizer.update(grads, opt, params)
+        params = optax.apply_updates(params, updates)
+        for i, g in enumerate(np.asarray(g, np.float64) for g in jax.tree.leaves(grads)):
             m[i] = b1 * m[i] + (1 - b1) * g
             v[i] = b2 * v[i] + (1 - b2) * g**2
             r = m[i] / (1 - b1**t) / (np.sqrt(v[i] / (1 - b2**t)) + eps)
@@ -95,8 +101,7 @@ def test_lamb_in_two_steps_by_hand():
                 r = r + decay * expected[i]
                 r = r * np.sqrt((expected[i] ** 2).sum()) / np.sqrt((r**2).sum())
             expected[i] = expected[i] - rate * r
-    found = moved(dict(name='lamb', learning_rate=rate, weight_decay=decay), 2)
-    check(found, jax.tree.unflatten(treedef, expected))
+    check(params, jax.tree.unflatten(treedef, expected))
 
 
 # path of a param within its turn: shape, whether it is decayed, blocks from the top of its net
@@ -171,13 +176,16 @@ def test_what_is_decayed_is_known_by_its_path():
 
 @pytest.mark.parametrize('name', ['sgd', 'adamw', 'lars', 'lamb', 'muon'])
 def test_every_decay_keeps_to_it(name):
-    """The decay of an update that is not decayed is exactly nothing."""
+    """The decay of what is not decayed is exactly nothing; a decoupled one is rate * decay * p."""
     spec = dict(name=name, momentum=0.0) if name in ('sgd', 'lars') else dict(name=name)
     _, _, plain = updates({**spec, 'weight_decay': 0.0})
-    _, _, found = updates({**spec, 'weight_decay': 0.5})
+    params, _, found = updates({**spec, 'weight_decay': 0.5})
     for path in FEW:
         _, decayed, _ = NAMED[path]
         assert np.array_equal(found[path], plain[path]) != decayed, path
+        if name in ('adamw', 'muon') and decayed:
+            decay = plain[path] - found[path]
+            np.testing.assert_allclose(decay, 0.1 * 0.5 * params[path], rtol=1e-3, atol=1e-5)
 
 
 def test_layer_decay_counts_from_the_top_of_each_net():
@@ -263,6 +271,22 @@ def test_clipping_is_of_the_whole_turn():
     found = moved(dict(name='sgd', learning_rate=1.0, momentum=0.0, clip=0.01))
     step = optax.tree.norm(jax.tree.map(lambda a, b: a - b, PARAMS, found))
     np.testing.assert_allclose(step, 0.01, rtol=1e-4)
+
+
+def test_the_norm_of_the_gradient_is_told():
+    """Of the whole turn, before clipping."""
+
+    def loss(key, state, batch):
+        inner = jax.tree.map(lambda p, g: (p * g).sum(), state.params, GRADS)
+        return optax.tree.sum(inner) * batch['x'].mean(), state.memory, {}
+
+    optimizer, _ = optim.make(dict(name='sgd', learning_rate=1.0, clip=0.01), 10)
+    step = make_step(Method(None, {'net': Turn(loss)}), {'net': optimizer}, accumulate=2)
+    params = jax.tree.map(jnp.copy, PARAMS)
+    state = State(jnp.array(0), params, {}, {'net': optimizer.init(params)})
+    _, metrics = step(state, {'x': jnp.arange(4.0)}, jax.random.key(0), ('net',))
+    flat = np.concatenate([np.ravel(g) for g in jax.tree.leaves(GRADS)])
+    np.testing.assert_allclose(metrics['net/gradient_norm'], 1.5 * np.linalg.norm(flat), rtol=1e-5)
 
 
 def test_groups_have_their_own_optimizer():

@@ -17,6 +17,7 @@ from ssljax import assemble, sharding
 from ssljax.memory import ema, exchange, ring
 from ssljax.names import Mistake
 
+MESHES = (dict(data=8), dict(data=2, fsdp=4))
 OPCODES = 'all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute'
 BYTES = {'pred': 1, 's8': 1, 'u8': 1, 'bf16': 2, 'f16': 2, 's64': 8, 'u64': 8, 'f64': 8}  # else 4
 
@@ -121,7 +122,7 @@ def test_collectives_are_read():
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', jobs.METHODS)
-@pytest.mark.parametrize('axes', [dict(data=8), dict(data=2, fsdp=4)], ids=str)
+@pytest.mark.parametrize('axes', MESHES, ids=['data=8', 'data=2 fsdp=4'])
 def test_what_travels_in_a_step(method, axes):
     """Gradients and statistics; of a row of the batch at most a vector; under FSDP also weights.
 
@@ -176,7 +177,7 @@ def towers(key, state, batch):
     return value + jnp.square(inner).sum()
 
 
-@pytest.mark.parametrize('axes', [dict(data=8), dict(data=2, fsdp=4)], ids=str)
+@pytest.mark.parametrize('axes', MESHES, ids=['data=8', 'data=2 fsdp=4'])
 def test_to_hold_activations_by_rows_changes_no_value(axes):
     mesh = sharding.mesh(**axes)
     batch = {'x': jax.random.normal(jax.random.key(0), (16, 24))}
