@@ -34,8 +34,8 @@ def neighbors(job, sweep, state, rows):
     encode = job.method.readouts['encode']
     bank = job.train.rows(np.arange(min(job.train.count, 4000)))
     h, q = (sweep.over(encode, state, part).reshape(len(part['x']), -1) for part in (bank, rows))
-    found, _ = classify(h, bank['label'], q, k=20, temperature=0.07)
-    return (found == rows['label']).astype(float)
+    found, _ = classify(h, bank['label'], q, [(20, 0.07)])
+    return (found[0] == rows['label']).astype(float)
 
 
 def energy(job, sweep, state, rows):

@@ -31,6 +31,7 @@ def test_class_folders_nested_folders_and_none(root, capsys):
     assert found['label'].tolist() == [0, 1, 1, 2] and found['label'].dtype == np.int32
     assert 'classes     3: cat, dog, owl' in capsys.readouterr().err
     plain = make(root, label=False)
+    assert 'classes     none, as label=False' in capsys.readouterr().err
     assert plain.classes == 0 and set(rows(plain)) == {'x'}
     np.testing.assert_array_equal(rows(plain)['x'], found['x'])
     flat = root.parent / 'flat'

@@ -62,6 +62,17 @@ def test_broken_files_are_listed_and_left_out(root, capsys):
     assert f'broken      {len(BROKEN) + 1} files' in told
 
 
+def test_a_long_list_is_cut_and_says_where_the_rest_is(root, capsys):
+    many(root, 4)
+    for i in range(25):
+        (root / f'a/x{i:02}.png').write_bytes(b'')
+    make(root)
+    told = capsys.readouterr().err
+    assert 'broken      25 files' in told and 'a/x19.png' in told and 'a/x20.png' not in told
+    (place,) = [line.split()[4] for line in told.splitlines() if 'and 5 more' in line]
+    assert json.loads(Path(place).read_text())['files']['a/x24.png'][3] == 'empty (0 bytes)'
+
+
 def test_hidden_files_other_files_and_special_files(root, capsys):
     for name in ('a.png', 'b.png', '.hidden.png', '.cache/c.png'):
         put(root, name)

@@ -103,7 +103,7 @@ def folder(
         class_names=kinds,
         decoder=pillow(),  # by both routes
     )
-    told = report(root, seen, source, out, shape)
+    told = report(root, seen, source, out, shape, label)
     notes = [*remarks(names, files, kinds, bits)]
     print('\n'.join([*told, *(f'note        {n}' for n in notes)]), file=sys.stderr, flush=True)
     return source
@@ -289,7 +289,12 @@ def images(
 
 
 def report(
-    root: Path, seen: Scan, source: Source, out: Sequence[str], shape: tuple[int, int, int]
+    root: Path,
+    seen: Scan,
+    source: Source,
+    out: Sequence[str],
+    shape: tuple[int, int, int],
+    label: bool,
 ) -> Iterator[str]:
     """What was found, what was left out and what was made of it."""
     whole = [file for file in seen.files.values() if not file.reason]
@@ -314,7 +319,8 @@ def report(
     held_out = f' ({" and ".join(sorted(out, reverse=True))} held out of train)' if out else ''
     yield f'splits      {counts}{held_out}; each image {" x ".join(map(str, shape))}'
     names = f'{source.classes}: {several(source.class_names)}'
-    yield f'classes     {names if source.classes else "none, as there are no class folders"}'
+    none = f'none, as {"there are no class folders" if label else "label=False"}'
+    yield f'classes     {names if source.classes else none}'
 
 
 def remarks(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
+from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.pictures import neighbors
@@ -143,6 +144,7 @@ def whitened(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndar
         part = bank[at : at + BLOCK] - mean
         covariance += part.T @ part / len(bank)
     shrinkage = SHRINKAGE * np.trace(covariance) / width or 1.0  # where all features are constant
-    factor = np.linalg.cholesky(covariance + shrinkage * np.eye(width))  # [D, D]
-    inverse = solve_triangular(factor, np.eye(width), lower=True).T.astype(np.float32)
+    with threadpool_limits(1):  # threads of BLAS that wait for one another on busy cores are slow
+        factor = np.linalg.cholesky(covariance + shrinkage * np.eye(width))  # [D, D]
+        inverse = solve_triangular(factor, np.eye(width), lower=True).T.astype(np.float32)
     return (bank - mean) @ inverse, (queries - mean) @ inverse

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.subject import Subject, accuracy, features, pick, split
@@ -62,7 +63,7 @@ def linear_probe(
     scale = np.where(scale > 1e-6, scale, 1)  # a dead feature stays zero
     x = (x - mean) / scale
     # the principal axes: for the penalty a rotation changes nothing, for the solver it does (fit)
-    axes = np.linalg.eigh(x.T @ x)[1] if x.shape[1] <= WIDEST else np.eye(x.shape[1], dtype='f')
+    axes = principal(x) if x.shape[1] <= WIDEST else np.eye(x.shape[1], dtype='f')
     x, x_val, x_test = x @ axes, (x_val - mean) / scale @ axes, (x_test - mean) / scale @ axes
 
     best, worse, params = None, 0, None
@@ -85,6 +86,14 @@ def linear_probe(
         'train': len(x),
         'queries': len(x_test),
     }
+
+
+def principal(x: np.ndarray) -> np.ndarray:
+    """The axes [D, D] in which centered features [N, D] are uncorrelated."""
+    scatter = x.T @ x
+    # for 3072 features on two busy cores: 43 s, and 370 s where two threads wait for one another
+    with threadpool_limits(1):
+        return np.linalg.eigh(scatter)[1]
 
 
 Params = dict[str, jax.Array]

@@ -41,7 +41,7 @@ def sincos(h: int, w: int, width: int) -> jax.Array:
 
 def take(x: jax.Array, index: jax.Array) -> jax.Array:
     """Rows of each example: [B, T, D] at index [B, K] -> [B, K, D]."""
-    return jnp.take_along_axis(x, index[..., None], 1)
+    return jax.vmap(lambda x, i: x[i])(x, index)  # by example, so that no index travels
 
 
 class ViT(nn.Module):
@@ -140,7 +140,7 @@ class Decoder(nn.Module):
         x = Dense(self.width, kernel_init='xavier', dtype=self.dtype, name='embed')(tokens)
         mask = self.param('mask_token', nn.initializers.normal(0.02), (1, 1, self.width))
         full = jnp.broadcast_to(mask.astype(x.dtype), (len(x), h * w, self.width))
-        full = full.at[jnp.arange(len(x))[:, None], kept].set(x[:, cls:])
+        full = jax.vmap(lambda f, i, y: f.at[i].set(y))(full, kept, x[:, cls:])
         full = full + sincos(h, w, self.width).astype(x.dtype)
         x = jnp.concatenate([x[:, :cls], full], 1)
         for i in range(self.depth):
