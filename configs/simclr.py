@@ -54,7 +54,7 @@ VARIANTS = {
             view=dict(name='simclr', size=48),
             temperature=0.2,
         ),
-        optim=dict(net=dict(learning_rate=2e-3)),
+        optim=dict(net=dict(learning_rate=2e-3, warmup=50)),
     ),
     'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
 }

@@ -48,6 +48,10 @@ def test_one_class_is_fine_and_a_deeper_folder_is_pointed_to(root, capsys):
     put(root, 'images/cat/c.png')
     assert make(root).class_names == ('images',)
     assert 'all is one class, images' in capsys.readouterr().err
+    split = root.parent / 'split'
+    put(split, 'train/n/a.png'), put(split, 'train/n/b.png'), put(split, 'test/n/c.png')
+    assert make(split).class_names == ('n',)
+    assert 'note' not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('held', ['val', 'valid', 'validation', 'Validation'])

@@ -69,7 +69,7 @@ def test_a_long_list_is_cut_and_says_where_the_rest_is(root, capsys):
     make(root)
     told = capsys.readouterr().err
     assert 'broken      25 files' in told and 'a/x19.png' in told and 'a/x20.png' not in told
-    (place,) = [line.split()[4] for line in told.splitlines() if 'and 5 more' in line]
+    (place,) = [line.split()[3] for line in told.splitlines() if 'and 5 more' in line]
     assert json.loads(Path(place).read_text())['files']['a/x24.png'][3] == 'empty (0 bytes)'
 
 

@@ -334,5 +334,5 @@ def remarks(
             f'the {deep:,} images of 16 bits reach {peak:,} at most, dark on a scale of 65,535; if'
             f' they have {used} bits, type --config.data.bits={used}'
         )
-    if len(kinds) == 1 and any(name.count('/') > 1 for name in names):
+    if len(kinds) == 1 and any('/' in f'/{name}'.split(f'/{kinds[0]}/', 1)[1] for name in names):
         yield f'all is one class, {kinds[0]}; if the classes are the folders in it, type its path'
