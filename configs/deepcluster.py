@@ -4,11 +4,10 @@ from configs import base
 
 VARIANTS = {
     'learn': dict(
-        steps=400,
-        batch=64,
-        data=dict(train=4000, validation=100, test=500),
-        model=dict(clusters=100, epochs=1.6),
-        optim=dict(net=dict(warmup=20)),
+        steps=700,
+        data=dict(train=8000, validation=100, test=1000),
+        model=dict(epochs=1.6),
+        optim=dict(net=dict(learning_rate=4e-3, warmup=60)),
     ),
     'smoke': dict(
         steps=4,

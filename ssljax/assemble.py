@@ -2,10 +2,8 @@
 
 import importlib
 import inspect
-import os
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -173,6 +171,11 @@ def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) 
     config.divides(settings['batch'], settings['accumulate'], sharding.of_batch(mesh).num_devices)
     source = data.make(settings['data'])
     train, steps = source.splits['train'], settings['steps']
+    if train.count < settings['batch']:
+        raise Mistake(
+            f'batch {settings["batch"]} is more than the {train.count} training rows of'
+            f' {source.name}; type --config.batch={train.count} or less'
+        )
     run = Run(
         steps=steps,
         steps_per_epoch=max(train.count // settings['batch'], 1),
@@ -206,11 +209,3 @@ def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) 
     # placed as the step places its output, or the step would compile twice
     start = jax.jit(start, out_shardings=places)
     return Job(dict(settings), source, method, optimizers, rates, mesh, shapes, start)
-
-
-def cache() -> None:
-    """Compiled programs, in the user's cache directory."""
-    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    jax.config.update('jax_compilation_cache_dir', str(home / 'ssljax' / 'xla'))
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
-    jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)

@@ -4,7 +4,6 @@ import functools
 import importlib.metadata
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ssljax import cli
+from ssljax import cache, cli
 from ssljax.names import Mistake, choose
 
 
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for dotted, text in changes:
         config.override(chosen, dotted, text)
     job = run.job._replace(config={**run.job.config, 'evals': chosen})
-    assemble.cache()
+    cache.programs()
     print(report(job, run.state, known.workdir, strict=bool(known.evals)))
     return 0
 
@@ -204,8 +203,7 @@ def remembered(name: str, one: Any, options: Mapping[str, Any], pictures: Path) 
 
     source = one.source
     data = (source.name, source.fingerprint, source.decoder)
-    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    entry = home / 'ssljax' / 'baselines' / fingerprint(data, name, one.name, options, code())
+    entry = cache.home() / 'baselines' / fingerprint(data, name, one.name, options, code())
     try:
         entry.mkdir(parents=True, exist_ok=True)
     except OSError:  # nothing can be kept

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import cli, config
+from ssljax import cache, cli, config
 from ssljax.names import Mistake
 
 EPILOG = """\
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(describe.job(assemble.assemble(settings)))
         return 0
     cli.writable(known.workdir)
-    assemble.cache()
+    cache.programs()
     again = f'--config={known.config} ' + ''.join(f'--config.{k}={v} ' for k, v in changes)
     try:
         return train(settings, known.workdir, changes, again)

@@ -16,6 +16,6 @@ os.environ['XLA_FLAGS'] = ' '.join(
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ssljax import assemble  # noqa: E402
+from ssljax import cache  # noqa: E402
 
-assemble.cache()
+cache.programs()

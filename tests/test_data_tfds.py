@@ -213,9 +213,9 @@ for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(v
 
 # a run is fed through tf.data, and ends bit for bit where the other route ends
 from pathlib import Path
-from ssljax import assemble, train
+from ssljax import assemble, cache, train
 from ssljax.checkpoint import read
-assemble.cache()
+cache.programs()
 ends = []
 for loader in ('numpy', 'tf'):
     found = assemble.resolve('configs/simclr.py:smoke', [

@@ -48,7 +48,7 @@ def test_tensorflow_is_loaded_only_by_its_own_route():
 
 # who may be imported by whom: a package's own level and all below
 LEVELS = (
-    ('names', 'method'),
+    ('names', 'cache', 'method'),
     ('form', 'config', 'cli', 'losses', 'sharding', 'memory', 'cluster'),
     ('nets', 'augment', 'data', 'optim', 'log'),
     ('methods', 'step', 'checkpoint', 'evals'),

@@ -49,7 +49,7 @@ def arrays(*, path: str = '', validation: int = 0, test: int = 0) -> Source:
                 f' type {name}=0'
             )
         if count:
-            splits['train'], splits[name] = hold_out(splits['train'], count)
+            splits['train'], splits[name] = hold_out(splits['train'], count, name)
     labels = [part['label'] for part in parts.values() if 'label' in part]
     classes = 1 + max((int(label.max(initial=-1)) for label in labels), default=-1)
     return Source(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ssljax import cache
 from ssljax.data.pixels import formats, is_gray, load, opened, pillow, pixels, pool
 from ssljax.data.source import fingerprint
 from ssljax.log import span
@@ -220,8 +221,7 @@ def progress(done: int, count: int, seconds: float) -> None:
 
 def book(root: Path) -> Path:
     """Where the scan of a directory is kept."""
-    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
-    return home / 'ssljax' / 'folders' / f'{fingerprint(os.path.realpath(root))}.json'
+    return cache.home() / 'folders' / f'{fingerprint(os.path.realpath(root))}.json'
 
 
 def edition() -> str:

@@ -39,11 +39,11 @@ def select(split: Split, index: np.ndarray) -> Split:
     return Split(len(index), lambda i: split.rows(index[i]), stream)
 
 
-def hold_out(split: Split, count: int) -> tuple[Split, Split]:
+def hold_out(split: Split, count: int, name: str = 'validation') -> tuple[Split, Split]:
     """Splits `count` rows off the end of a fixed permutation: (what stays, what is held out)."""
     if not 0 < count < split.count:
         raise Mistake(
-            f'validation={count} rows cannot be held out of {split.count};'
+            f'{name}={count} rows cannot be held out of {split.count};'
             f' type a number between 1 and {split.count - 1}'
         )
     order = permutation(0, 0, split.count)
