@@ -4,6 +4,7 @@ import numpy as np
 
 from ssljax import evaluate
 from ssljax.evals.knn import classify
+from ssljax.evals.subject import pick
 
 ROWS = 1000
 
@@ -12,7 +13,7 @@ def better(job, state) -> tuple[float, float, str]:
     """-> mean gain, its standard error, and the name of what is gained."""
     before = evaluate.settled(job, job.fresh())
     test = job.source.splits['test']
-    rows = test.rows(np.arange(min(ROWS, test.count)))
+    rows = test.rows(pick(test.count, ROWS))
     readouts, sweep = job.method.readouts, job.sweep()
     if 'log_prob' in readouts:
         what, score = 'log-likelihood of a row', likelihood
@@ -37,13 +38,15 @@ def painting(job, sweep, state, rows):
     counts at step 0 is the better of the two."""
     found = sweep.over(job.method.readouts['reconstruct'], state, rows)
     x = rows['x'] / 127.5 - 1
-    error, blank = (((found[name] - x) ** 2).mean((1, 2, 3)) for name in ('reconstruction', 'means'))
+    error, blank = (
+        ((found[name] - x) ** 2).mean((1, 2, 3)) for name in ('reconstruction', 'means')
+    )
     return -error if int(state.step) else -np.minimum(error, blank)
 
 
 def neighbors(job, sweep, state, rows):
     encode = job.method.readouts['encode']
-    bank = job.train.rows(np.arange(min(job.train.count, 4000)))
+    bank = job.train.rows(pick(job.train.count, 4000))
     h, q = (sweep.over(encode, state, part).reshape(len(part['x']), -1) for part in (bank, rows))
     found, _ = classify(h, bank['label'], q, [(20, 0.07)])
     return (found[0] == rows['label']).astype(float)

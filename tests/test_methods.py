@@ -12,8 +12,6 @@ from ssljax.step import floats, make_step
 
 every_method = pytest.mark.parametrize('method', jobs.METHODS)
 JOBS = {}
-# their :learn variants do not beat step 0 yet; their runs on CIFAR-10 do, by 10 points of k-NN
-UNPROVEN = ('deepcluster', 'dino', 'mae')
 
 
 def job(method):
@@ -135,8 +133,6 @@ def test_eight_devices_are_one(method, mesh):
 def test_learns(method):
     """On held-out rows, a number that collapse cannot flatter: better than at step 0 by three
     standard errors, paired over rows."""
-    if method in UNPROVEN:
-        pytest.xfail('its :learn variant is too short to beat step 0; see results/ for CIFAR-10')
     one = jobs.job(method, 'learn')
     gain, error, what = better(one, jobs.run(one, one.config['steps'])[0])
     print(f'{method}: {what} better by {gain:.4f} +- {error:.4f}')

@@ -40,7 +40,7 @@ def digits() -> Source:
 
 
 def patches(*, size: int = 16, gray: bool = False) -> Source:
-    """Squares of scikit-learn's two photographs, uint8 [size, size, 1 or 3].
+    """Squares of scikit-learn's two photographs, uint8 [size, size, 1 or 3]; label: which one.
 
     Train: every square of the left 60 % of each photograph. Validation and test: squares side by
     side in the next and the last 20 %, so no pixel is in two splits.
@@ -63,14 +63,18 @@ def patches(*, size: int = 16, gray: bool = False) -> Source:
         shape = view.shape[:3]  # photograph, row, column; then [C, size, size]
 
         def rows(index: np.ndarray) -> Rows:
-            return {'x': view[np.unravel_index(index, shape)].transpose(0, 2, 3, 1)}
+            places = np.unravel_index(index, shape)
+            label = places[0].astype(np.int32)
+            return {'x': view[places].transpose(0, 2, 3, 1), 'label': label}
 
         return Split(int(np.prod(shape)), rows)
 
     return Source(
         'patches',
         {name: split(name) for name in SPLITS},
-        fingerprint('patches 1', size, photos),
+        fingerprint('patches 2', size, photos),
+        classes=2,
+        class_names=('china', 'flower'),
         decoder=pillow(),
     )
 
