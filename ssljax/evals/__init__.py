@@ -12,6 +12,7 @@ from ssljax.data.source import Source
 from ssljax.evals.attention import attention
 from ssljax.evals.cluster import cluster
 from ssljax.evals.density import density
+from ssljax.evals.error_rate import error_rate
 from ssljax.evals.knn import knn
 from ssljax.evals.linear_probe import linear_probe
 from ssljax.evals.reconstruction import reconstruction
@@ -20,7 +21,8 @@ from ssljax.evals.subject import Subject as Subject
 from ssljax.names import choose
 
 __all__ = [
-    'attention', 'cluster', 'density', 'knn', 'linear_probe', 'reconstruction', 'samples',
+    'attention', 'cluster', 'density', 'error_rate', 'knn', 'linear_probe',
+    'reconstruction', 'samples',
 ]  # fmt: skip
 
 

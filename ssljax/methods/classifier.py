@@ -1,0 +1,52 @@
+"""A classifier that is told the labels: the bar for features learned without, or their fine-tuning.
+
+config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run's encoder.
+"""
+
+from typing import Any
+
+import jax
+import optax
+
+from ssljax import augment
+from ssljax.method import Method, Run, Turn
+from ssljax.names import Mistake
+from ssljax.nets import Nets
+
+
+def classifier(
+    run: Run,
+    *,
+    encoder: Any = dict(name='resnet50'),
+    view: Any = dict(name='crop', size=224, scale=(0.08, 1.0)),
+    smoothing: float = 0.1,  # of the labels
+) -> Method:
+    if not run.classes:
+        raise Mistake('classifier needs labels, and this data has none; type another data.name')
+    head = dict(name='mlp', dims=(run.classes,), kernel_init=0.01)
+    nets = Nets(encoder=encoder, head=head, dtype=run.dtype)
+    view = augment.make(view)
+
+    def forward(net, x):  # -> logits [B, classes]
+        return net.head(net.encoder(x))
+
+    def init(key, batch):
+        k1, k2 = jax.random.split(key)
+        params, stats, _ = nets.init(k1, forward, augment.views(view, k2, batch['x'], 1))
+        return params, {'stats': stats}
+
+    def loss(key, state, batch):
+        net = nets(state.params, state.memory['stats'], train=True)
+        logits = forward(net, augment.views(view, key, batch['x'], 1))
+        targets = optax.smooth_labels(jax.nn.one_hot(batch['label'], run.classes), smoothing)
+        value = optax.softmax_cross_entropy(logits, targets)
+        accuracy = (logits.argmax(1) == batch['label']).mean()
+        return value.mean(), {'stats': net.stats}, {'accuracy': accuracy}
+
+    def encode(key, state, batch):
+        return nets(state.params, state.memory['stats']).encoder(batch['x'])
+
+    def classify(key, state, batch):  # -> [B]
+        return forward(nets(state.params, state.memory['stats']), batch['x']).argmax(1)
+
+    return Method(init, {'net': Turn(loss)}, readouts={'encode': encode, 'classify': classify})
