@@ -19,6 +19,7 @@ DECIMALS = {
     'frechet': 1, 'nats_per_character': 3, 'nmi': 3, 'purity': 3, 'removed': 3,
     'mse': 4, 'entropy': 3,
 }  # fmt: skip
+FIRST = ('knn', 'density', 'samples')  # the evaluator whose number stands for a run
 # what is said of features: evaluator -> number -> its name; of all of them more is better
 FEATURES = {
     'knn': {
@@ -42,31 +43,24 @@ def runs() -> Iterator[tuple[str, dict]]:
 
 
 def results() -> str:
-    """A row per number: trivial baselines, untrained, trained; mean and sd over seeds."""
+    """A row per run, of its first number: trivial baselines, untrained, trained; mean and sd."""
     lines = [
         '| run | number | trivial | untrained | **trained** | seeds | minutes (of CPU) |',
         '|' + '---|' * 7,
     ]
     for run, found in runs():
-        for name, result in found['evals'].items():
-            metric = evals.module(name).SHOWN[0]
-            scores = {w: s[metric] for w, s in result['scores'].items() if metric in s}
-            if 'trained' not in scores:
-                continue
-            digits = DECIMALS.get(metric, 2)
-            trivial = [
-                f'{who} {s["mean"]:.{digits}f}'
-                for who, s in scores.items()
-                if who not in ('trained', 'untrained')
-            ]
-            mean, sd, minutes = scores['trained']['mean'], scores['trained']['sd'], found['minutes']
-            spread = f' ± {sd:.{digits}f}' if len(found['seeds']) > 1 else ''
-            lines.append(
-                f'| `{run}` | {name} {metric.replace("_", " ")} | {", ".join(trivial)}'
-                f' | {scores["untrained"]["mean"]:.{digits}f} | **{mean:.{digits}f}**{spread}'
-                f' | {len(found["seeds"])}'
-                f' | {fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f}) |'
-            )
+        name = next(name for name in FIRST if name in found['evals'])
+        metric, minutes = evals.module(name).SHOWN[0], found['minutes']
+        scores = found['evals'][name]['scores'].items()
+        values = {who: s[metric]['values'] for who, s in scores if metric in s}
+        told = partial(spread, digits=DECIMALS.get(metric, 2))
+        untrained, trained = (told(values.pop(who)) for who in ('untrained', 'trained'))
+        trivial = ', '.join(f'{who} {told(v)}' for who, v in values.items())
+        lines.append(
+            f'| `{run}` | {name} {metric.replace("_", " ")} | {trivial} | {untrained}'
+            f' | **{trained}** | {len(found["seeds"])}'
+            f' | {fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f}) |'
+        )
     return '\n'.join(lines)
 
 
@@ -95,6 +89,20 @@ def features() -> str:
                     f' | {told(gains)} | {told([min(gains)])} |'
                 )
     return '\n'.join(lines)
+
+
+def mask_ratio() -> str:
+    """A row per masking ratio, and what stands beside them."""
+    path = ROOT / 'results' / 'mae-mask-ratio.json'
+    found = json.loads(path.read_text()) if path.exists() else {'mask_ratio': [], 'beside': {}}
+    lines = ['| ratio | linear | fine-tuned | removed | CPU minutes |', '|' + '---|' * 5]
+    for row in found['mask_ratio']:
+        lines.append(
+            f'| {row["ratio"]:.2f} | {row["linear"]:.1f} | {row["fine-tuned"]:.1f}'
+            f' | {row["removed"]:.2f} | {row["cpu_minutes"]:.1f} |'
+        )
+    beside = ', '.join(f'{name} {value:.1f}' for name, value in found['beside'].items())
+    return '\n'.join([*lines, '', f'Beside: {beside}.'])
 
 
 def costs() -> str:
@@ -136,7 +144,13 @@ def faults() -> str:
     return '\n'.join(lines)
 
 
-TABLES = {'results': results, 'features': features, 'costs': costs, 'faults': faults}
+TABLES = {
+    'results': results,
+    'features': features,
+    'mask_ratio': mask_ratio,
+    'costs': costs,
+    'faults': faults,
+}
 
 
 def written(text: str) -> str:

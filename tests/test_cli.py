@@ -64,6 +64,10 @@ MISTAKES = {
     ),
     'zero steps': (['simclr.py:smoke', 'steps=0'], 'steps=0 must be at least 1'),
     'batch over rows': (['simclr.py:smoke', 'batch=128'], 'batch 128 is more than the 64 training'),
+    'no labels': (
+        ['classifier.py:smoke', "data={'name': 'python_text'}"],
+        'classifier needs labels',
+    ),
     'zero batch': (['simclr.py:smoke', 'batch=0'], 'batch=0 must be at least 1'),
     'negative duration': (['simclr.py:smoke', 'optim.net.warmup=-1'], 'warmup=-1'),
     'negative checkpoint interval': (['simclr.py:smoke', 'checkpoint.every=-5'], 'every=-5'),

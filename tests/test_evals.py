@@ -284,6 +284,25 @@ def test_pixel_baselines():
     assert np.isfinite(known['standardized']['encode'](dict(x=x * 0))).all()
 
 
+def test_error_rate_counts_and_the_majority_is_the_commonest():
+    made = labeled()._replace(classes=5)
+    truth = made.splits['test'].rows(np.arange(made.splits['test'].count))['label']
+    right, _ = subject(made, classify=lambda rows: rows['label'])
+    assert evals.error_rate(right)['error'] == 0
+    wrong, _ = subject(made, classify=lambda rows: rows['label'] + (rows['index'] % 4 == 0))
+    share = 100 * np.mean(np.arange(len(truth)) % 4 == 0)
+    np.testing.assert_allclose(evals.error_rate(wrong)['error'], share)
+    train = made.splits['train'].rows(np.arange(made.splits['train'].count))['label']
+    common = evals.trivial('error_rate', made, KEY)['majority']['classify'](
+        dict(x=np.zeros((3, 2)))
+    )
+    assert common.tolist() == [np.bincount(train).argmax()] * 3
+    soft, _ = subject(made, classify=lambda rows: np.zeros((len(rows['x']), 3)))
+    with pytest.raises(Mistake) as mistake:
+        evals.error_rate(soft)
+    one_line(mistake, 'error_rate', 'one class per row')
+
+
 def test_grid_places_images():
     x = np.random.default_rng(0).integers(256, size=(5, 64, 64, 3), dtype=np.uint8)
     sheet = np.asarray(grid(x, 2))
