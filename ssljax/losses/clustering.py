@@ -1,7 +1,16 @@
-"""Losses against labels that the method made itself."""
+"""Losses against labels that the method made itself.
+
+>>> scores = jnp.zeros((2, 2, 3))  # two examples, two views, three prototypes: nothing is known
+>>> print(f'{swav(scores).mean():.4f}')  # log 3
+1.0986
+"""
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.nn import log_softmax, logsumexp
+
+from ssljax.losses.rows import Axis, everywhere, total
 
 
 def deepcluster(
@@ -16,4 +25,52 @@ def deepcluster(
     """
     logits = logits.astype(jnp.float32)
     found = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
-    return weight * (jax.nn.logsumexp(logits, -1) - found)
+    return weight * (logsumexp(logits, -1) - found)
+
+
+def sinkhorn(
+    scores: jax.Array, *, epsilon: float = 0.05, iterations: int = 3, axis_name: Axis = None
+) -> jax.Array:
+    """Assigns a batch evenly to prototypes, as the scores would have it: shares, no gradient.
+
+    Caron et al. 2020, arXiv:2006.09882, eqs. 3 to 5 (Cuturi 2013, arXiv:1306.0895): the matrix
+    diag(u) exp(scores / epsilon) diag(v) whose columns, the prototypes, have equal sums and whose
+    rows sum to one; columns and rows are scaled in turn, the rows last. In logarithms, so that no
+    epsilon overflows. scores [B, K] -> [B, K].
+    """
+    log_q = lax.stop_gradient(scores.astype(jnp.float32)) / epsilon
+    N, K = total(len(scores), axis_name), scores.shape[-1]
+    for _ in range(iterations):
+        here = logsumexp(log_q, 0, keepdims=True)  # [1, K], then of all shards
+        log_q += jnp.log(N / K) - logsumexp(everywhere(here, axis_name), 0)
+        log_q -= logsumexp(log_q, -1, keepdims=True)
+    return jnp.exp(log_q)
+
+
+def swav(
+    scores: jax.Array,
+    *,
+    assigned: int = 2,
+    temperature: float = 0.1,
+    epsilon: float = 0.05,
+    iterations: int = 3,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """SwAV: a view predicts the prototypes that the batch assigns to another view.
+
+    Caron et al. 2020, arXiv:2006.09882, eqs. 1 and 2: with q_g = sinkhorn(s_g) for each of the
+    first `assigned` views,
+        l = mean over g != v of  -sum_k q_g[k] log softmax(s_v / t)[k].
+    scores [B, V, K], cosines of views and prototypes -> [B].
+    """
+    log_p = log_softmax(scores.astype(jnp.float32) / temperature)
+    q = jnp.stack(
+        [
+            sinkhorn(scores[:, g], epsilon=epsilon, iterations=iterations, axis_name=axis_name)
+            for g in range(assigned)
+        ],
+        1,
+    )
+    terms = -jnp.einsum('bgk,bvk->bgv', q, log_p, precision='highest')
+    different = 1 - jnp.eye(*terms.shape[1:])
+    return (terms * different).sum((1, 2)) / different.sum()

@@ -1,12 +1,19 @@
-"""Losses that tell the views of one example from all others."""
+"""Losses that tell the views of one example from all others.
+
+>>> z = jnp.eye(4)  # four examples, told apart
+>>> print(f'{info_nce(z, z, temperature=0.1).mean():.4f}')
+0.0001
+"""
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax.nn import logsumexp
+
+from ssljax.losses.rows import Axis, everywhere, own, products, unit
 
 
 def nt_xent(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.5, axis_name: str | None = None
+    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.5, axis_name: Axis = None
 ) -> jax.Array:
     """NT-Xent: the two views of an example attract, all other views of the batch repel.
 
@@ -16,49 +23,183 @@ def nt_xent(
     z1, z2 [B, D] -> [B], the mean of an example's two anchors. axis_name: the mapped axis whose
     shards make up the batch.
     """
-    z1, z2 = _unit(z1), _unit(z2)
-    B, start = len(z1), 0
-    all1, all2 = z1, z2
-    if axis_name is not None:
-        all1, all2 = (lax.all_gather(z, axis_name, tiled=True) for z in (z1, z2))
-        start = lax.axis_index(axis_name) * B
-    itself = jnp.arange(B)[:, None] + start == jnp.arange(len(all1))  # [B, N]
+    z1, z2 = unit(z1), unit(z2)
+    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
+    itself = own(len(z1), axis_name)[:, None] == jnp.arange(len(all1))  # [B, N]
     positive = (z1 * z2).sum(-1) / temperature
 
     def denominator(z, same, other):
-        # finite, not -inf: a batch of one then has no NaN in its gradient
-        same = jnp.where(itself, jnp.finfo(z.dtype).min / 2, _products(z, same) / temperature)
-        return jnp.logaddexp(_logsumexp(same), _logsumexp(_products(z, other) / temperature))
+        same = _without(itself, products(z, same) / temperature)
+        return jnp.logaddexp(_log_sum(same), _log_sum(products(z, other) / temperature))
 
     return (denominator(z1, all1, all2) + denominator(z2, all2, all1)) / 2 - positive
 
 
+def decoupled(
+    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.1, axis_name: Axis = None
+) -> jax.Array:
+    """DCL: NT-Xent whose denominator leaves the positive out, so that small batches learn too.
+
+    Yeh et al. 2021, arXiv:2110.06848, eq. 6: with z and j(i) as in `nt_xent`,
+        l(i) = -z_i.z_j(i) / t + log sum_{k not in {i, j(i)}} exp(z_i.z_k / t).
+    z1, z2 [B, D], B of two and more -> [B], the mean of an example's two anchors.
+    """
+    z1, z2 = unit(z1), unit(z2)
+    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
+    itself = own(len(z1), axis_name)[:, None] == jnp.arange(len(all1))
+
+    def denominator(z):
+        both = (_without(itself, products(z, every) / temperature) for every in (all1, all2))
+        return jnp.logaddexp(*map(_log_sum, both))
+
+    return (denominator(z1) + denominator(z2)) / 2 - (z1 * z2).sum(-1) / temperature
+
+
 def info_nce(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.07, axis_name: str | None = None
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.07,
+    negatives: jax.Array | None = None,
+    alike: jax.Array | None = None,
+    symmetric: bool = False,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """InfoNCE: among all z2 of the batch, each z1 finds its own.
 
     van den Oord et al. 2018, arXiv:1807.03748, eq. 4, with unit vectors and the temperature of
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(z1_i.z2_i / t) / sum_k exp(z1_i.z2_k / t).
-    z1, z2 [B, D] -> [B]. axis_name: the mapped axis whose shards make up the batch.
+    z1, z2 [B, D] -> [B]. negatives [M, D]: more rows to tell from, the same on all shards.
+    alike [B, N], N the rows of all shards: true where row k is no true negative of i; it is left
+    out of i's sum, the own one never. symmetric: the mean of this and of z2 finding its z1.
     """
-    z1, z2 = _unit(z1), _unit(z2)
-    all2 = z2 if axis_name is None else lax.all_gather(z2, axis_name, tiled=True)
-    positive = (z1 * z2).sum(-1) / temperature
-    return _logsumexp(_products(z1, all2) / temperature) - positive
+    z1, z2 = unit(z1), unit(z2)
+    B, all2 = len(z1), everywhere(z2, axis_name)
+    itself = own(B, axis_name)[:, None] == jnp.arange(len(all2))
+    more = None if negatives is None else unit(negatives)
+
+    def one(z, every, out):
+        logits = products(z, every) / temperature
+        logits = logits if out is None else _without(out & ~itself, logits)
+        found = _log_sum(logits)
+        if more is not None:
+            found = jnp.logaddexp(found, _log_sum(products(z, more) / temperature))
+        return found
+
+    value = one(z1, all2, alike) - (z1 * z2).sum(-1) / temperature
+    if not symmetric:
+        return value
+    out = None if alike is None else everywhere(alike, axis_name).T[own(B, axis_name)]
+    back = one(z2, everywhere(z1, axis_name), out) - (z1 * z2).sum(-1) / temperature
+    return (value + back) / 2
 
 
-def _unit(z: jax.Array) -> jax.Array:
-    """Rows of length one in float32; a zero row stays zero, with a finite gradient."""
-    z = z.astype(jnp.float32)
-    return z * lax.rsqrt(jnp.maximum(jnp.square(z).sum(-1, keepdims=True), 1e-12))
+def moco(
+    query: jax.Array, key: jax.Array, queue: jax.Array, *, temperature: float = 0.07
+) -> jax.Array:
+    """InfoNCE of a query among its key and a queue of older keys.
+
+    He et al. 2020, arXiv:1911.05722, eq. 1:
+        l(i) = -log exp(q_i.k_i / t) / (exp(q_i.k_i / t) + sum_m exp(q_i.queue_m / t)).
+    query, key [B, D], queue [M, D] -> [B]. No gradient flows to keys, new or old.
+    """
+    key, queue = (jax.lax.stop_gradient(unit(k)) for k in (key, queue))
+    q = unit(query)
+    positive = (q * key).sum(-1) / temperature
+    return jnp.logaddexp(positive, _log_sum(products(q, queue) / temperature)) - positive
 
 
-def _products(a: jax.Array, b: jax.Array) -> jax.Array:
-    # in full: the short products of an accelerator err by more than a small temperature forgives
-    return jnp.matmul(a, b.T, precision='highest')
+def clip(
+    image: jax.Array,
+    text: jax.Array,
+    *,
+    scale: jax.Array | float = 1 / 0.07,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """CLIP: each image finds its text, and each text its image.
+
+    Radford et al. 2021, arXiv:2103.00020, figure 3: the mean of the cross entropies of the rows
+    and of the columns of  scale * image_i.text_k. The paper learns log(scale), at most log(100).
+    image, text [B, D] -> [B].
+    """
+    return info_nce(image, text, temperature=1 / scale, symmetric=True, axis_name=axis_name)
 
 
-def _logsumexp(logits: jax.Array) -> jax.Array:
-    return jax.nn.logsumexp(logits, axis=-1)
+def siglip(
+    image: jax.Array,
+    text: jax.Array,
+    *,
+    scale: jax.Array | float = 10.0,
+    bias: jax.Array | float = -10.0,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """SigLIP: for every pair a yes or no, does this text belong to this image?
+
+    Zhai et al. 2023, arXiv:2303.15343, eq. 1: with s_ik = 1 for k = i, else -1,
+        l(i) = -sum_k log sigmoid(s_ik (scale * image_i.text_k + bias)).
+    image, text [B, D] -> [B]. The paper learns log(scale) and bias, from these values.
+    """
+    texts = everywhere(unit(text), axis_name)
+    itself = own(len(image), axis_name)[:, None] == jnp.arange(len(texts))
+    logits = scale * products(unit(image), texts) + bias
+    return -jax.nn.log_sigmoid(jnp.where(itself, logits, -logits)).sum(-1)
+
+
+def sup_con(
+    z: jax.Array, labels: jax.Array, *, temperature: float = 0.1, axis_name: Axis = None
+) -> jax.Array:
+    """SupCon: all views of all examples of a class attract.
+
+    Khosla et al. 2020, arXiv:2004.11362, eq. 2: with P(i) the other views of i's class,
+        l(i) = -1/|P(i)| sum_{p in P(i)} log exp(z_i.z_p / t) / sum_{k != i} exp(z_i.z_k / t).
+    z [B, V, D], labels int [B] -> [B], the mean of an example's V anchors; zero where P is empty.
+    """
+    B, V, D = z.shape
+    z = unit(z)
+    every, names = everywhere(z, axis_name), everywhere(labels, axis_name)
+    logits = products(z.reshape(-1, D), every.reshape(-1, D)) / temperature  # [BV, NV]
+    itself = own(B * V, axis_name)[:, None] == jnp.arange(logits.shape[1])
+    positive = (jnp.repeat(labels, V)[:, None] == jnp.repeat(names, V)) & ~itself
+    count = positive.sum(-1)
+    found = jnp.where(positive, logits, 0).sum(-1) / jnp.maximum(count, 1)
+    value = jnp.where(count > 0, _log_sum(_without(itself, logits)) - found, 0)
+    return value.reshape(B, V).mean(-1)
+
+
+def margin_pair(z1: jax.Array, z2: jax.Array, same: jax.Array, *, margin: float = 1.0) -> jax.Array:
+    """Like pairs attract; unlike ones repel while they are nearer than the margin.
+
+    Hadsell, Chopra, LeCun 2006 (CVPR), eq. 4: with d = |z1 - z2|,
+        l = d^2 / 2 where same, else max(0, margin - d)^2 / 2.
+    z1, z2 [B, D], same bool [B] -> [B]. Rows are taken as they are.
+    """
+    square = _square_distance(z1, z2)
+    distance = jnp.sqrt(square + 1e-12)  # the small number: a slope at distance zero
+    return jnp.where(same, square, jnp.square(jnp.maximum(margin - distance, 0))) / 2
+
+
+def triplet(
+    anchor: jax.Array, positive: jax.Array, negative: jax.Array, *, margin: float = 0.2
+) -> jax.Array:
+    """The positive shall be nearer than the negative, by a margin.
+
+    Schroff et al. 2015, arXiv:1503.03832, eq. 3:
+        l = max(0, |a - p|^2 - |a - n|^2 + margin).
+    [B, D] each -> [B]. Rows are taken as they are; the paper's have length one.
+    """
+    nearer = _square_distance(anchor, positive) - _square_distance(anchor, negative)
+    return jnp.maximum(nearer + margin, 0)
+
+
+def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)).sum(-1)
+
+
+def _without(out: jax.Array, logits: jax.Array) -> jax.Array:
+    # finite, not -inf: a row that loses all has no NaN in its gradient
+    return jnp.where(out, jnp.finfo(logits.dtype).min / 2, logits)
+
+
+def _log_sum(logits: jax.Array) -> jax.Array:
+    return logsumexp(logits, axis=-1)

@@ -1,4 +1,9 @@
-"""Losses between what was seen and what is made again of it."""
+"""Losses between what was seen and what is made again of it.
+
+>>> patches, mask = jnp.ones((1, 2, 3)), jnp.array([[True, False]])
+>>> print(simmim(patches + 0.5, patches, mask))
+[0.5]
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,4 +24,15 @@ def mae(
         mean, variance = target.mean(-1, keepdims=True), target.var(-1, keepdims=True)
         target = (target - mean) / jnp.sqrt(variance + 1e-6)
     error = jnp.square(prediction.astype(jnp.float32) - target).mean(-1)
+    return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)
+
+
+def simmim(prediction: jax.Array, patches: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean absolute error over the pixels of masked patches.
+
+    Xie et al. 2021, arXiv:2111.09886, section 3.4:  |y_M - x_M|_1 over the number of masked pixels.
+    prediction, patches [B, T, P], mask [B, T], true where masked -> [B].
+    """
+    mask = mask.astype(jnp.float32)
+    error = jnp.abs(prediction.astype(jnp.float32) - patches.astype(jnp.float32)).mean(-1)
     return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)

@@ -36,7 +36,7 @@ def dino(
     nets = Nets(encoder=encoder, head=head, last=last, dtype=run.dtype)
     global_view, local_view = augment.make(global_view), augment.make(local_view)
     rise = max(int(warmup * run.steps_per_epoch), 1)
-    temperature = optax.linear_schedule(*teacher_temperature, rise)
+    cool, warm = teacher_temperature
     apart = optax.cosine_decay_schedule(1 - momentum, run.steps)  # 1 - momentum, falls to 0
 
     def forward(net, x):  # -> logits [B * views, prototypes]
@@ -58,7 +58,7 @@ def dino(
         teacher = nets(**m['teacher'], train=True)
         t = forward(teacher, wide).reshape(B, 2, -1)
         s = jnp.concatenate([forward(net, x).reshape(B, -1, prototypes) for x in (wide, near)], 1)
-        tau = temperature(state.step)
+        tau = distillation.dino_temperature(state.step, first=cool, last=warm, rise=rise)
         value = distillation.dino(
             s, t, center=m['center'],
             student_temperature=student_temperature, teacher_temperature=tau,
@@ -68,7 +68,7 @@ def dino(
         memory = m | {
             'stats': net.stats,
             'teacher': m['teacher'] | {'stats': teacher.stats},
-            'center': ema(m['center'], t.mean((0, 1)), center_momentum),
+            'center': distillation.dino_center(m['center'], t, momentum=center_momentum),
         }
         return value.mean(), memory, {'entropy': entropy}
 

@@ -1,63 +1,32 @@
-"""nt_xent and info_nce against their papers' formulas in float64, their limits and symmetries."""
+"""Contrastive losses: values by hand, limits, symmetries, and one loss as a case of another.
 
-import subprocess
-import sys
+That each equals its paper, with its gradient and on any mesh, is shown in test_proofs.py.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
-from scipy.special import logsumexp
 
-from ssljax.losses import info_nce, nt_xent
-
-random = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    """Every test draws the same numbers, whichever ran before."""
-    global random
-    random = np.random.default_rng(0)
+from ssljax.losses import (
+    clip,
+    decoupled,
+    info_nce,
+    margin_pair,
+    moco,
+    nt_xent,
+    siglip,
+    sup_con,
+    triplet,
+)
 
 
-needs_eight = pytest.mark.skipif(jax.device_count() < 8, reason='needs 8 (simulated) devices')
+def rows(n=6, d=5, seed=0):
+    return np.random.default_rng(seed).normal(size=(2, n, d))
 
 
-def rows(n=6, d=5):
-    return random.normal(size=(2, n, d))
-
-
-def nt_xent_paper(z1, z2, t):
-    """Eq. 1, anchor by anchor, over the 2N views stacked."""
-    n = len(z1)
-    z = np.concatenate([z1, z2]).astype(np.float64)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    anchors = []
-    for i in range(2 * n):
-        others = [z[i] @ z[k] / t for k in range(2 * n) if k != i]
-        anchors.append(logsumexp(others) - z[i] @ z[(i + n) % (2 * n)] / t)
-    return (np.array(anchors[:n]) + np.array(anchors[n:])) / 2
-
-
-def info_nce_paper(z1, z2, t):
-    z1, z2 = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z1, z2))
-    scores = np.exp(z1 @ z2.T / t)
-    return np.array([-np.log(row[i] / row.sum()) for i, row in enumerate(scores)])
-
-
-PAPERS = [(nt_xent, nt_xent_paper), (info_nce, info_nce_paper)]
-both = pytest.mark.parametrize('loss, paper', PAPERS)
-each = pytest.mark.parametrize('loss', [nt_xent, info_nce])
-
-
-@both
-@pytest.mark.parametrize('t', [0.07, 0.5, 3.0])
-def test_equals_the_paper(loss, paper, t):
-    z1, z2 = rows()
-    np.testing.assert_allclose(loss(z1, z2, temperature=t), paper(z1, z2, t), rtol=1e-5, atol=1e-6)
+each = pytest.mark.parametrize('loss', [nt_xent, info_nce, decoupled, clip, siglip])
 
 
 def test_by_hand():
@@ -65,38 +34,54 @@ def test_by_hand():
     z = jnp.eye(2)
     np.testing.assert_allclose(nt_xent(z, z, temperature=1.0), np.log(np.e + 2) - 1, rtol=1e-6)
     np.testing.assert_allclose(info_nce(z, z, temperature=1.0), np.log(np.e + 1) - 1, rtol=1e-6)
+    np.testing.assert_allclose(decoupled(z, z, temperature=1.0), np.log(2) - 1, rtol=1e-6)
+    np.testing.assert_allclose(clip(z, z, scale=1.0), np.log(np.e + 1) - 1, rtol=1e-6)
+    found = siglip(z, z, scale=1.0, bias=0.0)
+    np.testing.assert_allclose(found, np.log1p(np.exp(-1)) + np.log(2), rtol=1e-6)
+    two = jnp.stack([z, z], 1)
+    np.testing.assert_allclose(
+        sup_con(two, jnp.array([0, 0]), temperature=1.0), np.log(np.e + 2) - 1 / 3, rtol=1e-6
+    )
+
+
+def test_distances_by_hand():
+    near, far = jnp.array([[0.0, 0.0]]), jnp.array([[0.3, 0.4]])  # 0.5 apart
+    same, other = jnp.array([True]), jnp.array([False])
+    np.testing.assert_allclose(margin_pair(near, far, same), 0.125, rtol=1e-6)
+    np.testing.assert_allclose(margin_pair(near, far, other), 0.125, rtol=1e-6)
+    np.testing.assert_allclose(margin_pair(near, far, other, margin=0.4), 0, atol=1e-12)
+    np.testing.assert_allclose(triplet(near, near, far), 0, atol=1e-7)  # 0.25 nearer, 0.2 asked
+    np.testing.assert_allclose(triplet(near, far, near), 0.45, rtol=1e-6)
 
 
 def test_defaults_are_the_papers():
     z1, z2 = rows()
     np.testing.assert_array_equal(nt_xent(z1, z2), nt_xent(z1, z2, temperature=0.5))
     np.testing.assert_array_equal(info_nce(z1, z2), info_nce(z1, z2, temperature=0.07))
+    np.testing.assert_allclose(clip(z1, z2), clip(z1, z2, scale=1 / 0.07))
+    np.testing.assert_array_equal(siglip(z1, z2), siglip(z1, z2, scale=10.0, bias=-10.0))
 
 
 @pytest.mark.parametrize('n', [1, 2, 7])
 def test_nothing_told_apart_costs_the_log_of_the_choices(n):
-    z = jnp.ones((n, 3))
-    np.testing.assert_allclose(nt_xent(z, z), np.log(2 * n - 1), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(info_nce(z, z), np.log(n), rtol=1e-5, atol=1e-5)
-
-
-@both
-def test_gradient(loss, paper):
-    z1, z2 = rows()
-    grads = jax.grad(lambda z: loss(z[0], z[1], temperature=0.3).sum())(jnp.stack([z1, z2]))
-    direction = random.normal(size=(2, *z1.shape))
-    ahead, behind = (
-        paper(z1 + s * direction[0], z2 + s * direction[1], 0.3) for s in (1e-5, -1e-5)
-    )
-    numerical = (ahead - behind).sum() / 2e-5
-    np.testing.assert_allclose((grads * direction).sum(), numerical, rtol=1e-4)
+    z, queue = jnp.ones((n, 3)), jnp.ones((9, 3))
+    close = dict(rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(nt_xent(z, z), np.log(2 * n - 1), **close)
+    np.testing.assert_allclose(info_nce(z, z), np.log(n), **close)
+    np.testing.assert_allclose(clip(z, z), np.log(n), **close)
+    np.testing.assert_allclose(info_nce(z, z, negatives=queue), np.log(n + 9), **close)
+    np.testing.assert_allclose(moco(z, z, queue), np.log(10), **close)
+    two = jnp.stack([z, z], 1)
+    np.testing.assert_allclose(sup_con(two, jnp.zeros(n, int)), np.log(2 * n - 1), **close)
+    if n > 1:
+        np.testing.assert_allclose(decoupled(z, z), np.log(2 * n - 2), **close)
 
 
 @each
 def test_order_and_length_of_rows_mean_nothing(loss):
     z1, z2 = rows()
-    order = random.permutation(len(z1))
-    value = loss(z1, z2)
+    random = np.random.default_rng(1)
+    order, value = random.permutation(len(z1)), loss(z1, z2)
     np.testing.assert_allclose(loss(z1[order], z2[order]), value[order], rtol=1e-5, atol=1e-5)
     lengths = np.exp(random.normal(size=(len(z1), 1)))
     np.testing.assert_allclose(loss(z1 * lengths, z2), value, rtol=1e-5, atol=1e-5)
@@ -104,97 +89,83 @@ def test_order_and_length_of_rows_mean_nothing(loss):
     np.testing.assert_allclose(loss(z1 @ turn, z2 @ turn), value, rtol=1e-4, atol=1e-5)
 
 
-def test_views_are_exchangeable_in_nt_xent_only():
+def test_who_may_exchange_views():
     z1, z2 = rows()
-    np.testing.assert_allclose(nt_xent(z1, z2), nt_xent(z2, z1), rtol=1e-6)
+    for loss in (nt_xent, decoupled, clip):
+        np.testing.assert_allclose(loss(z1, z2), loss(z2, z1), rtol=1e-6)
     assert np.abs(info_nce(z1, z2) - info_nce(z2, z1)).max() > 0.1
+    there, back = info_nce(z1, z2), info_nce(z2, z1)
+    np.testing.assert_allclose(info_nce(z1, z2, symmetric=True), (there + back) / 2, rtol=1e-6)
 
 
-@each
-@pytest.mark.parametrize(
-    'case', ['zero rows', 'one row', 'two rows', 'equal', 'huge', 'tiny', 'cold']
-)
-def test_finite_where_it_degenerates(loss, case):
+@pytest.mark.parametrize('loss', [nt_xent, info_nce])
+def test_finite_when_cold_or_alone(loss):
     z1, z2 = (jnp.asarray(z, jnp.float32) for z in rows())
-    t = 0.5
-    if case == 'zero rows':
-        z1, z2 = z1.at[0].set(0), z2 * 0
-    elif case == 'equal':
-        z1 = z2 = jnp.ones_like(z1)
-    elif case in ('one row', 'two rows'):
-        z1, z2 = (z[: 1 + (case == 'two rows')] for z in (z1, z2))
-    elif case in ('huge', 'tiny'):
-        z1, z2 = (z * (1e15 if case == 'huge' else 1e-15) for z in (z1, z2))
-    else:
-        t = 1e-4
-    value, grads = jax.value_and_grad(
-        lambda z: loss(z[0], z[1], temperature=t).mean(), allow_int=False
-    )((z1, z2))
-    assert np.isfinite(value)
-    assert all(np.isfinite(g).all() for g in grads)
+    for a, b, t in ((z1, z2, 1e-4), (z1[:1], z2[:1], 0.5), (z1 * 1e-15, z2 * 1e15, 0.5)):
+        mean = lambda z, t=t: loss(*z, temperature=t).mean()  # noqa: E731
+        value, grads = jax.value_and_grad(mean)((a, b))
+        assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
 
 
-@each
-def test_float32_from_bfloat16(loss):
-    z1, z2 = (jnp.asarray(z, jnp.bfloat16) for z in rows())
-    value = loss(z1, z2)
-    assert value.dtype == jnp.float32
-    np.testing.assert_array_equal(value, loss(z1.astype(jnp.float32), z2.astype(jnp.float32)))
+def test_nt_xent_is_optaxs():
+    """optax stacks the views and averages all anchors, with cosines of its own."""
+    z1, z2 = (jnp.asarray(z, jnp.float32) for z in rows())
+    labels = jnp.tile(jnp.arange(6), 2)
+    theirs = optax.losses.ntxent(jnp.concatenate([z1, z2]), labels, temperature=0.5)
+    np.testing.assert_allclose(nt_xent(z1, z2).mean(), theirs, rtol=1e-5)
 
 
-@each
-def test_jit_changes_nothing(loss):
+def test_triplet_is_optaxs():
+    a, p = rows()
+    n = rows(seed=1)[0]
+    theirs = optax.losses.triplet_margin_loss(a, p, n, margin=0.2)
+    lengths = [np.linalg.norm(a - x, axis=1) for x in (p, n)]  # optax does not square them
+    np.testing.assert_allclose(theirs, np.maximum(lengths[0] - lengths[1] + 0.2, 0), rtol=1e-4)
+    squares = lengths[0] ** 2 - lengths[1] ** 2
+    np.testing.assert_allclose(triplet(a, p, n), np.maximum(squares + 0.2, 0), rtol=1e-5)
+
+
+def test_supervised_with_a_class_per_example_is_nt_xent():
     z1, z2 = rows()
-    np.testing.assert_allclose(jax.jit(loss)(z1, z2), loss(z1, z2), rtol=1e-6, atol=1e-6)
+    found = sup_con(np.stack([z1, z2], 1), np.arange(6), temperature=0.3)
+    np.testing.assert_allclose(found, nt_xent(z1, z2, temperature=0.3), rtol=1e-5)
 
 
-def split(z1, z2):
-    mesh = Mesh(np.array(jax.devices()[:8]), ('data',), axis_types=(AxisType.Auto,))
-    return mesh, jax.device_put((z1, z2), NamedSharding(mesh, P('data')))
+def test_supervised_without_positives_says_nothing():
+    z, labels = rows()[0][:, None], np.array([0, 0, 1, 2, 3, 4])  # one view; four are alone
+    value, grad = jax.value_and_grad(lambda z: sup_con(z, labels)[2:].sum())(jnp.asarray(z))
+    assert value == 0 and not grad.any()
+    assert (sup_con(z, labels)[:2] > 0).all()
 
 
-@needs_eight
-@each
-def test_eight_devices_under_jit(loss):
-    z = jnp.asarray(rows(16), jnp.float32)
-    objective = jax.value_and_grad(lambda z1, z2: loss(z1, z2).mean(), (0, 1))
-    value, grads = objective(*z)
-    _, parts = split(*z)
-    value8, grads8 = jax.jit(objective)(*parts)
-    np.testing.assert_allclose(value8, value, rtol=1e-5)
-    np.testing.assert_allclose(grads8, grads, rtol=1e-4, atol=1e-6)
-
-
-@needs_eight
-@each
-def test_eight_devices_under_shard_map(loss):
-    z = jnp.asarray(rows(16), jnp.float32)
-    mesh, parts = split(*z)
-
-    def local(z1, z2):
-        return loss(z1, z2, axis_name='data')
-
-    whole = jax.shard_map(local, mesh=mesh, in_specs=P('data'), out_specs=P('data'))
-    np.testing.assert_allclose(whole(*parts), loss(*z), rtol=1e-5, atol=1e-5)
-    grads8 = jax.jit(jax.grad(lambda z: whole(*z).mean()))(parts)
-    grads = jax.grad(lambda z: loss(*z).mean())(tuple(z))
-    np.testing.assert_allclose(grads8, grads, rtol=1e-4, atol=1e-6)
-
-
-@needs_eight
-@each
-def test_eight_devices_under_pmap(loss):
-    z1, z2 = jnp.asarray(rows(16), jnp.float32)
-    value = jax.pmap(lambda a, b: loss(a, b, axis_name='data'), axis_name='data')(
-        z1.reshape(8, 2, -1), z2.reshape(8, 2, -1)
+def test_the_positive_in_the_denominator_is_all_that_decoupled_leaves_out():
+    z, _ = rows()
+    alone = decoupled(z, z, temperature=0.3)  # equal views: both anchors have one value
+    np.testing.assert_allclose(
+        nt_xent(z, z, temperature=0.3), np.logaddexp(0, alone), rtol=1e-5, atol=1e-6
     )
-    np.testing.assert_allclose(value.reshape(-1), loss(z1, z2), rtol=1e-5, atol=1e-5)
 
 
-def test_losses_need_jax_alone():
-    code = 'import sys, ssljax.losses; print(*{m.split(".")[0] for m in sys.modules})'
-    loaded = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+def test_a_queue_is_negatives_that_no_batch_gives():
+    z1, z2 = rows(1)
+    queue = rows(9, seed=1)[0]
+    np.testing.assert_allclose(
+        moco(z1, z2, queue), info_nce(z1, z2, negatives=queue), rtol=1e-5, atol=1e-5
     )
-    others = {'flax', 'optax', 'orbax', 'tensorflow', 'ml_collections', 'chex', 'sklearn'}
-    assert not others & set(loaded.stdout.split())
+
+
+def test_a_false_negative_is_as_if_it_were_not_there():
+    z1, z2 = rows()
+    alike = np.zeros((6, 6), bool)
+    alike[:, 5] = True  # row 5's own positive stays
+    found = info_nce(z1, z2, alike=alike)
+    np.testing.assert_allclose(found[:5], info_nce(z1[:5], z2[:5]), rtol=1e-5)
+    np.testing.assert_allclose(found[5], info_nce(z1, z2)[5], rtol=1e-5)
+    assert not jax.grad(lambda z: info_nce(z1, z, alike=alike)[:5].sum())(jnp.asarray(z2))[5].any()
+
+
+def test_a_learned_scale_and_bias_have_gradients():
+    z1, z2 = rows()
+    grads = jax.grad(lambda s, b: siglip(z1, z2, scale=s, bias=b).mean(), (0, 1))(10.0, -10.0)
+    assert all(abs(g) > 1e-3 for g in grads)
+    assert abs(jax.grad(lambda s: clip(z1, z2, scale=s).mean())(14.0)) > 1e-3

@@ -1,4 +1,4 @@
-"""next_token against a loop over scipy's log-softmax."""
+"""Tokens: values by hand and limits; the formulas are in test_proofs.py."""
 
 import jax
 import jax.numpy as jnp
@@ -26,11 +26,6 @@ def paper(logits, tokens):
     B, T = tokens.shape
     logp = log_softmax(logits, -1)
     return np.array([[-logp[b, t - 1, tokens[b, t]] for t in range(1, T)] for b in range(B)])
-
-
-def test_equals_a_loop():
-    logits, tokens = case()
-    np.testing.assert_allclose(next_token(logits, tokens), paper(logits, tokens), rtol=1e-5)
 
 
 def test_by_hand():
@@ -62,16 +57,6 @@ def test_mask_weighs_the_token_that_is_scored():
     np.testing.assert_array_equal(value, 0)
 
 
-def test_gradient():
-    logits, tokens = case()
-    grad = jax.grad(lambda a: next_token(a, tokens).sum())(jnp.asarray(logits, jnp.float32))
-    onehot = np.eye(5)[tokens[:, 1:]]
-    np.testing.assert_allclose(
-        grad[:, :-1], np.exp(log_softmax(logits, -1))[:, :-1] - onehot, atol=1e-6
-    )
-    np.testing.assert_array_equal(grad[:, -1], 0)
-
-
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_finite_at_large_logits_and_float32(dtype):
     tokens = jnp.array([[0, 1, 0]])
@@ -80,8 +65,3 @@ def test_finite_at_large_logits_and_float32(dtype):
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, 6e4, rtol=1e-2)
     assert np.isfinite(np.asarray(grad, np.float32)).all()
-
-
-def test_jit_changes_nothing():
-    args = case()
-    np.testing.assert_allclose(jax.jit(next_token)(*args), next_token(*args), rtol=1e-6)

@@ -1,0 +1,41 @@
+"""Rows of a batch: their length, their products, and the rows that other shards hold."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Axis = str | None  # the mapped axis whose shards make up the batch, under shard_map or pmap
+
+
+def unit(z: jax.Array) -> jax.Array:
+    """Rows of length one in float32; a zero row stays zero, with a finite gradient."""
+    z = z.astype(jnp.float32)
+    return z * lax.rsqrt(jnp.maximum(jnp.square(z).sum(-1, keepdims=True), 1e-12))
+
+
+def products(a: jax.Array, b: jax.Array) -> jax.Array:
+    """[A, D], [B, D] -> [A, B]."""
+    # in full: the short products of an accelerator err by more than a small temperature forgives
+    return jnp.matmul(a, b.T, precision='highest')
+
+
+def everywhere(x: jax.Array, axis_name: Axis) -> jax.Array:
+    """The rows of all shards [N, ...]; without an axis these are the rows."""
+    return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+
+
+def own(count: int, axis_name: Axis) -> jax.Array:
+    """The places of this shard's rows among all [count]."""
+    here = jnp.arange(count)
+    return here if axis_name is None else here + count * lax.axis_index(axis_name)
+
+
+def mean(x: jax.Array, axis_name: Axis) -> jax.Array:
+    """The mean over the rows of all shards, [B, ...] -> [...]."""
+    x = x.mean(0)
+    return x if axis_name is None else lax.pmean(x, axis_name)
+
+
+def total(count: int, axis_name: Axis) -> int:
+    """How many rows there are on all shards."""
+    return count if axis_name is None else count * lax.axis_size(axis_name)

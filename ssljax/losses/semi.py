@@ -1,0 +1,43 @@
+"""Losses of a few labels and many rows without: the net's own answers as targets.
+
+>>> sure = jnp.array([[9.0, 0.0], [0.0, 0.1]])  # of the first it is, of the second not
+>>> print(fixmatch(jnp.zeros((2, 2)), sure, threshold=0.95))
+[0.6931472 0.       ]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn import log_softmax, softmax
+
+
+def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
+    """The likeliest class as if it were the label, where its probability reaches the threshold.
+
+    Lee 2013 (ICML workshop), eqs. 15 and 16:  l = -log max_k p_k, else zero.
+    logits [B, K] -> [B].
+    """
+    return fixmatch(logits, logits, threshold=threshold)
+
+
+def fixmatch(strong: jax.Array, weak: jax.Array, *, threshold: float = 0.95) -> jax.Array:
+    """What the net is sure of in a weak view is the label of a strong one.
+
+    Sohn et al. 2020, arXiv:2001.07685, eq. 4: with q = softmax(weak),
+        l = 1(max q >= threshold) * -log softmax(strong)[argmax q].
+    strong, weak [B, K] -> [B]. No gradient flows to the weak view.
+    """
+    q = lax.stop_gradient(softmax(weak.astype(jnp.float32)))
+    log_p = log_softmax(strong.astype(jnp.float32))
+    found = jnp.take_along_axis(log_p, q.argmax(-1, keepdims=True), -1)[..., 0]
+    return jnp.where(q.max(-1) >= threshold, -found, 0)
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """The entropy of the net's answer: boundaries shall pass where no rows are.
+
+    Grandvalet & Bengio 2004 (NIPS), eq. 6:  -sum_k p_k log p_k, in nats.
+    logits [B, K] -> [B].
+    """
+    log_p = log_softmax(logits.astype(jnp.float32))
+    return -(jnp.exp(log_p) * log_p).sum(-1)

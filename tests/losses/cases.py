@@ -1,0 +1,368 @@
+"""Every loss beside its formula: slow NumPy in float64, written from the paper.
+
+A case draws arguments whose first axis is the batch, names those that a gradient reaches, and says
+whether the loss is of a set, that is, whether a row's value depends on other rows.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ssljax import losses
+
+
+class Case(NamedTuple):
+    name: str
+    loss: Callable
+    paper: Callable
+    draw: Callable  # (random, n) -> arguments
+    options: dict = {}
+    moves: tuple = (0, 1)  # arguments that a gradient reaches
+    still: tuple = ()  # real arguments that it must not reach
+    of_set: bool = False
+    tolerance: float = 2e-5  # of the value; float32 against float64
+
+
+# ---- what the formulas are made of
+
+
+def unit(z):
+    return z / np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def log_sum_exp(values):
+    values = np.array(values)
+    return values.max() + np.log(np.exp(values - values.max()).sum())
+
+
+# ---- contrastive
+
+
+def nt_xent(z1, z2, temperature=0.5):
+    """Eq. 1, anchor by anchor, over the 2N views stacked."""
+    n, z = len(z1), unit(np.concatenate([z1, z2]))
+    anchors = []
+    for i in range(2 * n):
+        others = [z[i] @ z[k] / temperature for k in range(2 * n) if k != i]
+        anchors.append(log_sum_exp(others) - z[i] @ z[(i + n) % (2 * n)] / temperature)
+    return (np.array(anchors[:n]) + np.array(anchors[n:])) / 2
+
+
+def decoupled(z1, z2, temperature=0.1):
+    n, z = len(z1), unit(np.concatenate([z1, z2]))
+    anchors = []
+    for i in range(2 * n):
+        j = (i + n) % (2 * n)
+        others = [z[i] @ z[k] / temperature for k in range(2 * n) if k not in (i, j)]
+        anchors.append(log_sum_exp(others) - z[i] @ z[j] / temperature)
+    return (np.array(anchors[:n]) + np.array(anchors[n:])) / 2
+
+
+def info_nce(z1, z2, alike=None, negatives=None, temperature=0.07, symmetric=False):
+    z1, z2 = unit(z1), unit(z2)
+    more = [] if negatives is None else list(unit(negatives))
+
+    def one(a, b, out):
+        values = []
+        for i in range(len(a)):
+            kept = [b[k] for k in range(len(b)) if k == i or out is None or not out[i, k]]
+            scores = [a[i] @ row / temperature for row in kept + more]
+            values.append(log_sum_exp(scores) - a[i] @ b[i] / temperature)
+        return np.array(values)
+
+    if not symmetric:
+        return one(z1, z2, alike)
+    return (one(z1, z2, alike) + one(z2, z1, None if alike is None else alike.T)) / 2
+
+
+def moco(query, key, queue, temperature=0.07):
+    q, k, old = unit(query), unit(key), unit(queue)
+    return np.array(
+        [
+            -np.log(
+                np.exp(a @ b / temperature)
+                / (np.exp(a @ b / temperature) + sum(np.exp(a @ m / temperature) for m in old))
+            )
+            for a, b in zip(q, k)
+        ]
+    )
+
+
+def clip(image, text, scale=1 / 0.07):
+    logits = scale * unit(image) @ unit(text).T
+    rows = [-np.log(softmax(logits[i])[i]) for i in range(len(logits))]
+    columns = [-np.log(softmax(logits[:, i])[i]) for i in range(len(logits))]
+    return (np.array(rows) + np.array(columns)) / 2
+
+
+def siglip(image, text, scale=10.0, bias=-10.0):
+    image, text = unit(image), unit(text)
+    values = np.zeros(len(image))
+    for i in range(len(image)):
+        for k in range(len(text)):
+            sign = 1 if i == k else -1
+            values[i] += np.log1p(np.exp(-sign * (scale * image[i] @ text[k] + bias)))
+    return values
+
+
+def sup_con(z, labels, temperature=0.1):
+    B, V, D = z.shape
+    rows, names = unit(z).reshape(-1, D), np.repeat(labels, V)
+    values = []
+    for i in range(B * V):
+        positive = [p for p in range(B * V) if p != i and names[p] == names[i]]
+        whole = log_sum_exp([rows[i] @ rows[k] / temperature for k in range(B * V) if k != i])
+        terms = [whole - rows[i] @ rows[p] / temperature for p in positive]
+        values.append(np.mean(terms) if terms else 0.0)
+    return np.array(values).reshape(B, V).mean(1)
+
+
+def margin_pair(z1, z2, same, margin=1.0):
+    distance = np.linalg.norm(z1 - z2, axis=1)
+    return np.array(
+        [d**2 / 2 if y else max(0.0, margin - d) ** 2 / 2 for d, y in zip(distance, same)]
+    )
+
+
+def triplet(anchor, positive, negative, margin=0.2):
+    return np.array(
+        [
+            max(0.0, ((a - p) ** 2).sum() - ((a - n) ** 2).sum() + margin)
+            for a, p, n in zip(anchor, positive, negative)
+        ]
+    )
+
+
+# ---- redundancy
+
+
+def barlow_twins(z1, z2, weight=5e-3):
+    total, D = 0.0, z1.shape[1]
+    for d in range(D):
+        for e in range(D):
+            a, b = z1[:, d] - z1[:, d].mean(), z2[:, e] - z2[:, e].mean()
+            c = (a * b).mean() / np.sqrt(((a**2).mean() + 1e-5) * ((b**2).mean() + 1e-5))
+            total += (1 - c) ** 2 if d == e else weight * c**2
+    return total
+
+
+def vicreg(z1, z2, invariance=25.0, variance=25.0, covariance=1.0):
+    D = z1.shape[1]
+    value = invariance * ((z1 - z2) ** 2).mean()
+    for z in (z1, z2):
+        S = np.cov(z, rowvar=False)
+        value += variance * np.mean([max(0, 1 - np.sqrt(S[d, d] + 1e-4)) for d in range(D)]) / 2
+        value += covariance * sum(S[d, e] ** 2 for d in range(D) for e in range(D) if d != e) / D
+    return value
+
+
+def koleo(z):
+    z = unit(z)
+    return np.array(
+        [
+            -np.log(min(np.linalg.norm(z[i] - z[k]) for k in range(len(z)) if k != i))
+            for i in range(len(z))
+        ]
+    )
+
+
+# ---- clustering and distillation
+
+
+def sinkhorn(scores, epsilon=0.05, iterations=3):
+    """The matrix Q of Algorithm 1 (there with prototypes as rows), scaled as it stands."""
+    Q = np.exp(scores / epsilon).T
+    K, B = Q.shape
+    Q = Q / Q.sum()
+    for _ in range(iterations):
+        Q = Q / Q.sum(1, keepdims=True) / K
+        Q = Q / Q.sum(0, keepdims=True) / B
+    return (Q * B).T
+
+
+def swav(scores, codes=None, assigned=2, temperature=0.1, epsilon=0.05):
+    """codes: held fixed where a derivative is taken."""
+    B, V, _ = scores.shape
+    if codes is None:
+        codes = [sinkhorn(scores[:, g], epsilon) for g in range(assigned)]
+    values = np.zeros(B)
+    for b in range(B):
+        terms = [
+            -(codes[g][b] * np.log(softmax(scores[b, v] / temperature))).sum()
+            for g in range(assigned)
+            for v in range(V)
+            if g != v
+        ]
+        values[b] = np.mean(terms)
+    return values
+
+
+def deepcluster(logits, labels, weight):
+    return np.array([-w * np.log(softmax(x)[y]) for x, y, w in zip(logits, labels, weight)])
+
+
+def cosine_regression(prediction, target):
+    return ((unit(prediction) - unit(target)) ** 2).sum(1)
+
+
+def dino(student, teacher, center, student_temperature=0.1, teacher_temperature=0.04):
+    values = []
+    for s, t in zip(student, teacher):
+        terms = [
+            -(
+                softmax((t[g] - center) / teacher_temperature)
+                * np.log(softmax(s[v] / student_temperature))
+            ).sum()
+            for g in range(len(t))
+            for v in range(len(s))
+            if g != v
+        ]
+        values.append(np.mean(terms))
+    return np.array(values)
+
+
+# ---- reconstruction, sequence, semi-supervised
+
+
+def mae(prediction, patches, mask, normalize=True):
+    values = []
+    for p, x, m in zip(prediction, patches, mask):
+        errors = []
+        for t in np.flatnonzero(m):
+            target = (x[t] - x[t].mean()) / np.sqrt(x[t].var() + 1e-6) if normalize else x[t]
+            errors.append(((p[t] - target) ** 2).mean())
+        values.append(np.mean(errors))
+    return np.array(values)
+
+
+def simmim(prediction, patches, mask):
+    return np.array([np.abs(p[m] - x[m]).mean() for p, x, m in zip(prediction, patches, mask)])
+
+
+def next_token(logits, tokens):
+    return np.array(
+        [
+            [-np.log(softmax(row[t - 1])[names[t]]) for t in range(1, len(names))]
+            for row, names in zip(logits, tokens)
+        ]
+    )
+
+
+def fixmatch(strong, weak, threshold=0.95):
+    values = []
+    for s, w in zip(strong, weak):
+        q = softmax(w)
+        values.append(-np.log(softmax(s)[q.argmax()]) if q.max() >= threshold else 0.0)
+    return np.array(values)
+
+
+def pseudo_label(logits, threshold=0.0):
+    return np.array([-np.log(p.max()) if p.max() >= threshold else 0.0 for p in softmax(logits)])
+
+
+def entropy(logits):
+    return np.array([-(p * np.log(p)).sum() for p in softmax(logits)])
+
+
+# ---- arguments
+
+
+def normal(*shapes):
+    """shapes without the batch -> a draw of that many arrays."""
+    return lambda random, n: tuple(random.normal(size=(n, *shape)) for shape in shapes)
+
+
+def labeled_views(random, n):
+    return random.normal(size=(n, 2, 5)), random.integers(3, size=n)
+
+
+def pairs(random, n):
+    return *(random.normal(size=(n, 3)) / 2 for _ in range(2)), np.arange(n) % 2 == 0
+
+
+def assigned(random, n):
+    return random.normal(size=(n, 4)), random.integers(4, size=n), np.exp(random.normal(size=n))
+
+
+def masked(random, n):
+    mask = random.permuted(np.tile([True, True, False, False], (n, 1)), axis=1)
+    return random.normal(size=(n, 4, 6)), random.normal(size=(n, 4, 6)), mask
+
+
+def sentences(random, n):
+    return random.normal(size=(n, 5, 4)), random.integers(4, size=(n, 5))
+
+
+two = normal((5,), (5,))
+QUEUE = np.random.default_rng(7).normal(size=(9, 5))
+CENTER = np.random.default_rng(8).normal(size=6)
+
+
+def alike(n):
+    """A symmetric mask, but for one entry: rows of the same third are no negatives."""
+    same = np.arange(n)[:, None] % 3 == np.arange(n) % 3
+    same[0, 1] = True
+    return same
+
+
+CASES = (
+    Case('nt_xent', losses.nt_xent, nt_xent, two, of_set=True),
+    Case('nt_xent cold', losses.nt_xent, nt_xent, two, dict(temperature=0.07), of_set=True),
+    Case('decoupled', losses.decoupled, decoupled, two, of_set=True),
+    Case('info_nce', losses.info_nce, info_nce, two, of_set=True),
+    Case('info_nce warm', losses.info_nce, info_nce, two, dict(temperature=3.0), of_set=True),
+    Case(
+        'info_nce symmetric', losses.info_nce, info_nce, two,
+        dict(symmetric=True, temperature=0.3), of_set=True,
+    ),
+    Case(
+        'info_nce negatives', losses.info_nce, info_nce, two,
+        dict(negatives=QUEUE, temperature=0.3), of_set=True,
+    ),
+    Case(
+        'info_nce alike',
+        lambda z1, z2, out, **options: losses.info_nce(z1, z2, alike=out, **options),
+        info_nce,
+        lambda random, n: (*two(random, n), alike(n)),
+        dict(symmetric=True, temperature=0.3), of_set=True,
+    ),
+    Case(
+        'moco', partial(losses.moco, queue=QUEUE), partial(moco, queue=QUEUE), two,
+        moves=(0,), still=(1,),
+    ),
+    Case('clip', losses.clip, clip, two, of_set=True),
+    Case('siglip', losses.siglip, siglip, two, of_set=True),
+    Case('sup_con', losses.sup_con, sup_con, labeled_views, moves=(0,), of_set=True),
+    Case('margin_pair', losses.margin_pair, margin_pair, pairs),
+    Case('triplet', losses.triplet, triplet, normal((3,), (3,), (3,)), moves=(0, 1, 2)),
+    Case('barlow_twins', losses.barlow_twins, barlow_twins, two, of_set=True),
+    Case('vicreg', losses.vicreg, vicreg, two, of_set=True),
+    Case('koleo', losses.koleo, koleo, normal((5,)), moves=(0,), of_set=True),
+    Case('sinkhorn', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3), moves=(),
+         still=(0,), of_set=True),
+    Case('swav', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,), of_set=True),
+    Case('deepcluster', lambda x, y, w: losses.deepcluster(x, y, weight=w), deepcluster, assigned,
+         moves=(0,)),
+    Case('cosine_regression', losses.cosine_regression, cosine_regression, two, moves=(0,),
+         still=(1,)),
+    Case(
+        'dino', partial(losses.dino, center=CENTER), partial(dino, center=CENTER),
+        normal((4, 6), (2, 6)), dict(student_temperature=0.5), moves=(0,), still=(1,),
+    ),
+    Case('mae', losses.mae, mae, masked, moves=(0,)),
+    Case('mae plain', losses.mae, mae, masked, dict(normalize=False)),
+    Case('simmim', losses.simmim, simmim, masked),
+    Case('next_token', losses.next_token, next_token, sentences, moves=(0,)),
+    Case('fixmatch', losses.fixmatch, fixmatch, normal((4,), (4,)), dict(threshold=0.5),
+         moves=(0,), still=(1,)),
+    Case('pseudo_label', losses.pseudo_label, pseudo_label, normal((4,)), dict(threshold=0.4),
+         moves=(0,)),
+    Case('entropy', losses.entropy, entropy, normal((4,)), moves=(0,)),
+)  # fmt: skip

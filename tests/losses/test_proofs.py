@@ -1,0 +1,231 @@
+"""What every loss must show, whichever it is: cases.py holds the losses and their formulas."""
+
+import doctest
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES, sinkhorn
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ssljax import losses
+
+every = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+needs_eight = pytest.mark.skipif(jax.device_count() < 8, reason='needs 8 (simulated) devices')
+
+
+def drawn(case, n=6, seed=0):
+    return case.draw(np.random.default_rng(seed), n)
+
+
+def real(args):
+    """float32 where the arguments are real."""
+    return tuple(
+        jnp.asarray(a, jnp.float32) if np.asarray(a).dtype.kind == 'f' else jnp.asarray(a)
+        for a in args
+    )
+
+
+def held(case, args):
+    """The formula, with what no gradient reaches fixed at `args`."""
+    if case.name == 'swav':
+        codes = [sinkhorn(args[0][:, g], 0.3) for g in range(2)]
+        return lambda scores, **options: case.paper(scores, codes=codes, **options)
+    return case.paper
+
+
+@every
+def test_equals_the_paper(case):
+    args = drawn(case)
+    found = jax.jit(bound(case))(*real(args))
+    assert found.dtype == jnp.float32
+    paper = case.paper(*args, **case.options)
+    assert found.shape == np.shape(paper)
+    np.testing.assert_allclose(found, paper, rtol=case.tolerance, atol=case.tolerance)
+
+
+@every
+def test_gradient_is_the_papers(case):
+    args, paper = drawn(case), held(case, drawn(case))
+    floats = real(args)
+    random = np.random.default_rng(1)
+    weight = random.normal(size=jax.eval_shape(bound(case), *floats).shape)
+
+    def ours(*moved):
+        full = list(floats)
+        for i, value in zip(case.moves + case.still, moved):
+            full[i] = value
+        return (case.loss(*full, **case.options) * weight).sum()
+
+    places = case.moves + case.still
+    grads = jax.jit(jax.grad(ours, tuple(range(len(places)))))(*(floats[i] for i in places))
+    for i, grad in zip(places, grads):
+        if i in case.still:
+            assert not grad.any(), f'a gradient reaches argument {i}'
+            continue
+        direction = random.normal(size=grad.shape)
+        ahead, behind = (
+            (paper(*args[:i], args[i] + s * direction, *args[i + 1 :], **case.options) * weight)
+            .sum()
+            for s in (1e-6, -1e-6)
+        )  # fmt: skip
+        scale = np.abs(grad).max() * np.abs(direction).max()
+        found = (grad * direction).sum()
+        np.testing.assert_allclose(found, (ahead - behind) / 2e-6, rtol=1e-4, atol=1e-4 * scale)
+
+
+@every
+def test_jit_changes_nothing(case):
+    args = real(drawn(case))
+    plain, compiled = (f(*args) for f in (bound(case), jax.jit(bound(case))))
+    np.testing.assert_allclose(compiled, plain, rtol=2e-5, atol=2e-6)
+
+
+def bound(case, **more):
+    return lambda *args: case.loss(*args, **case.options, **more)
+
+
+@every
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+@pytest.mark.parametrize('how', ['alike', 'zero', 'huge', 'two rows'])
+def test_finite_where_it_degenerates(case, how, dtype):
+    change = {
+        'alike': lambda a: np.ones_like(a),
+        'zero': lambda a: np.zeros_like(a),
+        'huge': lambda a: 1e4 * a,
+        'two rows': lambda a: a,
+    }[how]
+    args = [
+        jnp.asarray(change(a), dtype) if np.asarray(a).dtype.kind == 'f' else jnp.asarray(a)
+        for a in drawn(case, 2 if how == 'two rows' else 6)
+    ]
+    places = case.moves + case.still
+
+    def total(*moved):
+        full = list(args)
+        for i, value in zip(places, moved):
+            full[i] = value
+        found = case.loss(*full, **case.options)
+        assert found.dtype == jnp.float32
+        return found.mean()
+
+    both = jax.jit(jax.value_and_grad(total, tuple(range(len(places)))))
+    value, grads = both(*(args[i] for i in places))
+    assert np.isfinite(value)
+    for grad in grads:
+        assert np.isfinite(np.asarray(grad, np.float32)).all()
+
+
+@every
+def test_a_row_minds_its_own_unless_the_loss_is_of_a_set(case):
+    args, foreign = real(drawn(case)), False
+    if case.of_set and jax.eval_shape(bound(case), *args).ndim == 0:
+        return
+    for i in case.moves:
+        jacobian = jax.jit(jax.jacobian(bound(case), i))(*args)
+        n = len(args[i])
+        jacobian = jacobian.reshape(n, -1, n, args[i][0].size)
+        foreign |= bool(np.abs(jacobian).max((1, 3))[~np.eye(n, dtype=bool)].any())
+    # the codes of swav, which are of the set, have no gradient
+    assert foreign == (case.of_set and bool(case.moves) and case.name != 'swav')
+
+
+# ---- a loss of a set is the same however the batch is cut
+
+SETS = [case for case in CASES if case.of_set]
+
+
+def eight(kind):
+    return Mesh(np.array(jax.devices()[:8]), ('data',), axis_types=(kind,))
+
+
+def objective(case, loss):
+    """Value and gradient of the mean; of sums where no gradient is."""
+    if not case.moves:
+        return lambda *args: (loss(*args), ())
+    mean = lambda *args: loss(*args).mean()  # noqa: E731
+    return lambda *args: (loss(*args), jax.grad(mean, case.moves)(*args))
+
+
+def by_jit(case, args, scalar):
+    mesh = eight(AxisType.Auto)
+    parts = jax.device_put(args, NamedSharding(mesh, P('data')))
+    return jax.jit(objective(case, bound(case)))(*parts)
+
+
+def by_shard_map(case, args, scalar):
+    mesh = eight(AxisType.Auto)
+    parts = jax.device_put(args, NamedSharding(mesh, P('data')))
+    loss = jax.shard_map(
+        bound(case, axis_name='data'), mesh=mesh, in_specs=P('data'),
+        out_specs=P() if scalar else P('data'),
+    )  # fmt: skip
+    return jax.jit(objective(case, loss))(*parts)
+
+
+def by_vmap(case, args, scalar):
+    parts = [a.reshape(8, -1, *a.shape[1:]) for a in args]
+    loss = jax.vmap(bound(case, axis_name='data'), axis_name='data')
+    value, grads = jax.jit(objective(case, loss))(*parts)
+    grads = [g.reshape(-1, *g.shape[2:]) for g in grads]
+    return value[0] if scalar else value.reshape(-1, *value.shape[2:]), grads
+
+
+def by_pmap(case, args, scalar):
+    """As its users do: the gradient of the local mean, then the mean over devices. The latter is
+    left to what the features depend on, so here each device holds eight times its share."""
+    parts = [a.reshape(8, -1, *a.shape[1:]) for a in args]
+    value, grads = jax.pmap(objective(case, bound(case, axis_name='data')), 'data')(*parts)
+    grads = [g.reshape(-1, *g.shape[2:]) / 8 for g in grads]
+    return value[0] if scalar else value.reshape(-1, *value.shape[2:]), grads
+
+
+def by_explicit_mesh(case, args, scalar):
+    mesh = eight(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        parts = jax.device_put(args, NamedSharding(mesh, P('data')))
+        cut = P() if scalar else P('data')
+        loss = jax.sharding.auto_axes(bound(case), out_sharding=cut)
+        return jax.jit(objective(case, loss))(*parts)
+
+
+WAYS = {
+    'jit': by_jit,
+    'shard_map': by_shard_map,
+    'vmap': by_vmap,
+    'pmap': by_pmap,
+    'explicit mesh': by_explicit_mesh,
+}
+
+
+@needs_eight
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('case', SETS, ids=lambda case: case.name)
+def test_a_set_is_the_same_however_it_is_cut(case, way):
+    args = real(drawn(case, 16))
+    value, grads = jax.jit(objective(case, bound(case)))(*args)
+    value8, grads8 = WAYS[way](case, args, value.ndim == 0)
+    np.testing.assert_allclose(value8, value, rtol=2e-5, atol=2e-6)
+    for grad8, grad in zip(grads8, grads, strict=True):
+        assert np.abs(grad).max() > 1e-4
+        np.testing.assert_allclose(grad8, grad, rtol=1e-4, atol=1e-5 * np.abs(grad).max())
+
+
+# ---- the library
+
+
+def test_every_loss_has_a_case():
+    cased = {case.name.split()[0] for case in CASES}
+    own = {'dino_center', 'dino_temperature', 'gradient_penalty'}  # no loss of a batch; own tests
+    own |= {'wasserstein_critic', 'wasserstein_generator'}
+    assert set(losses.__all__) == cased | own
+
+
+@pytest.mark.parametrize('name', [m.name for m in pkgutil.iter_modules(losses.__path__)])
+def test_examples_run(name):
+    module = importlib.import_module(f'ssljax.losses.{name}')
+    assert doctest.testmod(module).failed == 0
