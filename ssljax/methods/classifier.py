@@ -1,5 +1,6 @@
 """A classifier that is told the labels: the bar for features learned without, or their fine-tuning.
 
+Szegedy et al. 2015, arXiv:1512.00567 (section 7: smoothed labels).
 config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run's encoder.
 """
 
