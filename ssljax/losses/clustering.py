@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
 
-from ssljax.losses.rows import Axis, everywhere, total
+from ssljax.losses._rows import Axis, everywhere, total
 
 
 def deepcluster(
@@ -29,7 +29,7 @@ def deepcluster(
 
 
 def sinkhorn(
-    scores: jax.Array, *, epsilon: float = 0.05, iterations: int = 3, axis_name: Axis = None
+    scores: jax.Array, *, epsilon: float = 0.05, rounds: int = 3, axis_name: Axis = None
 ) -> jax.Array:
     """Assigns a batch evenly to prototypes, as the scores would have it: shares, no gradient.
 
@@ -40,7 +40,7 @@ def sinkhorn(
     """
     log_q = lax.stop_gradient(scores.astype(jnp.float32)) / epsilon
     N, K = total(len(scores), axis_name), scores.shape[-1]
-    for _ in range(iterations):
+    for _ in range(rounds):
         here = logsumexp(log_q, 0, keepdims=True)  # [1, K], then of all shards
         log_q += jnp.log(N / K) - logsumexp(everywhere(here, axis_name), 0)
         log_q -= logsumexp(log_q, -1, keepdims=True)
@@ -53,7 +53,7 @@ def swav(
     assigned: int = 2,
     temperature: float = 0.1,
     epsilon: float = 0.05,
-    iterations: int = 3,
+    rounds: int = 3,
     axis_name: Axis = None,
 ) -> jax.Array:
     """SwAV: a view predicts the prototypes that the batch assigns to another view.
@@ -66,7 +66,7 @@ def swav(
     log_p = log_softmax(scores.astype(jnp.float32) / temperature)
     q = jnp.stack(
         [
-            sinkhorn(scores[:, g], epsilon=epsilon, iterations=iterations, axis_name=axis_name)
+            sinkhorn(scores[:, g], epsilon=epsilon, rounds=rounds, axis_name=axis_name)
             for g in range(assigned)
         ],
         1,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
-from ssljax.losses.rows import Axis, everywhere, own, products, unit
+from ssljax.losses._rows import Axis, everywhere, own, products, unit
 
 
 def nt_xent(
@@ -96,17 +96,17 @@ def info_nce(
 
 
 def moco(
-    query: jax.Array, key: jax.Array, queue: jax.Array, *, temperature: float = 0.07
+    query: jax.Array, keys: jax.Array, queue: jax.Array, *, temperature: float = 0.07
 ) -> jax.Array:
     """InfoNCE of a query among its key and a queue of older keys.
 
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(q_i.k_i / t) / (exp(q_i.k_i / t) + sum_m exp(q_i.queue_m / t)).
-    query, key [B, D], queue [M, D] -> [B]. No gradient flows to keys, new or old.
+    query, keys [B, D], queue [M, D] -> [B]. No gradient flows to keys, new or old.
     """
-    key, queue = (jax.lax.stop_gradient(unit(k)) for k in (key, queue))
+    k, queue = (jax.lax.stop_gradient(unit(k)) for k in (keys, queue))
     q = unit(query)
-    positive = (q * key).sum(-1) / temperature
+    positive = (q * k).sum(-1) / temperature
     return jnp.logaddexp(positive, _log_sum(products(q, queue) / temperature)) - positive
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses.rows import Axis, mean, unit
+from ssljax.losses._rows import Axis, mean, unit
 
 
 def cosine_regression(prediction: jax.Array, target: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses.rows import Axis, everywhere, mean, own, products, total, unit
+from ssljax.losses._rows import Axis, everywhere, mean, own, products, total, unit
 
 
 def barlow_twins(

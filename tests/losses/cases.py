@@ -176,12 +176,12 @@ def koleo(z):
 # ---- clustering and distillation
 
 
-def sinkhorn(scores, epsilon=0.05, iterations=3):
+def sinkhorn(scores, epsilon=0.05, rounds=3):
     """The matrix Q of Algorithm 1 (there with prototypes as rows), scaled as it stands."""
     Q = np.exp(scores / epsilon).T
     K, B = Q.shape
     Q = Q / Q.sum()
-    for _ in range(iterations):
+    for _ in range(rounds):
         Q = Q / Q.sum(1, keepdims=True) / K
         Q = Q / Q.sum(0, keepdims=True) / B
     return (Q * B).T

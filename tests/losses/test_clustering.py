@@ -38,7 +38,7 @@ def test_without_weights_it_is_optaxs_cross_entropy():
 
 def test_rows_sum_to_one_and_prototypes_share_alike():
     scores = random.normal(size=(40, 5))
-    q = sinkhorn(scores, epsilon=0.3, iterations=200)
+    q = sinkhorn(scores, epsilon=0.3, rounds=200)
     np.testing.assert_allclose(q.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(q.sum(0), 40 / 5, rtol=1e-3)
     assert (sinkhorn(scores, epsilon=0.3).sum(1) - 1 < 1e-5).all()  # the rows are last
@@ -46,13 +46,13 @@ def test_rows_sum_to_one_and_prototypes_share_alike():
 
 def test_assignments_do_not_mind_a_constant_of_a_row_or_of_a_prototype():
     scores = random.normal(size=(12, 4))
-    q = sinkhorn(scores, epsilon=0.5, iterations=50)
+    q = sinkhorn(scores, epsilon=0.5, rounds=50)
     moved = scores + random.normal(size=(12, 1)) + random.normal(size=4)
-    np.testing.assert_allclose(sinkhorn(moved, epsilon=0.5, iterations=50), q, atol=1e-4)
+    np.testing.assert_allclose(sinkhorn(moved, epsilon=0.5, rounds=50), q, atol=1e-4)
 
 
 def test_a_small_epsilon_does_not_overflow():
-    q = sinkhorn(100 * random.normal(size=(12, 4)), epsilon=1e-3, iterations=100)
+    q = sinkhorn(100 * random.normal(size=(12, 4)), epsilon=1e-3, rounds=100)
     assert np.isfinite(q).all() and np.allclose(q.sum(1), 1, atol=1e-4)
 
 
