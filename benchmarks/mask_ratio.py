@@ -19,13 +19,15 @@ from seeds import call  # noqa: E402
 from ssljax import cli  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
 
+PROBED = 10_000  # rows of the linear probe
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('benchmarks/mask_ratio.py', __doc__)
     parser.add_argument('--data', type=Path, required=True, metavar='DIR', help='of cifar10')
     parser.add_argument('--ratios', default='0.1,0.3,0.5,0.75,0.9')
-    parser.add_argument('--steps', type=int, default=1500)
-    parser.add_argument('--tuning', type=int, default=1000)
+    parser.add_argument('--steps', type=int, default=1200)
+    parser.add_argument('--tuning', type=int, default=400)
     parser.add_argument('--workdir', type=Path, default=Path('runs/mask-ratio'), metavar='DIR')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args(argv)
@@ -33,14 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def tuned(name: str, *flags: str) -> float:
         flags = ('--config=configs/classifier.py:cifar10_vit', *flags)
-        found = trained(runs / name, f'--config.steps={known.tuning}', *shared, *flags)
+        found = trained(
+            runs / f'{name}-{known.tuning}', f'--config.steps={known.tuning}', *shared, *flags
+        )
         return 100 - found['evals']['error_rate']['scores']['trained']['error']
 
     scratch, rows = tuned('scratch'), []
     for ratio in map(float, known.ratios.split(',')):
-        mae = runs / f'mae-{ratio:g}'
+        mae = runs / f'mae-{ratio:g}-{known.steps}'
         flags = (f'--config.model.ratio={ratio:g}', f'--config.steps={known.steps}', *shared)
-        evals = "{'linear_probe': {'train_size': 10000}, 'reconstruction': {'images': 8}}"
+        evals = f"{{'linear_probe': {{'train_size': {PROBED}}}, 'reconstruction': {{'images': 8}}}}"
         found = trained(
             mae, '--config=configs/mae.py:cifar10_small', f'--config.evals={evals}', *flags
         )
@@ -49,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = {
             'ratio': ratio,
             'linear': scores['linear_probe']['trained']['accuracy'],
-            'fine-tuned': tuned(f'tuned-{ratio:g}', graft),
+            'fine-tuned': tuned(f'tuned-{ratio:g}-{known.steps}', graft),
             'removed': scores['reconstruction']['trained']['removed'],
             'cpu_minutes': found['minutes']['training_cpu'],
         }
@@ -62,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         'linear, pixels': scores['linear_probe']['pixels']['accuracy'],
         'fine-tuned, from scratch': scratch,
     }
-    protocol = {'steps': known.steps, 'tuning': known.tuning, 'seed': 0, 'probe_rows': 10000}
+    protocol = {'steps': known.steps, 'tuning': known.tuning, 'probe_rows': PROBED}
+    protocol['seed'] = run['config']['seed']
     write_json(known.out, {'mask_ratio': rows, 'beside': fixed, 'protocol': protocol, **facts})
     return 0
 
@@ -70,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def trained(workdir: Path, *flags: str) -> dict:
     """The results of a run of the training command."""
     path = workdir / 'results.json'
-    if not path.exists() and (call(['-m', 'ssljax.train', f'--workdir={workdir}', *flags])[0]):
+    if not path.exists() and call(['-m', 'ssljax.train', f'--workdir={workdir}', *flags])[0]:
         raise SystemExit(1)
     return json.loads(path.read_text())
 

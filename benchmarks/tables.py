@@ -49,7 +49,7 @@ def results() -> str:
         '|' + '---|' * 7,
     ]
     for run, found in runs():
-        name = next(name for name in FIRST if name in found['evals'])
+        name = next(name for name in (*FIRST, *found['evals']) if name in found['evals'])
         metric, minutes = evals.module(name).SHOWN[0], found['minutes']
         scores = found['evals'][name]['scores'].items()
         values = {who: s[metric]['values'] for who, s in scores if metric in s}
@@ -94,14 +94,14 @@ def features() -> str:
 def mask_ratio() -> str:
     """A row per masking ratio, and what stands beside them."""
     path = ROOT / 'results' / 'mae-mask-ratio.json'
-    found = json.loads(path.read_text()) if path.exists() else {'mask_ratio': [], 'beside': {}}
+    found = json.loads(path.read_text())
     lines = ['| ratio | linear | fine-tuned | removed | CPU minutes |', '|' + '---|' * 5]
     for row in found['mask_ratio']:
         lines.append(
             f'| {row["ratio"]:.2f} | {row["linear"]:.1f} | {row["fine-tuned"]:.1f}'
             f' | {row["removed"]:.2f} | {row["cpu_minutes"]:.1f} |'
         )
-    beside = ', '.join(f'{name} {value:.1f}' for name, value in found['beside'].items())
+    beside = '; '.join(f'{name} {value:.1f}' for name, value in found['beside'].items())
     return '\n'.join([*lines, '', f'Beside: {beside}.'])
 
 

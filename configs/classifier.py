@@ -26,7 +26,7 @@ VARIANTS = {
         model=dict(
             encoder=dict(
                 name='vit', patch=4, width=64, depth=3, heads=2, activation='relu',
-                positions='sincos', class_token=False, pool='mean', size=32, standardize=False,
+                positions='sincos', class_token=False, pool='mean', size=32,
             ),
             view=dict(name='crop', size=32, scale=(0.4, 1.0), flip=0.5),
         ),

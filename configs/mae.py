@@ -6,6 +6,7 @@ VARIANTS = {
     'learn': dict(
         steps=400,
         data=dict(size=16),
+        model=dict(encoder=dict(size=16), view=dict(size=16)),
         optim=dict(net=dict(warmup=40)),
     ),
     'smoke': dict(

@@ -178,7 +178,7 @@ def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) 
         )
     run = Run(
         steps=steps,
-        steps_per_epoch=max(train.count // settings['batch'], 1),
+        steps_per_epoch=train.count // settings['batch'],
         examples=train.count,
         batch=settings['batch'],
         classes=source.classes,

@@ -212,6 +212,24 @@ def test_arrays_round_trip(tmp_path):
     assert data.make(dict(name=f'arrays:{tmp_path}/a.npz', validation=6)).fingerprint != before
 
 
+def test_what_cannot_be_held_out_is_named(tmp_path):
+    np.savez(tmp_path / 'a.npz', x=np.zeros((20, 5, 4), np.uint8))
+    for name in ('test', 'validation'):
+        with pytest.raises(Mistake, match=f'{name}=20 rows cannot be held out of 20'):
+            data.make({'name': f'arrays:{tmp_path}/a.npz', name: 20})
+
+
+def test_squares_know_their_photograph():
+    from sklearn.datasets import load_sample_image
+
+    made = data.make(dict(name='patches', size=32))
+    found = made.splits['test'].rows(np.arange(made.splits['test'].count))
+    for label, name in enumerate(made.class_names):  # side by side they are its last fifth
+        squares = found['x'][found['label'] == label].reshape(13, 4, 32, 32, 3)
+        whole = squares.swapaxes(1, 2).reshape(13 * 32, 4 * 32, 3)
+        np.testing.assert_array_equal(whole, load_sample_image(f'{name}.jpg')[: 13 * 32, 512:])
+
+
 def test_held_rows_are_made_once():
     asked = []
 

@@ -29,6 +29,7 @@ def test_losses_need_jax_alone():
         'ml_collections',
         'tensorflow_datasets',
         'chex',
+        'sklearn',
     }
     found = loaded('import ssljax.losses')
     assert not found & heavy

@@ -1,7 +1,7 @@
 """How often a classifier is wrong."""
 
 from ssljax.evals.baselines import majority
-from ssljax.evals.subject import Subject, accuracy, answers, one_class, pick, readout, split
+from ssljax.evals.subject import Subject, accuracy, answers, classes, pick, readout, split
 from ssljax.names import Mistake
 
 NEEDS = 'classify'
@@ -18,12 +18,7 @@ def score(subject: Subject, name: str, size: int | None) -> dict[str, float]:
     part = split(subject.source, name)
     ask = readout(subject, 'classify', 'error_rate')
     found, rows = answers(ask, part, pick(part.count, size), keep=('label',))
-    label = rows.get('label')
-    if label is None or not one_class(label):
-        raise Mistake(
-            f'error_rate needs one label >= 0 per row; {subject.source.name} has none in {name}:'
-            ' leave error_rate out of the evals'
-        )
+    label = classes(subject, name, rows, 'error_rate')
     if found.shape != label.shape or found.dtype.kind not in 'iu':
         raise Mistake(
             f'error_rate needs one class per row; {subject.name} gave {found.dtype}'

@@ -65,6 +65,18 @@ def features(
     """Features [N, D] in float32 and labels [N] of rows of the split `name`."""
     ask = readout(subject, 'encode', who)
     h, rows = answers(ask, split(subject.source, name), index, keep=('label',))
+    label = classes(subject, name, rows, who)
+    h = h.reshape(len(h), -1).astype(np.float32)
+    if bad := int((~np.isfinite(h)).any(1).sum()):
+        raise Mistake(
+            f'{who}: {bad} of {len(h)} feature rows of {subject.name} are not finite;'
+            ' the training diverged: lower the learning rate'
+        )
+    return h, label.astype(np.int32)
+
+
+def classes(subject: Subject, name: str, rows: Mapping[str, Any], who: str) -> np.ndarray:
+    """The labels of these rows of the split `name`, one class each; else a Mistake."""
     if 'label' not in rows:
         raise Mistake(
             f'{who} needs labels; {subject.source.name} has none: leave {who} out of the evals'
@@ -75,13 +87,7 @@ def features(
             f'{who} needs one label >= 0 per row; the split {name} of {subject.source.name} has'
             f' {label.dtype}{list(label.shape)} from {label.min()}: leave {who} out of the evals'
         )
-    h = h.reshape(len(h), -1).astype(np.float32)
-    if bad := int((~np.isfinite(h)).any(1).sum()):
-        raise Mistake(
-            f'{who}: {bad} of {len(h)} feature rows of {subject.name} are not finite;'
-            ' the training diverged: lower the learning rate'
-        )
-    return h, label.astype(np.int32)
+    return label
 
 
 def one_class(label: np.ndarray) -> bool:

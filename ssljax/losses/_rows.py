@@ -1,4 +1,4 @@
-"""Rows of a batch: their length, their products, and the rows that other shards hold."""
+"""What losses do with rows of a batch, and with the rows that other shards hold."""
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,23 @@ def products(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b.T, precision='highest')
 
 
+def nats(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Cross entropy with labels, -log softmax(logits)[label]: [..., K], int [...] -> [...]."""
+    logits = logits.astype(jnp.float32)
+    found = jnp.take_along_axis(logits, labels[..., None], -1)[..., 0]
+    return jax.nn.logsumexp(logits, -1) - found
+
+
+def across(targets: jax.Array, log_p: jax.Array) -> jax.Array:
+    """Cross entropy from each target view to every other view, the mean over these pairs.
+
+    targets [B, G, K], of the first G of the views log_p [B, V, K] -> [B].
+    """
+    terms = -jnp.einsum('bgk,bvk->bgv', targets, log_p, precision='highest')
+    different = 1 - jnp.eye(*terms.shape[1:])  # a view never predicts itself
+    return (terms * different).sum((1, 2)) / different.sum()
+
+
 def everywhere(x: jax.Array, axis_name: Axis) -> jax.Array:
     """The rows of all shards [N, ...]; without an axis these are the rows."""
     return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
@@ -30,10 +47,19 @@ def own(count: int, axis_name: Axis) -> jax.Array:
     return here if axis_name is None else here + count * lax.axis_index(axis_name)
 
 
+def itself(count: int, axis_name: Axis) -> jax.Array:
+    """Where a row of this shard meets itself among all: bool [count, N]."""
+    return own(count, axis_name)[:, None] == jnp.arange(total(count, axis_name))
+
+
+def over_shards(x: jax.Array, axis_name: Axis) -> jax.Array:
+    """The mean over shards of what each has."""
+    return x if axis_name is None else lax.pmean(x, axis_name)
+
+
 def mean(x: jax.Array, axis_name: Axis) -> jax.Array:
     """The mean over the rows of all shards, [B, ...] -> [...]."""
-    x = x.mean(0)
-    return x if axis_name is None else lax.pmean(x, axis_name)
+    return over_shards(x.mean(0), axis_name)
 
 
 def total(count: int, axis_name: Axis) -> int:

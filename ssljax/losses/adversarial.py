@@ -1,4 +1,8 @@
-"""Losses of a generator and a critic that play against each other."""
+"""Losses of a generator and a critic that play against each other.
+
+>>> print(wasserstein_critic(real=jnp.array([3.0]), fake=jnp.array([1.0])))
+[-2.]
+"""
 
 from collections.abc import Callable
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
 
-from ssljax.losses._rows import Axis, everywhere, total
+from ssljax.losses._rows import Axis, across, everywhere, nats, total
 
 
 def deepcluster(
@@ -23,9 +23,7 @@ def deepcluster(
         l(i) = -w_i log softmax(logits_i)[y_i].
     logits [B, K], labels int [B], weight [B] -> [B].
     """
-    logits = logits.astype(jnp.float32)
-    found = jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
-    return weight * (logsumexp(logits, -1) - found)
+    return weight * nats(logits, labels)
 
 
 def sinkhorn(
@@ -64,13 +62,6 @@ def swav(
     scores [B, V, K], cosines of views and prototypes -> [B].
     """
     log_p = log_softmax(scores.astype(jnp.float32) / temperature)
-    q = jnp.stack(
-        [
-            sinkhorn(scores[:, g], epsilon=epsilon, rounds=rounds, axis_name=axis_name)
-            for g in range(assigned)
-        ],
-        1,
-    )
-    terms = -jnp.einsum('bgk,bvk->bgv', q, log_p, precision='highest')
-    different = 1 - jnp.eye(*terms.shape[1:])
-    return (terms * different).sum((1, 2)) / different.sum()
+    options = dict(epsilon=epsilon, rounds=rounds, axis_name=axis_name)
+    q = jnp.stack([sinkhorn(scores[:, g], **options) for g in range(assigned)], 1)
+    return across(q, log_p)

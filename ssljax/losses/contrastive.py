@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import logsumexp
 
-from ssljax.losses._rows import Axis, everywhere, own, products, unit
+from ssljax.losses._rows import Axis, everywhere, itself, own, products, unit
 
 
 def nt_xent(
@@ -24,15 +24,8 @@ def nt_xent(
     shards make up the batch.
     """
     z1, z2 = unit(z1), unit(z2)
-    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
-    itself = own(len(z1), axis_name)[:, None] == jnp.arange(len(all1))  # [B, N]
-    positive = (z1 * z2).sum(-1) / temperature
-
-    def denominator(z, same, other):
-        same = _without(itself, products(z, same) / temperature)
-        return jnp.logaddexp(_log_sum(same), _log_sum(products(z, other) / temperature))
-
-    return (denominator(z1, all1, all2) + denominator(z2, all2, all1)) / 2 - positive
+    others = _others(z1, z2, temperature, axis_name, positives=True)
+    return others - (z1 * z2).sum(-1) / temperature
 
 
 def decoupled(
@@ -45,14 +38,8 @@ def decoupled(
     z1, z2 [B, D], B of two and more -> [B], the mean of an example's two anchors.
     """
     z1, z2 = unit(z1), unit(z2)
-    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
-    itself = own(len(z1), axis_name)[:, None] == jnp.arange(len(all1))
-
-    def denominator(z):
-        both = (_without(itself, products(z, every) / temperature) for every in (all1, all2))
-        return jnp.logaddexp(*map(_log_sum, both))
-
-    return (denominator(z1) + denominator(z2)) / 2 - (z1 * z2).sum(-1) / temperature
+    others = _others(z1, z2, temperature, axis_name, positives=False)
+    return others - (z1 * z2).sum(-1) / temperature
 
 
 def info_nce(
@@ -75,24 +62,21 @@ def info_nce(
     out of i's sum, the own one never. symmetric: the mean of this and of z2 finding its z1.
     """
     z1, z2 = unit(z1), unit(z2)
-    B, all2 = len(z1), everywhere(z2, axis_name)
-    itself = own(B, axis_name)[:, None] == jnp.arange(len(all2))
+    same, positive = itself(len(z1), axis_name), (z1 * z2).sum(-1) / temperature
     more = None if negatives is None else unit(negatives)
 
-    def one(z, every, out):
-        logits = products(z, every) / temperature
-        logits = logits if out is None else _without(out & ~itself, logits)
-        found = _log_sum(logits)
+    def one(z, other, out):
+        logits = products(z, everywhere(other, axis_name)) / temperature
+        logits = logits if out is None else _without(out & ~same, logits)
+        found = logsumexp(logits, -1)
         if more is not None:
-            found = jnp.logaddexp(found, _log_sum(products(z, more) / temperature))
-        return found
+            found = jnp.logaddexp(found, logsumexp(products(z, more) / temperature, -1))
+        return found - positive
 
-    value = one(z1, all2, alike) - (z1 * z2).sum(-1) / temperature
     if not symmetric:
-        return value
-    out = None if alike is None else everywhere(alike, axis_name).T[own(B, axis_name)]
-    back = one(z2, everywhere(z1, axis_name), out) - (z1 * z2).sum(-1) / temperature
-    return (value + back) / 2
+        return one(z1, z2, alike)
+    back = None if alike is None else everywhere(alike, axis_name).T[own(len(z1), axis_name)]
+    return (one(z1, z2, alike) + one(z2, z1, back)) / 2
 
 
 def moco(
@@ -107,7 +91,7 @@ def moco(
     k, queue = (jax.lax.stop_gradient(unit(k)) for k in (keys, queue))
     q = unit(query)
     positive = (q * k).sum(-1) / temperature
-    return jnp.logaddexp(positive, _log_sum(products(q, queue) / temperature)) - positive
+    return jnp.logaddexp(positive, logsumexp(products(q, queue) / temperature, -1)) - positive
 
 
 def clip(
@@ -141,9 +125,9 @@ def siglip(
     image, text [B, D] -> [B]. The paper learns log(scale) and bias, from these values.
     """
     texts = everywhere(unit(text), axis_name)
-    itself = own(len(image), axis_name)[:, None] == jnp.arange(len(texts))
     logits = scale * products(unit(image), texts) + bias
-    return -jax.nn.log_sigmoid(jnp.where(itself, logits, -logits)).sum(-1)
+    same = itself(len(image), axis_name)
+    return -jax.nn.log_sigmoid(jnp.where(same, logits, -logits)).sum(-1)
 
 
 def sup_con(
@@ -159,11 +143,11 @@ def sup_con(
     z = unit(z)
     every, names = everywhere(z, axis_name), everywhere(labels, axis_name)
     logits = products(z.reshape(-1, D), every.reshape(-1, D)) / temperature  # [BV, NV]
-    itself = own(B * V, axis_name)[:, None] == jnp.arange(logits.shape[1])
-    positive = (jnp.repeat(labels, V)[:, None] == jnp.repeat(names, V)) & ~itself
+    same = itself(B * V, axis_name)
+    positive = (jnp.repeat(labels, V)[:, None] == jnp.repeat(names, V)) & ~same
     count = positive.sum(-1)
     found = jnp.where(positive, logits, 0).sum(-1) / jnp.maximum(count, 1)
-    value = jnp.where(count > 0, _log_sum(_without(itself, logits)) - found, 0)
+    value = jnp.where(count > 0, logsumexp(_without(same, logits), -1) - found, 0)
     return value.reshape(B, V).mean(-1)
 
 
@@ -192,6 +176,21 @@ def triplet(
     return jnp.maximum(nearer + margin, 0)
 
 
+def _others(z1, z2, temperature, axis_name, *, positives: bool) -> jax.Array:
+    """log sum of exp(z_i.z_k / t) over the views k of all other examples, and with `positives` over
+    the example's other view: the mean of its two anchors [B]."""
+    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
+    same = itself(len(z1), axis_name)
+
+    def one(z, alike, other):
+        alike = _without(same, products(z, alike) / temperature)
+        other = products(z, other) / temperature
+        other = other if positives else _without(same, other)
+        return jnp.logaddexp(logsumexp(alike, -1), logsumexp(other, -1))
+
+    return (one(z1, all1, all2) + one(z2, all2, all1)) / 2
+
+
 def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)).sum(-1)
 
@@ -199,7 +198,3 @@ def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
 def _without(out: jax.Array, logits: jax.Array) -> jax.Array:
     # finite, not -inf: a row that loses all has no NaN in its gradient
     return jnp.where(out, jnp.finfo(logits.dtype).min / 2, logits)
-
-
-def _log_sum(logits: jax.Array) -> jax.Array:
-    return logsumexp(logits, axis=-1)

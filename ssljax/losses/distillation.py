@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._rows import Axis, mean, unit
+from ssljax.losses._rows import Axis, across, mean, unit
 
 
 def cosine_regression(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -40,9 +40,7 @@ def dino(
     s = jax.nn.log_softmax(student.astype(jnp.float32) / student_temperature)
     t = (teacher.astype(jnp.float32) - center) / teacher_temperature
     p = lax.stop_gradient(jax.nn.softmax(t))
-    terms = -jnp.einsum('bgk,bvk->bgv', p, s, precision='highest')
-    different = 1 - jnp.eye(*terms.shape[1:])  # a view never predicts itself
-    return (terms * different).sum((1, 2)) / different.sum()
+    return across(p, s)
 
 
 def dino_center(

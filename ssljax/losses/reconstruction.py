@@ -19,12 +19,11 @@ def mae(
         l = mean over masked patches of mean (prediction - target)^2.
     prediction, patches [B, T, P], mask [B, T], true where masked -> [B].
     """
-    target, mask = patches.astype(jnp.float32), mask.astype(jnp.float32)
+    target = patches.astype(jnp.float32)
     if normalize:
         mean, variance = target.mean(-1, keepdims=True), target.var(-1, keepdims=True)
         target = (target - mean) / jnp.sqrt(variance + 1e-6)
-    error = jnp.square(prediction.astype(jnp.float32) - target).mean(-1)
-    return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)
+    return _over_masked(jnp.square(prediction.astype(jnp.float32) - target), mask)
 
 
 def simmim(prediction: jax.Array, patches: jax.Array, mask: jax.Array) -> jax.Array:
@@ -33,6 +32,11 @@ def simmim(prediction: jax.Array, patches: jax.Array, mask: jax.Array) -> jax.Ar
     Xie et al. 2021, arXiv:2111.09886, section 3.4:  |y_M - x_M|_1 over the number of masked pixels.
     prediction, patches [B, T, P], mask [B, T], true where masked -> [B].
     """
-    mask = mask.astype(jnp.float32)
-    error = jnp.abs(prediction.astype(jnp.float32) - patches.astype(jnp.float32)).mean(-1)
+    error = jnp.abs(prediction.astype(jnp.float32) - patches.astype(jnp.float32))
+    return _over_masked(error, mask)
+
+
+def _over_masked(error: jax.Array, mask: jax.Array) -> jax.Array:
+    """The mean over the pixels of masked patches, [B, T, P] at [B, T] -> [B]."""
+    error, mask = error.mean(-1), mask.astype(jnp.float32)
     return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._rows import Axis, everywhere, mean, own, products, total, unit
+from ssljax.losses._rows import Axis, everywhere, itself, mean, over_shards, products, total, unit
 
 
 def barlow_twins(
@@ -74,8 +74,8 @@ def koleo(z: jax.Array, *, axis_name: Axis = None) -> jax.Array:
     """
     z = unit(z)
     every = everywhere(z, axis_name)
-    itself = own(len(z), axis_name)[:, None] == jnp.arange(len(every))
-    nearest = jnp.where(itself, -2, lax.stop_gradient(products(z, every))).argmax(-1)
+    same = itself(len(z), axis_name)
+    nearest = jnp.where(same, -2, lax.stop_gradient(products(z, every))).argmax(-1)
     square = jnp.square(z - every[nearest]).sum(-1)
     return -jnp.log(square + 1e-16) / 2  # finite for rows that are equal
 
@@ -87,5 +87,4 @@ def _centered(z: jax.Array, axis_name: Axis) -> jax.Array:
 
 def _moments(a: jax.Array, b: jax.Array, axis_name: Axis) -> jax.Array:
     """The mean over the batch of a[d] b[e]: [D, D]."""
-    here = products(a.T, b.T) / len(a)
-    return here if axis_name is None else lax.pmean(here, axis_name)
+    return over_shards(products(a.T, b.T) / len(a), axis_name)

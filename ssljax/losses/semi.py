@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
 
+from ssljax.losses._rows import nats
+
 
 def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
     """The likeliest class as if it were the label, where its probability reaches the threshold.
@@ -28,9 +30,7 @@ def fixmatch(strong: jax.Array, weak: jax.Array, *, threshold: float = 0.95) -> 
     strong, weak [B, K] -> [B]. No gradient flows to the weak view.
     """
     q = lax.stop_gradient(softmax(weak.astype(jnp.float32)))
-    log_p = log_softmax(strong.astype(jnp.float32))
-    found = jnp.take_along_axis(log_p, q.argmax(-1, keepdims=True), -1)[..., 0]
-    return jnp.where(q.max(-1) >= threshold, -found, 0)
+    return jnp.where(q.max(-1) >= threshold, nats(strong, q.argmax(-1)), 0)
 
 
 def entropy(logits: jax.Array) -> jax.Array:

@@ -1,7 +1,13 @@
-"""Losses over sequences of tokens."""
+"""Losses over sequences of tokens.
+
+>>> import jax.numpy as jnp
+>>> print(next_token(jnp.zeros((1, 3, 2)), jnp.array([[0, 1, 1]])))  # log 2, twice
+[[0.6931472 0.6931472]]
+"""
 
 import jax
-import jax.numpy as jnp
+
+from ssljax.losses._rows import nats
 
 
 def next_token(logits: jax.Array, tokens: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
@@ -12,7 +18,5 @@ def next_token(logits: jax.Array, tokens: jax.Array, *, mask: jax.Array | None =
     logits [B, T, V], tokens int [B, T] -> [B, T - 1]. mask [B, T]: the weight of each token; zero
     where it is not scored, and the loss is zero there.
     """
-    logits, tokens = logits[:, :-1].astype(jnp.float32), tokens[:, 1:]
-    found = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
-    nats = jax.nn.logsumexp(logits, axis=-1) - found
-    return nats if mask is None else nats * mask[:, 1:]
+    found = nats(logits[:, :-1], tokens[:, 1:])
+    return found if mask is None else found * mask[:, 1:]

@@ -35,7 +35,7 @@ def dino(
     last = dict(name='prototypes', count=prototypes)
     nets = Nets(encoder=encoder, head=head, last=last, dtype=run.dtype)
     global_view, local_view = augment.make(global_view), augment.make(local_view)
-    rise = max(int(warmup * run.steps_per_epoch), 1)
+    rise = int(warmup * run.steps_per_epoch)
     cool, warm = teacher_temperature
     apart = optax.cosine_decay_schedule(1 - momentum, run.steps)  # 1 - momentum, falls to 0
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from ssljax.names import choose
-from ssljax.nets.layers import Conv, activate, check, normalize, standardized
+from ssljax.nets.layers import Conv, activate, check, normalize
 
 
 class ConvNet(nn.Module):
@@ -24,7 +25,9 @@ class ConvNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         options = dict(bias=self.norm != 'batch', kernel_init=self.kernel_init, dtype=self.dtype)
         if self.standardize:
-            x = standardized(x)
+            axes = (1, 2, 3)
+            x = x - x.mean(axes, keepdims=True)
+            x = x / jnp.maximum(x.std(axes, keepdims=True), 1e-3)
         for width in self.widths:
             x = Conv(width, self.kernel, self.stride, **options)(x)
             x = activate(normalize(x, self.norm, train=train, dtype=self.dtype), self.activation)

@@ -52,12 +52,6 @@ def activate(x: jax.Array, activation: str) -> jax.Array:
     return ACTIVATIONS[choose(activation, ACTIVATIONS, 'activation')](x)
 
 
-def standardized(x: jax.Array) -> jax.Array:
-    """Images [B, H, W, C], each with mean 0 and deviation 1."""
-    x = x - x.mean((1, 2, 3), keepdims=True)
-    return x / jnp.maximum(x.std((1, 2, 3), keepdims=True), 1e-3)
-
-
 def normalize(x: jax.Array, kind: str | None, *, train: bool, dtype: Any, **options) -> jax.Array:
     """A normalization layer by name, inside a compact module; its statistics are float32.
 

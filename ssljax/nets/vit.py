@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, check, standardized
+from ssljax.nets.layers import Dense, check
 from ssljax.nets.transformer import Block
 
 
@@ -53,7 +53,6 @@ class ViT(nn.Module):
     positions: str
     class_token: bool
     pool: str
-    standardize: bool
     dropout: float
     dtype: Any
 
@@ -97,7 +96,7 @@ class ViT(nn.Module):
 
     def prepare(self, x, kept):
         """Embedded patches with their positions, behind the class token."""
-        x = patchify(standardized(x) if self.standardize else x, self.patch)
+        x = patchify(x, self.patch)
         (B, h, w, _), place = x.shape, self.where(*x.shape[1:3])
         x, first = x.reshape(B, h * w, -1), place[: self.class_token]
         place = jnp.broadcast_to(place[self.class_token :], (B, h * w, self.width))
@@ -174,15 +173,13 @@ def vit(
     positions: str = 'learned',
     class_token: bool = True,
     pool: str = 'class',
-    standardize: bool = False,
     dropout: float = 0.0,
     dtype: Any = None,
 ) -> nn.Module:
     """Images [B, H, W, C] of any size that patches divide -> features [B, width].
 
     positions: learned (for images of `size`; resized for others) or sincos (fixed).
-    pool: class (the class token) or mean (of the patches' last tokens). standardize: each image has
-    mean 0 and deviation 1 before it is cut, so light and contrast are no feature.
+    pool: class (the class token) or mean (of the patches' last tokens).
     """
     block = _block(width, heads, expand, activation)
     choose(positions, ('learned', 'sincos'), 'positions')
@@ -191,9 +188,7 @@ def vit(
         raise Mistake('pool=class needs a class token; type class_token=True or pool=mean')
     if size % patch:
         raise Mistake(f'size {size} is no multiple of patch {patch}; type size={14 * patch}')
-    return ViT(
-        patch, width, depth, block, size, positions, class_token, pool, standardize, dropout, dtype
-    )
+    return ViT(patch, width, depth, block, size, positions, class_token, pool, dropout, dtype)
 
 
 # params with patch 16 at 224, without a head

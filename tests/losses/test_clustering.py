@@ -1,5 +1,7 @@
 """Assignments and losses against them: limits, symmetries; formulas are in test_proofs.py."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -36,12 +38,20 @@ def test_without_weights_it_is_optaxs_cross_entropy():
     np.testing.assert_allclose(deepcluster(logits, labels), theirs, rtol=1e-5)
 
 
+def test_gradient_of_a_label():
+    logits, labels, weight = given()
+    found = jax.grad(lambda x: deepcluster(x, labels, weight=weight).sum())(jnp.asarray(logits))
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    expected = weight[:, None] * (softmax - np.eye(4)[labels])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_rows_sum_to_one_and_prototypes_share_alike():
     scores = random.normal(size=(40, 5))
     q = sinkhorn(scores, epsilon=0.3, rounds=200)
     np.testing.assert_allclose(q.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(q.sum(0), 40 / 5, rtol=1e-3)
-    assert (sinkhorn(scores, epsilon=0.3).sum(1) - 1 < 1e-5).all()  # the rows are last
+    np.testing.assert_allclose(sinkhorn(scores).sum(1), 1, rtol=1e-5)  # the rows are last
 
 
 def test_assignments_do_not_mind_a_constant_of_a_row_or_of_a_prototype():

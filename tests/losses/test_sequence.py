@@ -65,3 +65,13 @@ def test_finite_at_large_logits_and_float32(dtype):
     assert value.dtype == jnp.float32
     np.testing.assert_allclose(value, 6e4, rtol=1e-2)
     assert np.isfinite(np.asarray(grad, np.float32)).all()
+
+
+def test_gradient_of_a_token():
+    logits, tokens = case()
+    grad = jax.grad(lambda a: next_token(a, tokens).sum())(jnp.asarray(logits, jnp.float32))
+    onehot = np.eye(5)[tokens[:, 1:]]
+    np.testing.assert_allclose(
+        grad[:, :-1], np.exp(log_softmax(logits, -1))[:, :-1] - onehot, atol=1e-6
+    )
+    np.testing.assert_array_equal(grad[:, -1], 0)
