@@ -1,4 +1,4 @@
-"""A supervised classifier of glyphs: two minutes on two CPU cores."""
+"""A supervised classifier of glyphs: one minute on two CPU cores."""
 
 from configs import base
 

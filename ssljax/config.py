@@ -4,7 +4,7 @@ import ast
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,18 @@ FREE = ('log', 'evals', 'checkpoint', 'mesh')
 def listing(folder: Path = Path('configs')) -> str:
     """One line a config file: its variants and its title, read without importing anything."""
     lines = []
-    for path in sorted(folder.glob('*.py')):
-        tree = ast.parse(path.read_text())
-        if not any(isinstance(n, ast.FunctionDef) and n.name == 'get_config' for n in tree.body):
-            continue
+    for path, tree in files(folder):
         title = (ast.get_docstring(tree) or '').split('\n')[0]
         lines.append(f'  {path}{variants(tree)}\n      {title}')
     return '\n'.join(lines) or f'  (none in {folder})'
+
+
+def files(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
+    """The config files of a folder, parsed; others that they share are none."""
+    for path in sorted(folder.glob('*.py')):
+        tree = ast.parse(path.read_text())
+        if any(isinstance(n, ast.FunctionDef) and n.name == 'get_config' for n in tree.body):
+            yield path, tree
 
 
 def variants(tree: ast.Module) -> str:
@@ -40,7 +45,7 @@ def read(argument: str) -> dict[str, Any]:
     path = Path(name)
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path('configs')
-        offered = [str(p) for p in sorted(folder.glob('*.py'))]
+        offered = [str(path) for path, _ in files(folder)]
         raise Mistake(
             f'no config file {name}{nearest(name, offered)};'
             f' offered: {", ".join(offered) or "none"}'

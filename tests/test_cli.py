@@ -15,6 +15,7 @@ CONFIG = f'--config={jobs.ROOT}/configs/'
 
 MISTAKES = {
     'unknown config file': (['simcrl.py'], 'no config file .*did you mean .*simclr.py'),
+    'a file that is no config': (['bas.py'], r'offered: \S*/classifier\.py,'),
     'unknown variant': (['simclr.py:smok'], "unknown variant 'smok'.*did you mean smoke.*cifar10"),
     'unknown key': (['simclr.py:smoke', 'stesp=3'], "'stesp'.*did you mean steps"),
     'unknown nested key': (

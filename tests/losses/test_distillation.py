@@ -62,6 +62,14 @@ def test_the_order_of_small_views_and_of_prototypes_means_nothing():
     np.testing.assert_allclose(dino(s + 3, t - 5, center=c), value, rtol=1e-4)  # softmax
 
 
+def test_the_center_is_taken_off_the_teacher():
+    s, t, c = logits()
+    shift = random.normal(size=7)
+    value = dino(s, t, center=c)
+    np.testing.assert_allclose(dino(s, t + shift, center=c + shift), value, rtol=1e-4)
+    assert np.abs(dino(s, t, center=c + shift) - value).max() > 0.1
+
+
 def test_the_center_is_a_running_mean_of_the_teachers_logits():
     _, t, c = logits()
     found = dino_center(c, t, momentum=0.75)
