@@ -1,5 +1,10 @@
 """Losses of a generator and a critic that play against each other.
 
+Goodfellow's game and its kin, critic and generator: `minimax_critic` with `minimax_generator` or
+`non_saturating_generator`; `least_squares_critic` and `_generator`; `hinge_critic` and
+`wasserstein_critic`, both with `wasserstein_generator`. Critic values are real numbers; where a
+paper has a probability D it is their sigmoid.
+
 >>> print(wasserstein_critic(real=jnp.array([3.0]), fake=jnp.array([1.0])))
 [-2.]
 """
@@ -8,13 +13,66 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.nn import relu, softplus
+
+
+def minimax_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """A classifier of real and fake.
+
+    Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  -log D(real) - log(1 - D(fake)).
+    [B], [B] -> [B].
+    """
+    return softplus(-real.astype(jnp.float32)) + softplus(fake.astype(jnp.float32))
+
+
+def minimax_generator(fake: jax.Array) -> jax.Array:
+    """Minus the critic's loss; nearly flat where the critic wins.
+
+    Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  log(1 - D(fake)). [B] -> [B].
+    """
+    return -softplus(fake.astype(jnp.float32))
+
+
+def non_saturating_generator(fake: jax.Array) -> jax.Array:
+    """As if fake were real: steep where the critic wins.
+
+    Goodfellow et al. 2014, arXiv:1406.2661, section 3:  -log D(fake). [B] -> [B].
+    """
+    return softplus(-fake.astype(jnp.float32))
+
+
+def least_squares_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """The critic's value is 1 on real and 0 on fake.
+
+    Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  ((f(real) - 1)^2 + f(fake)^2) / 2.
+    [B], [B] -> [B].
+    """
+    real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
+    return (jnp.square(real - 1) + jnp.square(fake)) / 2
+
+
+def least_squares_generator(fake: jax.Array) -> jax.Array:
+    """The critic's value on fake is 1.
+
+    Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  (f(fake) - 1)^2 / 2. [B] -> [B].
+    """
+    return jnp.square(fake.astype(jnp.float32) - 1) / 2
+
+
+def hinge_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """The critic's value is above 1 on real and below -1 on fake; beyond that it is content.
+
+    Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16:
+        max(0, 1 - f(real)) + max(0, 1 + f(fake)).
+    [B], [B] -> [B]. Its generator's is `wasserstein_generator`.
+    """
+    return relu(1 - real.astype(jnp.float32)) + relu(1 + fake.astype(jnp.float32))
 
 
 def wasserstein_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
     """The critic's loss: minus the difference of its values on real and fake.
 
-    Arjovsky et al. 2017, arXiv:1701.07875, eq. 3:  f(fake) - f(real).
-    Critic values real, fake [B] -> [B].
+    Arjovsky et al. 2017, arXiv:1701.07875, eq. 3:  f(fake) - f(real). [B], [B] -> [B].
     """
     return fake.astype(jnp.float32) - real.astype(jnp.float32)
 
@@ -22,24 +80,54 @@ def wasserstein_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
 def wasserstein_generator(fake: jax.Array) -> jax.Array:
     """The generator's loss: minus the critic's value on fake.
 
-    Arjovsky et al. 2017, arXiv:1701.07875:  -f(fake).
-    Critic values [B] -> [B].
+    Arjovsky et al. 2017, arXiv:1701.07875:  -f(fake). [B] -> [B].
     """
     return -fake.astype(jnp.float32)
 
 
 def gradient_penalty(
-    key: jax.Array, critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array
+    key: jax.Array,
+    critic: Callable[[jax.Array], jax.Array],
+    real: jax.Array,
+    fake: jax.Array,
+    *,
+    one_sided: bool = False,
 ) -> jax.Array:
     """How far the critic's slope between real and fake is from one.
 
     Gulrajani et al. 2017, arXiv:1704.00028, eq. 3:
         x = e real + (1 - e) fake,  e ~ U[0, 1] per example;  (|grad_x f(x)| - 1)^2.
+    one_sided: only how far it is above (Petzka et al. 2017, arXiv:1709.08894).
     critic: x [B, ...] -> [B], each value of its own row only. real, fake [B, ...] -> [B].
     """
     real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
     e = jax.random.uniform(key, (len(real),) + (1,) * (real.ndim - 1))
-    slope = jax.grad(lambda x: critic(x).astype(jnp.float32).sum())(e * real + (1 - e) * fake)
     # the small number keeps the gradient finite where the slope is zero
-    norm = jnp.sqrt(jnp.square(slope).sum(tuple(range(1, slope.ndim))) + 1e-12)
-    return jnp.square(norm - 1)
+    norm = jnp.sqrt(_steepness(critic, e * real + (1 - e) * fake) + 1e-12)
+    return jnp.square(relu(norm - 1) if one_sided else norm - 1)
+
+
+def r1(critic: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """How steep the critic is at data: at the end of the game it shall be flat there.
+
+    Mescheder et al. 2018, arXiv:1801.04406, eq. 9, without gamma:  1/2 |grad_x f(x)|^2. At fake
+    instead of real it is their R2.
+    critic: x [B, ...] -> [B], each value of its own row only. x [B, ...] -> [B].
+    """
+    return _steepness(critic, x.astype(jnp.float32)) / 2
+
+
+def cycle(x: jax.Array, back: jax.Array) -> jax.Array:
+    """There and back again is where it was.
+
+    Zhu et al. 2017, arXiv:1703.10593, eq. 2:  |F(G(x)) - x|_1, as the authors compute it the mean
+    over pixels. x, back [B, ...] -> [B].
+    """
+    error = jnp.abs(back.astype(jnp.float32) - x.astype(jnp.float32))
+    return error.mean(tuple(range(1, error.ndim)))
+
+
+def _steepness(critic, x):
+    """|grad_x f(x)|^2, [B]."""
+    slope = jax.grad(lambda x: critic(x).astype(jnp.float32).sum())(x)
+    return jnp.square(slope).sum(tuple(range(1, slope.ndim)))

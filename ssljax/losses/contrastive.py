@@ -1,5 +1,8 @@
 """Losses that tell the views of one example from all others.
 
+Where a loss compares all pairs it takes `block`: so many columns at a time, and no array of all
+pairs is made, forward or backward. The value is the same; a second derivative is not to be had.
+
 >>> z = jnp.eye(4)  # four examples, told apart
 >>> print(f'{info_nce(z, z, temperature=0.1).mean():.4f}')
 0.0001
@@ -7,13 +10,20 @@
 
 import jax
 import jax.numpy as jnp
-from jax.nn import logsumexp
+from jax import lax
+from jax.nn import logsumexp, softplus
 
 from ssljax.losses._rows import Axis, everywhere, itself, own, products, unit
+from ssljax.losses._strips import LOG_SUM_EXP, SUM_SOFTPLUS, over_pairs
 
 
 def nt_xent(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.5, axis_name: Axis = None
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.5,
+    block: int | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """NT-Xent: the two views of an example attract, all other views of the batch repel.
 
@@ -23,13 +33,16 @@ def nt_xent(
     z1, z2 [B, D] -> [B], the mean of an example's two anchors. axis_name: the mapped axis whose
     shards make up the batch.
     """
-    z1, z2 = unit(z1), unit(z2)
-    others = _others(z1, z2, temperature, axis_name, positives=True)
-    return others - (z1 * z2).sum(-1) / temperature
+    return _all_views(z1, z2, temperature, True, block, axis_name)
 
 
 def decoupled(
-    z1: jax.Array, z2: jax.Array, *, temperature: float = 0.1, axis_name: Axis = None
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.1,
+    block: int | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """DCL: NT-Xent whose denominator leaves the positive out, so that small batches learn too.
 
@@ -37,9 +50,7 @@ def decoupled(
         l(i) = -z_i.z_j(i) / t + log sum_{k not in {i, j(i)}} exp(z_i.z_k / t).
     z1, z2 [B, D], B of two and more -> [B], the mean of an example's two anchors.
     """
-    z1, z2 = unit(z1), unit(z2)
-    others = _others(z1, z2, temperature, axis_name, positives=False)
-    return others - (z1 * z2).sum(-1) / temperature
+    return _all_views(z1, z2, temperature, False, block, axis_name)
 
 
 def info_nce(
@@ -50,6 +61,7 @@ def info_nce(
     negatives: jax.Array | None = None,
     alike: jax.Array | None = None,
     symmetric: bool = False,
+    block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """InfoNCE: among all z2 of the batch, each z1 finds its own.
@@ -62,15 +74,15 @@ def info_nce(
     out of i's sum, the own one never. symmetric: the mean of this and of z2 finding its z1.
     """
     z1, z2 = unit(z1), unit(z2)
-    same, positive = itself(len(z1), axis_name), (z1 * z2).sum(-1) / temperature
-    more = None if negatives is None else unit(negatives)
+    positive = (z1 * z2).sum(-1) / temperature
 
     def one(z, other, out):
-        logits = products(z, everywhere(other, axis_name)) / temperature
-        logits = logits if out is None else _without(out & ~same, logits)
-        found = logsumexp(logits, -1)
-        if more is not None:
-            found = jnp.logaddexp(found, logsumexp(products(z, more) / temperature, -1))
+        out = None if out is None else out & ~itself(len(z), axis_name)
+        found = _log_sum(z / temperature, other, out=out, block=block, axis_name=axis_name)
+        if negatives is not None:
+            # plus zero: like z it differs by shard, since its gradient does
+            more = _log_sum(z / temperature, unit(negatives) + 0 * z[:1], block=block)
+            found = jnp.logaddexp(found, more)
         return found - positive
 
     if not symmetric:
@@ -99,6 +111,7 @@ def clip(
     text: jax.Array,
     *,
     scale: jax.Array | float = 1 / 0.07,
+    block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """CLIP: each image finds its text, and each text its image.
@@ -107,7 +120,8 @@ def clip(
     and of the columns of  scale * image_i.text_k. The paper learns log(scale), at most log(100).
     image, text [B, D] -> [B].
     """
-    return info_nce(image, text, temperature=1 / scale, symmetric=True, axis_name=axis_name)
+    options = dict(temperature=1 / scale, symmetric=True, block=block, axis_name=axis_name)
+    return info_nce(image, text, **options)
 
 
 def siglip(
@@ -116,6 +130,7 @@ def siglip(
     *,
     scale: jax.Array | float = 10.0,
     bias: jax.Array | float = -10.0,
+    block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """SigLIP: for every pair a yes or no, does this text belong to this image?
@@ -124,14 +139,22 @@ def siglip(
         l(i) = -sum_k log sigmoid(s_ik (scale * image_i.text_k + bias)).
     image, text [B, D] -> [B]. The paper learns log(scale) and bias, from these values.
     """
-    texts = everywhere(unit(text), axis_name)
-    logits = scale * products(unit(image), texts) + bias
-    same = itself(len(image), axis_name)
-    return -jax.nn.log_sigmoid(jnp.where(same, logits, -logits)).sum(-1)
+    image, text = unit(image), unit(text)
+    own_logit = scale * (image * text).sum(-1) + bias
+    # the bias as one more feature, of which every text has one
+    a = jnp.pad(scale * image, ((0, 0), (0, 1))).at[:, -1].set(bias)
+    b = jnp.pad(text, ((0, 0), (0, 1)), constant_values=1)
+    options = dict(itself=False, block=block, axis_name=axis_name)
+    return softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options)
 
 
 def sup_con(
-    z: jax.Array, labels: jax.Array, *, temperature: float = 0.1, axis_name: Axis = None
+    z: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.1,
+    block: int | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """SupCon: all views of all examples of a class attract.
 
@@ -141,14 +164,18 @@ def sup_con(
     """
     B, V, D = z.shape
     z = unit(z)
-    every, names = everywhere(z, axis_name), everywhere(labels, axis_name)
-    logits = products(z.reshape(-1, D), every.reshape(-1, D)) / temperature  # [BV, NV]
-    same = itself(B * V, axis_name)
-    positive = (jnp.repeat(labels, V)[:, None] == jnp.repeat(names, V)) & ~same
-    count = positive.sum(-1)
-    found = jnp.where(positive, logits, 0).sum(-1) / jnp.maximum(count, 1)
-    value = jnp.where(count > 0, logsumexp(_without(same, logits), -1) - found, 0)
-    return value.reshape(B, V).mean(-1)
+    rows = z.reshape(-1, D)
+    others = _log_sum(rows / temperature, rows, itself=False, block=block, axis_name=axis_name)
+    # the mean over P of z_i.z_p is z_i times the sum of its class, without itself, over |P|
+    names = everywhere(labels, axis_name)
+    group = jnp.searchsorted(jnp.sort(names), labels)  # [B], below N and the same on all shards
+    sums = jnp.zeros((len(names), D)).at[group].add(z.sum(1))
+    sizes = jnp.zeros(len(names), int).at[group].add(V)
+    if axis_name is not None:
+        sums, sizes = lax.psum((sums, sizes), axis_name)
+    count = sizes[group, None] - 1  # [B, 1]
+    found = (z * (sums[group, None] - z)).sum(-1) / temperature / jnp.maximum(count, 1)  # [B, V]
+    return jnp.where(count > 0, others.reshape(B, V) - found, 0).mean(-1)
 
 
 def margin_pair(z1: jax.Array, z2: jax.Array, same: jax.Array, *, margin: float = 1.0) -> jax.Array:
@@ -176,25 +203,24 @@ def triplet(
     return jnp.maximum(nearer + margin, 0)
 
 
-def _others(z1, z2, temperature, axis_name, *, positives: bool) -> jax.Array:
-    """log sum of exp(z_i.z_k / t) over the views k of all other examples, and with `positives` over
-    the example's other view: the mean of its two anchors [B]."""
-    all1, all2 = everywhere(z1, axis_name), everywhere(z2, axis_name)
-    same = itself(len(z1), axis_name)
+def _log_sum(a: jax.Array, b: jax.Array, **options) -> jax.Array:
+    """log sum over k of exp(a(i).b(k)): [A]."""
+    return over_pairs(LOG_SUM_EXP, a, b, **options)
 
-    def one(z, alike, other):
-        alike = _without(same, products(z, alike) / temperature)
-        other = products(z, other) / temperature
-        other = other if positives else _without(same, other)
-        return jnp.logaddexp(logsumexp(alike, -1), logsumexp(other, -1))
 
-    return (one(z1, all1, all2) + one(z2, all2, all1)) / 2
+def _all_views(z1, z2, temperature, positives, block, axis_name) -> jax.Array:
+    """The mean over an example's two anchors i of log sum exp(z_i.z_k / t) - z_i.z_j(i) / t, where
+    k are the views of all other examples and, with `positives`, j(i): [B]."""
+    z1, z2 = unit(z1), unit(z2)
+    options = dict(block=block, axis_name=axis_name)
+
+    def others(z, alike, other):
+        z = z / temperature
+        alike = _log_sum(z, alike, itself=False, **options)
+        return jnp.logaddexp(alike, _log_sum(z, other, itself=positives, **options))
+
+    return (others(z1, z1, z2) + others(z2, z2, z1)) / 2 - (z1 * z2).sum(-1) / temperature
 
 
 def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)).sum(-1)
-
-
-def _without(out: jax.Array, logits: jax.Array) -> jax.Array:
-    # finite, not -inf: a row that loses all has no NaN in its gradient
-    return jnp.where(out, jnp.finfo(logits.dtype).min / 2, logits)

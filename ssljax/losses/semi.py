@@ -13,6 +13,19 @@ from jax.nn import log_softmax, softmax
 from ssljax.losses._rows import nats
 
 
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: float = 0.0) -> jax.Array:
+    """Cross entropy with labels that are known, some of their weight spread over all classes.
+
+    Szegedy et al. 2015, arXiv:1512.00567, section 7:
+        l = -(1 - s) log p[label] - s/K sum_k log p_k.
+    logits [B, K], labels int [B] -> [B].
+    """
+    plain = nats(logits, labels)
+    if not smoothing:
+        return plain
+    return (1 - smoothing) * plain - smoothing * log_softmax(logits.astype(jnp.float32)).mean(-1)
+
+
 def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
     """The likeliest class as if it were the label, where its probability reaches the threshold.
 

@@ -7,9 +7,9 @@ config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run'
 from typing import Any
 
 import jax
-import optax
 
 from ssljax import augment
+from ssljax.losses import semi
 from ssljax.method import Method, Run, Turn
 from ssljax.names import Mistake
 from ssljax.nets import Nets
@@ -39,8 +39,7 @@ def classifier(
     def loss(key, state, batch):
         net = nets(state.params, state.memory['stats'], train=True)
         logits = forward(net, augment.views(view, key, batch['x'], 1))
-        targets = optax.smooth_labels(jax.nn.one_hot(batch['label'], run.classes), smoothing)
-        value = optax.softmax_cross_entropy(logits, targets)
+        value = semi.cross_entropy(logits, batch['label'], smoothing=smoothing)
         accuracy = (logits.argmax(1) == batch['label']).mean()
         return value.mean(), {'stats': net.stats}, {'accuracy': accuracy}
 

@@ -4,6 +4,7 @@ A case draws arguments whose first axis is the batch, names those that a gradien
 whether the loss is of a set, that is, whether a row's value depends on other rows.
 """
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -255,6 +256,64 @@ def next_token(logits, tokens):
     )
 
 
+def masked_token(logits, tokens, mask):
+    values = np.zeros(tokens.shape)
+    for b, t in zip(*np.nonzero(mask)):
+        values[b, t] = -np.log(softmax(logits[b, t])[tokens[b, t]])
+    return values
+
+
+def alignments(logits, text, length, text_length):
+    """Every way to name the frames of one row that reads as its text, with its probability."""
+    p, words = softmax(logits[:length]), list(text[:text_length])
+    for path in itertools.product(range(logits.shape[-1]), repeat=length):
+        merged = [name for name, _ in itertools.groupby(path)]
+        if [name for name in merged if name != 0] == words:
+            yield path, np.prod(p[np.arange(length), path])
+
+
+def lengths(logits, text, length, text_length):
+    B, T = logits.shape[:2]
+    length = np.full(B, T) if length is None else length
+    return length, np.full(B, text.shape[1]) if text_length is None else text_length
+
+
+def ctc(logits, text, length=None, text_length=None):
+    rows = zip(logits, text, *lengths(logits, text, length, text_length))
+    return np.array([-np.log(sum(p for _, p in alignments(*row))) for row in rows])
+
+
+def ctc_posteriors(logits, text, length=None, text_length=None):
+    found = np.zeros(logits.shape)
+    for row, mine in zip(zip(logits, text, *lengths(logits, text, length, text_length)), found):
+        for path, p in alignments(*row):
+            mine[np.arange(len(path)), path] += p
+        mine /= max(mine[0].sum(), 1e-300)
+    return found
+
+
+def ctc_positions(logits, text, length=None, text_length=None):
+    """The frames in which an alignment names its i-th token, their mean over all alignments."""
+    found = np.zeros(text.shape)
+    for row, mine in zip(zip(logits, text, *lengths(logits, text, length, text_length)), found):
+        frames, mass = np.zeros(text.shape[1]), np.zeros(text.shape[1])
+        for path, p in alignments(*row):
+            token = -1
+            for t, name in enumerate(path):
+                token += name != 0 and (t == 0 or path[t - 1] != name)
+                if name != 0:
+                    frames[token] += p * t
+                    mass[token] += p
+        mine[:] = frames / np.where(mass > 0, mass, 1)
+    return found
+
+
+def cross_entropy(logits, labels, smoothing=0.0):
+    K = logits.shape[1]
+    targets = (1 - smoothing) * np.eye(K)[labels] + smoothing / K
+    return np.array([-(t * np.log(softmax(x))).sum() for t, x in zip(targets, logits)])
+
+
 def fixmatch(strong, weak, threshold=0.95):
     values = []
     for s, w in zip(strong, weak):
@@ -269,6 +328,91 @@ def pseudo_label(logits, threshold=0.0):
 
 def entropy(logits):
     return np.array([-(p * np.log(p)).sum() for p in softmax(logits)])
+
+
+# ---- likelihoods and bounds
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def bernoulli(logits, x):
+    p = sigmoid(logits)
+    return -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum((1, 2))
+
+
+def normal_density(x, mean, variance):
+    return np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+
+
+def gaussian(mean, x, log_variance):
+    return -np.log(normal_density(x, mean, np.exp(log_variance))).sum((1, 2))
+
+
+def categorical(logits, x):
+    return np.array(
+        [
+            sum(-np.log(softmax(logits[b][d])[x[b][d]]) for d in np.ndindex(*x[b].shape))
+            for b in range(len(x))
+        ]
+    )
+
+
+def logistic_mixture(logits, mean, log_scale, x, levels=256):
+    """Each level's mass under the mixture, cell by cell."""
+    h, values = 1 / (levels - 1), np.zeros(len(x))
+    for at in np.ndindex(*x.shape):
+        low = 0.0 if x[at] < -1 + h else sigmoid((x[at] - h - mean[at]) / np.exp(log_scale[at]))
+        high = 1.0 if x[at] > 1 - h else sigmoid((x[at] + h - mean[at]) / np.exp(log_scale[at]))
+        values[at[0]] -= np.log((softmax(logits[at]) * (high - low)).sum())
+    return values
+
+
+def change_of_variables(z, log_det):
+    return -np.log(normal_density(z, 0, 1)).sum(1) - log_det
+
+
+def kl_gaussian(mean, log_variance, prior_mean=0.0, prior_log_variance=0.0):
+    v, w = np.exp(log_variance), np.exp(prior_log_variance)
+    return (np.log(np.sqrt(w / v)) + (v + (mean - prior_mean) ** 2) / (2 * w) - 0.5).sum(1)
+
+
+def kl_bernoulli(logits, prior_logits=0.0):
+    q, p = sigmoid(logits), sigmoid(prior_logits)
+    return (q * np.log(q / p) + (1 - q) * np.log((1 - q) / (1 - p))).sum(1)
+
+
+def kl_categorical(logits, prior_logits=0.0):
+    q, p = softmax(logits), softmax(np.broadcast_to(prior_logits, logits.shape))
+    return (q * np.log(q / p)).sum((1, 2))
+
+
+def iwae(log_weights):
+    return -np.log(np.exp(log_weights).mean(1))
+
+
+def vq(z, code, commitment=0.25, fixed_z=None, fixed_code=None):
+    """fixed: what the formula's sg(.) holds."""
+    sg_z, sg_code = z if fixed_z is None else fixed_z, code if fixed_code is None else fixed_code
+    return ((sg_z - code) ** 2 + commitment * (z - sg_code) ** 2).mean((1, 2))
+
+
+# ---- games and energies
+
+
+def minimax_critic(real, fake):
+    return -np.log(sigmoid(real)) - np.log(1 - sigmoid(fake))
+
+
+def hinge_critic(real, fake):
+    return -np.minimum(0, -1 + real) - np.minimum(0, -1 - fake)
+
+
+def denoising_score_matching(score, noise, sigma):
+    """As the squared distance of s from the slope of log N(x'; x, sigma^2), times sigma^2."""
+    slope = -noise / sigma[:, None]
+    return sigma**2 * ((score - slope) ** 2).sum(1) / 2
 
 
 # ---- arguments
@@ -300,11 +444,44 @@ def sentences(random, n):
     return random.normal(size=(n, 5, 4)), random.integers(4, size=(n, 5))
 
 
+def shares(random, n):
+    return random.normal(size=(n, 2, 3)), random.uniform(size=(n, 2, 3))
+
+
+def choices(random, n):
+    return random.normal(size=(n, 2, 4)), random.integers(4, size=(n, 2))
+
+
+def levels(random, n):
+    """Some at the edges; spread and narrow components."""
+    x = random.integers(16, size=(n, 3))
+    x[:, 0] = np.where(np.arange(n) % 2, 0, 15)
+    shape = (n, 3, 2)
+    return (
+        *(random.normal(size=shape) for _ in range(2)),
+        random.normal(size=shape) - 1,
+        x / 7.5 - 1,
+    )
+
+
+def read(random, n):
+    """Frames and texts of various lengths; a text with a repeated token; all fit."""
+    length, text_length = random.integers(3, 5, size=n), random.integers(0, 3, size=n)
+    text = random.integers(1, 3, size=(n, 2))
+    text[0], text_length[0] = 2, 2
+    return random.normal(size=(n, 4, 3)), text, length, text_length
+
+
+def noisy(random, n):
+    return random.normal(size=(n, 4)), random.normal(size=(n, 4)), np.exp(random.normal(size=n))
+
+
 def cosines(random, n):
     return (np.tanh(random.normal(size=(n, 4))),)
 
 
 two = normal((5,), (5,))
+reals = normal((), ())
 QUEUE = np.random.default_rng(7).normal(size=(9, 5))
 CENTER = np.random.default_rng(8).normal(size=6)
 
@@ -314,6 +491,20 @@ def alike(n):
     same = np.arange(n)[:, None] % 3 == np.arange(n) % 3
     same[0, 1] = True
     return same
+
+
+def two_alike(random, n):
+    return *two(random, n), alike(n)
+
+
+def info_nce_alike(z1, z2, out, **options):
+    return losses.info_nce(z1, z2, alike=out, **options)
+
+
+def with_lengths(loss):
+    return lambda logits, text, length, text_length: loss(
+        logits, text, length=length, text_length=text_length
+    )
 
 
 CASES = (
@@ -332,9 +523,7 @@ CASES = (
     ),
     Case(
         'info_nce alike',
-        lambda z1, z2, out, **options: losses.info_nce(z1, z2, alike=out, **options),
-        info_nce,
-        lambda random, n: (*two(random, n), alike(n)),
+        info_nce_alike, info_nce, two_alike,
         dict(symmetric=True, temperature=0.3), of_set=True,
     ),
     Case(
@@ -344,6 +533,18 @@ CASES = (
     Case('clip', losses.clip, clip, two, of_set=True),
     Case('siglip', losses.siglip, siglip, two, of_set=True),
     Case('sup_con', losses.sup_con, sup_con, labeled_views, moves=(0,), of_set=True),
+    *(
+        Case(f'{name} block', *what, dict(block=4, **options), of_set=True, **more)
+        for name, what, options, more in (
+            ('nt_xent', (losses.nt_xent, nt_xent, two), {}, {}),
+            ('decoupled', (losses.decoupled, decoupled, two), {}, {}),
+            ('info_nce', (info_nce_alike, info_nce, two_alike),
+             dict(symmetric=True, temperature=0.3, negatives=QUEUE), {}),
+            ('clip', (losses.clip, clip, two), {}, {}),
+            ('siglip', (losses.siglip, siglip, two), {}, {}),
+            ('sup_con', (losses.sup_con, sup_con, labeled_views), {}, dict(moves=(0,))),
+        )
+    ),
     Case('margin_pair', losses.margin_pair, margin_pair, pairs),
     Case('triplet', losses.triplet, triplet, normal((3,), (3,), (3,)), moves=(0, 1, 2)),
     Case('barlow_twins', losses.barlow_twins, barlow_twins, two, of_set=True),
@@ -366,9 +567,64 @@ CASES = (
     Case('mae plain', losses.mae, mae, masked, dict(normalize=False)),
     Case('simmim', losses.simmim, simmim, masked),
     Case('next_token', losses.next_token, next_token, sentences, moves=(0,)),
+    Case('masked_token', losses.masked_token, masked_token,
+         lambda random, n: (*sentences(random, n), random.uniform(size=(n, 5)) < 0.5), moves=(0,)),
+    Case('ctc', with_lengths(losses.ctc), ctc, read, moves=(0,)),
+    Case('ctc whole', losses.ctc, ctc, lambda random, n: read(random, n)[:2], moves=(0,)),
+    Case('ctc_posteriors', with_lengths(losses.ctc_posteriors), ctc_posteriors, read, moves=(),
+         still=(0,)),
+    Case('ctc_positions', with_lengths(losses.ctc_positions), ctc_positions, read, moves=(),
+         still=(0,)),
+    Case('cross_entropy', losses.cross_entropy, cross_entropy,
+         lambda random, n: assigned(random, n)[:2], moves=(0,)),
+    Case('cross_entropy smooth', losses.cross_entropy, cross_entropy,
+         lambda random, n: assigned(random, n)[:2], dict(smoothing=0.2), moves=(0,)),
     Case('fixmatch', losses.fixmatch, fixmatch, normal((4,), (4,)), dict(threshold=0.5),
          moves=(0,), still=(1,)),
     Case('pseudo_label', losses.pseudo_label, pseudo_label, normal((4,)), dict(threshold=0.4),
          moves=(0,)),
     Case('entropy', losses.entropy, entropy, normal((4,)), moves=(0,)),
+    Case('bernoulli', losses.bernoulli, bernoulli, shares),
+    Case('gaussian', lambda m, x, v: losses.gaussian(m, x, log_variance=v), gaussian,
+         normal((2, 3), (2, 3), (2, 3)), moves=(0, 1, 2)),
+    Case('categorical', losses.categorical, categorical, choices, moves=(0,)),
+    Case('logistic_mixture', losses.logistic_mixture, logistic_mixture, levels, dict(levels=16),
+         moves=(0, 1, 2)),
+    Case('change_of_variables', losses.change_of_variables, change_of_variables,
+         normal((4,), ())),
+    Case('elbo', losses.elbo, lambda r, kl, beta: r + beta * kl, reals, dict(beta=3.0)),
+    Case('kl_gaussian', losses.kl_gaussian, kl_gaussian, normal((4,), (4,))),
+    Case(
+        'kl_gaussian prior',
+        lambda m, v, n, w: losses.kl_gaussian(m, v, prior_mean=n, prior_log_variance=w),
+        kl_gaussian, normal((4,), (4,), (4,), (4,)), moves=(0, 1, 2, 3),
+    ),
+    Case('kl_bernoulli', losses.kl_bernoulli, kl_bernoulli, normal((4,)), moves=(0,)),
+    Case('kl_bernoulli prior', lambda q, p: losses.kl_bernoulli(q, prior_logits=p), kl_bernoulli,
+         normal((4,), (4,))),
+    Case('kl_categorical', losses.kl_categorical, kl_categorical, normal((2, 4)), moves=(0,)),
+    Case('kl_categorical prior', lambda q, p: losses.kl_categorical(q, prior_logits=p),
+         kl_categorical, normal((2, 4), (2, 4))),
+    Case('iwae', losses.iwae, iwae, normal((5,)), moves=(0,)),
+    Case('vq', losses.vq, vq, normal((2, 3), (2, 3)),
+         constants=lambda z, code: dict(fixed_z=z, fixed_code=code)),
+    Case('free_energy_difference', losses.free_energy_difference, np.subtract, reals),
+    Case('denoising_score_matching',
+         lambda score, noise, sigma: losses.denoising_score_matching(score, noise, sigma=sigma),
+         denoising_score_matching, noisy, moves=(0,), still=(1,)),
+    Case('minimax_critic', losses.minimax_critic, minimax_critic, reals),
+    Case('minimax_generator', losses.minimax_generator, lambda f: np.log(1 - sigmoid(f)),
+         normal(()), moves=(0,)),
+    Case('non_saturating_generator', losses.non_saturating_generator,
+         lambda f: -np.log(sigmoid(f)), normal(()), moves=(0,)),
+    Case('least_squares_critic', losses.least_squares_critic,
+         lambda real, fake: 0.5 * (real - 1) ** 2 + 0.5 * fake**2, reals),
+    Case('least_squares_generator', losses.least_squares_generator,
+         lambda fake: 0.5 * (fake - 1) ** 2, normal(()), moves=(0,)),
+    Case('hinge_critic', losses.hinge_critic, hinge_critic, reals),
+    Case('wasserstein_critic', losses.wasserstein_critic, lambda real, fake: fake - real, reals),
+    Case('wasserstein_generator', losses.wasserstein_generator, np.negative, normal(()),
+         moves=(0,)),
+    Case('cycle', losses.cycle, lambda x, back: np.abs(back - x).mean((1, 2)),
+         normal((2, 3), (2, 3))),
 )  # fmt: skip
