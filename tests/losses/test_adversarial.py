@@ -1,10 +1,11 @@
-"""The Wasserstein losses, and the gradient penalty where slopes are known exactly."""
+"""Games by hand, and gradient penalties where slopes are known exactly."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ssljax import losses
 from ssljax.losses import gradient_penalty, wasserstein_critic, wasserstein_generator
 
 random = np.random.default_rng(0)
@@ -37,6 +38,57 @@ def test_the_two_players_oppose():
     critic = jax.grad(lambda f: wasserstein_critic(jnp.zeros(2), f).sum())(fake)
     generator = jax.grad(lambda f: wasserstein_generator(f).sum())(fake)
     np.testing.assert_array_equal(critic, -generator)
+
+
+def test_games_by_hand():
+    even, real, fake = jnp.zeros(1), jnp.array([2.0]), jnp.array([-1.0])
+    np.testing.assert_allclose(losses.minimax_critic(even, even), 2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.minimax_generator(even), -np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.non_saturating_generator(even), np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(losses.least_squares_critic(real, fake), 1)
+    np.testing.assert_allclose(losses.least_squares_generator(fake), 2)
+    np.testing.assert_allclose(losses.hinge_critic(even, even), 2)
+    np.testing.assert_allclose(losses.hinge_critic(real, fake), 0)
+    np.testing.assert_allclose(losses.cycle(jnp.ones((1, 2)), jnp.array([[3.0, 1.0]])), 1)
+
+
+def test_where_the_critic_wins_one_generator_is_flat_and_the_other_steep():
+    lost = jnp.array(-12.0)
+    assert abs(jax.grad(losses.minimax_generator)(lost)) < 1e-4
+    np.testing.assert_allclose(jax.grad(losses.non_saturating_generator)(lost), -1, rtol=1e-4)
+
+
+def test_the_best_critic_knows_the_share_of_real():
+    """Where a share q of what the critic sees is real, D = q is its optimum."""
+    q = 0.8
+    f = jnp.log(q / (1 - q))
+    slope = jax.grad(
+        lambda f: (
+            q * losses.minimax_critic(f, jnp.array(-1e9))
+            + (1 - q) * losses.minimax_critic(jnp.array(1e9), f)
+        )
+    )(f)
+    np.testing.assert_allclose(slope, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize('slope', [0.0, 0.5, 3.0])
+def test_a_one_sided_penalty_lets_a_flat_critic_be(slope):
+    real, fake = images()
+    w = random.normal(size=real.shape[1:])
+    w *= slope / np.linalg.norm(w)
+    linear = lambda x: (x * w).sum((1, 2, 3))  # noqa: E731
+    value = gradient_penalty(key, linear, real, fake, one_sided=True)
+    np.testing.assert_allclose(value, np.full(5, max(slope - 1, 0) ** 2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses.r1(linear, real), slope**2 / 2, rtol=1e-5, atol=1e-6)
+
+
+def test_r1_of_a_square_critic_and_its_gradient():
+    x, _ = images()
+    value = losses.r1(lambda x: 3 * critic(x), x)  # slope 6 x
+    np.testing.assert_allclose(value, 18 * critic(x), rtol=1e-5)
+    by_scale = jax.grad(lambda a: losses.r1(lambda x: a * critic(x), x).sum())(3.0)
+    np.testing.assert_allclose(by_scale, 12 * critic(x).sum(), rtol=1e-5)
+    assert losses.r1(critic, x.astype(jnp.bfloat16)).dtype == jnp.float32
 
 
 @pytest.mark.parametrize('slope', [0.0, 0.5, 1.0, 3.0])

@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
-from ssljax.losses import entropy, fixmatch, pseudo_label
+from ssljax.losses import cross_entropy, entropy, fixmatch, pseudo_label
 
 LOGITS = jnp.log(jnp.array([[0.97, 0.02, 0.01], [0.6, 0.3, 0.1]]))
 
@@ -26,3 +28,13 @@ def test_a_pseudo_label_has_the_gradient_of_a_label():
     grad = jax.grad(lambda x: pseudo_label(x).sum())(LOGITS)
     expected = np.array([[0.97 - 1, 0.02, 0.01], [0.6 - 1, 0.3, 0.1]])
     np.testing.assert_allclose(grad, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1, 1.0])
+def test_cross_entropy_is_optax_s(smoothing):
+    random = np.random.default_rng(0)
+    logits, labels = random.normal(size=(6, 4)).astype(np.float32), random.integers(4, size=6)
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, 4), smoothing)
+    other = optax.softmax_cross_entropy(logits, targets)
+    found = cross_entropy(jnp.asarray(logits), labels, smoothing=smoothing)
+    np.testing.assert_allclose(found, other, rtol=1e-5)

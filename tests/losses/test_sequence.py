@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy.special import log_softmax
 
-from ssljax.losses import next_token
+from ssljax.losses import ctc, ctc_positions, ctc_posteriors, masked_token, next_token
 
 random = np.random.default_rng(0)
 
@@ -75,3 +76,101 @@ def test_gradient_of_a_token():
         grad[:, :-1], np.exp(log_softmax(logits, -1))[:, :-1] - onehot, atol=1e-6
     )
     np.testing.assert_array_equal(grad[:, -1], 0)
+
+
+def test_masked_token_is_next_token_without_the_shift():
+    logits, tokens = case()
+    logits = jnp.asarray(logits, jnp.float32)
+    mask = random.random(tokens.shape) < 0.5
+    found = masked_token(logits[:, :-1], tokens[:, 1:], mask[:, 1:])
+    np.testing.assert_allclose(found, next_token(logits, tokens, mask=mask), rtol=1e-5)
+    assert (found[~mask[:, 1:]] == 0).all() and found.any()
+
+
+# ---- CTC
+
+
+def reading(B=5, T=30, V=6, L=7):
+    logits = jnp.asarray(2 * random.normal(size=(B, T, V)), jnp.float32)
+    length, text_length = random.integers(16, T + 1, B), random.integers(0, L + 1, B)
+    text = random.integers(1, V, (B, L))
+    text[:, 3] = text[:, 2]  # a token twice: a blank must part them
+    return logits, text, dict(length=length, text_length=text_length)
+
+
+def test_ctc_by_hand():
+    # two frames and one token: token token, token blank, blank token
+    p = jnp.array([[[0.6, 0.4], [0.3, 0.7]]])
+    value = ctc(jnp.log(p), jnp.array([[1]]))
+    np.testing.assert_allclose(value, -np.log(0.4 * 0.7 + 0.4 * 0.3 + 0.6 * 0.7), rtol=1e-5)
+
+
+def test_ctc_is_optaxs():
+    logits, text, lengths = reading()
+    frames, places = np.arange(logits.shape[1]), np.arange(text.shape[1])
+    other = optax.losses.ctc_loss(
+        logits,
+        jnp.asarray(frames >= lengths['length'][:, None], jnp.float32),
+        jnp.asarray(text),
+        jnp.asarray(places >= lengths['text_length'][:, None], jnp.float32),
+    )
+    np.testing.assert_allclose(ctc(logits, text, **lengths), other, rtol=1e-5)
+
+
+def test_the_slope_of_ctc_is_softmax_minus_posteriors():
+    logits, text, lengths = reading()
+    grad = jax.grad(lambda x: ctc(x, text, **lengths).sum())(logits)
+    within = np.arange(logits.shape[1])[None, :, None] < lengths['length'][:, None, None]
+    posteriors = ctc_posteriors(logits, text, **lengths)
+    np.testing.assert_allclose(grad, within * jax.nn.softmax(logits) - posteriors, atol=1e-5)
+    np.testing.assert_allclose(posteriors.sum(-1), within[..., 0], atol=1e-4)
+
+
+def test_a_clear_reading_is_found_where_it_is():
+    names = jnp.array([[0, 2, 2, 0, 0, 1, 0, 1, 1, 1]])
+    logits = 20 * jax.nn.one_hot(names, 3)
+    text = jnp.array([[2, 1, 1, 0]])
+    options = dict(text_length=jnp.array([3]))
+    np.testing.assert_allclose(ctc(logits, text, **options), 0, atol=1e-4)
+    posteriors = ctc_posteriors(logits, text, **options)
+    np.testing.assert_allclose(posteriors, jax.nn.one_hot(names, 3), atol=1e-4)
+    np.testing.assert_allclose(ctc_positions(logits, text, **options), [[1.5, 5, 8, 0]], atol=1e-3)
+
+
+def test_an_even_reading_spreads_a_text_evenly():
+    positions = ctc_positions(jnp.zeros((1, 60, 5)), jnp.array([[1, 2, 3, 4]]))[0]
+    np.testing.assert_allclose(positions + positions[::-1], 59, rtol=1e-4)
+    assert (np.diff(positions) > 5).all()
+
+
+def test_a_text_that_does_not_fit_is_finite_and_stands_out():
+    logits, text = jnp.zeros((2, 3, 4)), jnp.array([[1, 1, 0], [1, 1, 1]])  # three and five frames
+    value, grad = jax.value_and_grad(lambda x: ctc(x, text, text_length=jnp.array([2, 3])).sum())(
+        logits
+    )
+    found = ctc(logits, text, text_length=jnp.array([2, 3]))
+    assert found[0] < 10 and found[1] > 9e4 and np.isfinite(value) and np.isfinite(grad).all()
+
+
+def test_no_text_is_all_blanks_and_the_blank_may_be_any():
+    logits, text, lengths = reading()
+    nothing = ctc(logits, text, text_length=jnp.zeros(5, int))
+    np.testing.assert_allclose(nothing, -jax.nn.log_softmax(logits)[:, :, 0].sum(1), rtol=1e-5)
+    last = ctc(jnp.roll(logits, -1, -1), text - 1, blank=5, **lengths)
+    np.testing.assert_allclose(last, ctc(logits, text, **lengths), rtol=1e-5)
+
+
+def test_what_lies_beyond_the_lengths_is_not_read():
+    logits, text, lengths = reading()
+    within = np.arange(30)[None, :, None] < lengths['length'][:, None, None]
+    other = jnp.where(within, logits, 100 * jnp.asarray(random.normal(size=logits.shape)))
+    names = np.where(np.arange(7) < lengths['text_length'][:, None], text, 1)
+    for f in (ctc, ctc_posteriors, ctc_positions):
+        np.testing.assert_array_equal(f(other, names, **lengths), f(logits, text, **lengths))
+
+
+def test_ctc_of_a_long_line_is_finite():
+    logits = jnp.asarray(5 * random.normal(size=(1, 1000, 20)), jnp.float32)
+    text = random.integers(1, 20, (1, 80))
+    value, grad = jax.value_and_grad(lambda x: ctc(x, text).sum())(logits)
+    assert 500 < value < 1e4 and np.isfinite(grad).all()

@@ -1,0 +1,85 @@
+"""Losses over all pairs, a strip of columns at a time: the same numbers, and never all pairs."""
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax.losses import clip, decoupled, info_nce, nt_xent, siglip, sup_con
+
+
+def rows(*shape):
+    random = np.random.default_rng(0)
+    return [jnp.asarray(random.normal(size=shape), jnp.float32) for _ in range(2)]
+
+
+PAIRS = {
+    'nt_xent': lambda z1, z2, **o: nt_xent(z1, z2, **o),
+    'decoupled': lambda z1, z2, **o: decoupled(z1, z2, **o),
+    'info_nce': lambda z1, z2, **o: info_nce(z1, z2, negatives=z1[:7], symmetric=True, **o),
+    'clip': lambda z1, z2, **o: clip(z1, z2, **o),
+    'siglip': lambda z1, z2, **o: siglip(z1, z2, **o),
+    'sup_con': lambda z1, z2, **o: sup_con(jnp.stack([z1, z2], 1), jnp.arange(len(z1)) % 5, **o),
+}
+
+
+@pytest.mark.parametrize('block', [1, 7, 32, 50, 1000])
+@pytest.mark.parametrize('name', PAIRS)
+def test_strips_of_any_width_change_nothing(name, block):
+    z1, z2 = rows(50, 6)
+    w = rows(50)[0]
+
+    def both(**options):
+        f = lambda *z: (PAIRS[name](*z, **options) * w).sum()  # noqa: E731
+        return jax.jit(jax.value_and_grad(f, (0, 1)))(z1, z2)
+
+    (value, grads), (plain, expected) = both(block=block), both()
+    np.testing.assert_allclose(value, plain, rtol=1e-5)
+    for grad, other in zip(grads, expected):
+        np.testing.assert_allclose(grad, other, atol=1e-5 * np.abs(other).max())
+
+
+def sizes(jaxpr):
+    """Elements of every array that a program makes, within its loops and calls too."""
+    for equation in jaxpr.eqns:
+        yield from (v.aval.size for v in equation.outvars)
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from sizes(inner)
+
+
+@pytest.mark.parametrize('name', PAIRS)
+def test_in_strips_there_is_no_array_of_all_pairs(name):
+    N, D, block = 512, 8, 16
+    z = jax.ShapeDtypeStruct((N, D), jnp.float32)
+
+    def largest(**options):
+        f = jax.value_and_grad(lambda *z: PAIRS[name](*z, **options).mean(), (0, 1))
+        return max(sizes(jax.make_jaxpr(f)(z, z).jaxpr))
+
+    assert largest() >= N * N
+    assert largest(block=block) <= 2 * N * max(block, 2 * D)
+
+
+@pytest.mark.parametrize(
+    'name, number',
+    [
+        ('nt_xent', 'temperature'), ('info_nce', 'temperature'), ('sup_con', 'temperature'),
+        ('clip', 'scale'), ('siglip', 'scale'), ('siglip', 'bias'),
+    ],
+)  # fmt: skip
+def test_a_temperature_learns_through_strips(name, number):
+    z1, z2 = rows(20, 6)
+
+    def value(x, block):
+        return PAIRS[name](z1, z2, **{number: x}, block=block).mean()
+
+    slopes = [jax.grad(value)(0.7, block) for block in (None, 6)]
+    assert abs(slopes[0]) > 1e-3
+    np.testing.assert_allclose(*slopes, rtol=1e-4)
+
+
+def test_names_of_classes_may_be_any_numbers():
+    z = rows(6, 2, 4)[0]
+    a = sup_con(z, jnp.array([0, 1, 0, 2, 1, 0]))
+    np.testing.assert_allclose(a, sup_con(z, jnp.array([-7, 900, -7, 5, 900, -7])), rtol=1e-6)
