@@ -185,7 +185,13 @@ def assemble(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) 
         vocab=len(source.vocab),
         dtype=jax.numpy.dtype(settings['dtype']),
     )
-    method = function(settings['method'])(run, **settings['model'])
+    make = function(settings['method'])
+    for key, kind in inspect.get_annotations(make).items():
+        # a default of None tells the command line no type
+        value = settings['model'].get(key)
+        if kind == int | None and not (value is None or (type(value) is int and value > 0)):
+            raise Mistake(f'model.{key}={value!r} is no whole number above zero; or type none')
+    method = make(run, **settings['model'])
     for name in settings['evals']:
         if reason := evals.explain(name, method.readouts):
             raise Mistake(reason)

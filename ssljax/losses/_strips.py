@@ -63,6 +63,8 @@ def over_pairs(
     columns at a time; None: all at once.
     """
     if block is not None:
+        if block < 1:
+            raise ValueError(f'block={block}: the columns at a time are one or more, or None')
         return _in_strips(fold, itself, block, axis_name, a, b, out)
     every = everywhere(b, axis_name)
     columns = Columns(every, jnp.arange(len(every)), None)

@@ -10,7 +10,8 @@ import jax
 from ssljax import augment
 from ssljax.losses import contrastive
 from ssljax.method import Method, Run, Turn
-from ssljax.nets import Nets
+from ssljax.names import Mistake
+from ssljax.nets import Nets, in_chunks
 
 
 def simclr(
@@ -20,7 +21,11 @@ def simclr(
     projector: Any = dict(name='mlp', dims=(2048, 128)),
     view: Any = dict(name='simclr', size=224),
     temperature: float = 0.1,
+    block: int | None = None,  # columns of the loss at a time, so that it never holds all pairs
+    chunk: int | None = None,  # images through the nets at a time, with the gradient of all
 ) -> Method:
+    if chunk and run.batch % chunk:
+        raise Mistake(f'model.chunk={chunk} does not divide batch={run.batch}; type a divisor')
     nets = Nets(encoder=encoder, projector=projector, dtype=run.dtype)
     view = augment.make(view)
 
@@ -34,11 +39,14 @@ def simclr(
         return params, {'stats': stats}
 
     def loss(key, state, batch):
-        net = nets(state.params, state.memory['stats'], train=True)
-        _, z = forward(net, augment.views(view, key, batch['x'], 2))  # [2B, D], neighbors are one
-        z = z.reshape(-1, 2, z.shape[-1])
-        value = contrastive.nt_xent(z[:, 0], z[:, 1], temperature=temperature).mean()
-        return value, state.memory | {'stats': net.stats}, {'z_std': z.std(0).mean()}
+        def embed(key, stats, x):  # -> [B, 2, D]
+            net = nets(state.params, stats, train=True)
+            _, z = forward(net, augment.views(view, key, x, 2))  # [2B, D], neighbors are one
+            return net.stats, z.reshape(-1, 2, z.shape[-1])
+
+        stats, z = in_chunks(embed, key, state.memory['stats'], batch['x'], rows=chunk)
+        value = contrastive.nt_xent(z[:, 0], z[:, 1], temperature=temperature, block=block).mean()
+        return value, state.memory | {'stats': stats}, {'z_std': z.std(0).mean()}
 
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])

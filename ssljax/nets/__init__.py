@@ -1,5 +1,6 @@
 """Nets by name: Nets(encoder=dict(name='conv')) is a named set, called like functions."""
 
+from ssljax.nets.chunks import in_chunks as in_chunks
 from ssljax.nets.conv import conv
 from ssljax.nets.dcgan import dcgan_critic, dcgan_generator
 from ssljax.nets.heads import prototypes
