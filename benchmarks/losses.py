@@ -1,0 +1,235 @@
+"""Time and memory of losses over all pairs, dense and in strips, by the number of pairs N:
+python benchmarks/losses.py --out=results/losses.json [--plot=docs/losses.svg]
+
+Value and gradient of random rows of 128 numbers. All forms of one loss at one N take turns in one
+process, so that a ratio holds whatever else the machine does. Memory is what a fresh process of one
+form holds more at its most than before its first call; on an accelerator, the program's
+temporaries. Dense forms stop at --dense rows. PyTorch and lightly take part where they are
+installed; lightly's loss is that of its own file.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+import peers  # noqa: E402
+
+from ssljax import cli  # noqa: E402
+
+DIM, TEMPERATURE = 128, 0.1
+PEERS = {'optax': 1024, 'torch': 2**30, 'lightly': 2**30}  # optax holds (2N)^2 x 128 numbers
+LOSSES = ('nt_xent', 'info_nce', 'clip', 'siglip', 'sup_con')
+
+
+def main() -> int:
+    parser = cli.parser('benchmarks/losses.py', __doc__)
+    parser.add_argument('--sizes', default='1024,2048,4096,8192,16384,32768,65536', metavar='N,N')
+    parser.add_argument('--losses', default=','.join(LOSSES), metavar='NAME,NAME')
+    parser.add_argument('--block', default='512', metavar='T,T', help='columns at a time')
+    parser.add_argument('--dense', type=int, default=16384, help='largest N of dense forms')
+    parser.add_argument(
+        '--largest', type=int, default=65536, help='largest N of but the first loss'
+    )
+    parser.add_argument('--rounds', type=int, default=5, help='fewer where a round takes long')
+    parser.add_argument('--out', type=Path, metavar='FILE')
+    parser.add_argument('--plot', type=Path, metavar='FILE')
+    parser.add_argument('--only', help='one form, LOSS:FORM:N; prints its memory')
+    known = parser.parse_args()
+    if known.only:
+        loss, form, n = known.only.split(':')
+        print(rise(loss, form, int(n)))
+        return 0
+    import jax
+
+    rows = []
+    losses, sizes = known.losses.split(','), [int(n) for n in known.sizes.split(',')]
+    for loss in losses:
+        for n in sizes:
+            if loss != losses[0] and n > known.largest:
+                continue
+            forms = forms_of(loss, n, known.dense, known.block.split(','))
+            for row in measure(loss, n, forms, known.rounds):
+                rows.append(row)
+                told = ' '.join(
+                    f'{v:.4g}' if isinstance(v, float) else str(v) for v in row.values()
+                )
+                print(told, flush=True)
+    found = {
+        'device': jax.devices()[0].device_kind,
+        'cores': os.cpu_count(),
+        'versions': peers.versions('jax', *PEERS),
+        'dim': DIM,
+        'losses': rows,
+    }
+    if known.out:
+        known.out.write_text(json.dumps(found, indent=1) + '\n')
+    if known.plot:
+        plot(found, known.plot)
+    return 0
+
+
+def forms_of(loss: str, n: int, dense: int, blocks: list[str]) -> list[str]:
+    forms = [f'block {t}' for t in blocks]
+    if n > dense:
+        return forms
+    others = [name for name in peers.versions(*PEERS) if n <= PEERS[name] and loss == 'nt_xent']
+    return ['dense', *others, *forms]
+
+
+def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
+    import jax
+
+    calls = {form: prepared(loss, form, n) for form in forms}
+    seconds: dict[str, list] = {form: [] for form in forms}
+    for call in calls.values():
+        call()  # compiles, warms up
+    for _ in range(rounds):
+        for form, call in calls.items():
+            if sum(seconds[form]) < 60:
+                began = time.perf_counter()
+                call()
+                seconds[form].append(time.perf_counter() - began)
+    first = median(seconds[forms[0]])
+    rows = []
+    for form, call in calls.items():
+        if jax.default_backend() == 'cpu':
+            command = [sys.executable, __file__, f'--only={loss}:{form}:{n}']
+            memory = float(subprocess.run(command, capture_output=True, text=True).stdout or 'nan')
+        else:
+            memory = call.memory()
+        rows.append(
+            {
+                'loss': loss,
+                'n': n,
+                'form': form,
+                'seconds': median(seconds[form]),
+                'ratio': median(seconds[form]) / first,
+                'megabytes': memory,
+                'temporaries': getattr(call, 'temporaries', float('nan')),
+                'rounds': len(seconds[form]),
+            }
+        )
+    return rows
+
+
+def rise(loss: str, form: str, n: int) -> float:
+    """Megabytes that this process holds more at its most in the first call than before (Linux)."""
+    call, small = prepared(loss, form, n), prepared(loss, form, 64)
+    small()  # thread pools and libraries
+
+    def held(what: str) -> float:
+        return int(re.search(rf'{what}:\s+(\d+) kB', status.read_text())[1]) / 1e3
+
+    status = Path('/proc/self/status')
+    Path('/proc/self/clear_refs').write_text('5')  # forget the most so far
+    before = held('VmRSS')
+    call()
+    return held('VmHWM') - before
+
+
+def prepared(loss: str, form: str, n: int) -> Callable[[], None]:
+    """Value and gradient as a call that returns when all is done."""
+    import numpy as np
+
+    z = np.random.default_rng(0).normal(size=(2, n, DIM)).astype(np.float32)
+    return (in_torch if form in ('torch', 'lightly') else in_jax)(loss, form, z)
+
+
+def in_jax(loss: str, form: str, z) -> Callable[[], None]:
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from ssljax import losses
+
+    n = z.shape[1]
+
+    def value(z1, z2):
+        if form == 'optax':
+            rows, labels = jnp.concatenate([z1, z2]), jnp.tile(jnp.arange(n), 2)
+            return optax.losses.ntxent(rows, labels, temperature=TEMPERATURE)
+        block = int(form.split()[1]) if form.startswith('block') else None
+        if loss == 'sup_con':
+            return losses.sup_con(jnp.stack([z1, z2], 1), jnp.arange(n) % 100, block=block).mean()
+        options = dict(temperature=TEMPERATURE) if loss in ('nt_xent', 'info_nce') else {}
+        return getattr(losses, loss)(z1, z2, block=block, **options).mean()
+
+    z1, z2 = jax.device_put(list(z))
+    program = jax.jit(jax.value_and_grad(value, (0, 1))).lower(z1, z2).compile()
+    analysis = program.memory_analysis()
+
+    def call():
+        jax.block_until_ready(program(z1, z2))
+
+    call.temporaries = analysis.temp_size_in_bytes / 1e6 if analysis else float('nan')
+    call.memory = lambda: call.temporaries
+    return call
+
+
+def in_torch(loss: str, form: str, z) -> Callable[[], None]:
+    import torch
+    from torch.nn import functional as F
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    z = torch.tensor(z, device=device, requires_grad=True)
+    n = z.shape[1]
+    target = torch.arange(2 * n, device=device).roll(n)
+    theirs = None
+    if form == 'lightly':
+        theirs = peers.lightly('ntx_ent_loss').NTXentLoss(temperature=TEMPERATURE)
+
+    def value():
+        if theirs is not None:
+            return theirs(z[0], z[1])
+        rows = F.normalize(z.reshape(2 * n, -1), dim=1)
+        logits = rows @ rows.T / TEMPERATURE
+        return F.cross_entropy(logits.fill_diagonal_(float('-inf')), target)
+
+    def call():
+        torch.autograd.grad(value(), z)
+        if device == 'cuda':
+            torch.cuda.synchronize()
+
+    def memory():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+    call.memory = memory
+    return call
+
+
+def plot(found: dict, path: Path) -> None:
+    """Time and memory of the first loss, by N."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+
+    plt.rcParams['svg.hashsalt'] = 'ssljax'  # the same numbers, the same file
+    loss = found['losses'][0]['loss']
+    rows = [row for row in found['losses'] if row['loss'] == loss]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout='constrained')
+    for form in dict.fromkeys(row['form'] for row in rows):
+        mine = [row for row in rows if row['form'] == form]
+        for ax, unit in zip(axes, ('seconds', 'megabytes')):
+            ax.loglog([r['n'] for r in mine], [r[unit] for r in mine], 'o-', label=form)
+    for ax, unit in zip(axes, ('seconds', 'megabytes')):
+        ax.set(xlabel='pairs N', ylabel=unit, title=f'{loss}, value and gradient')
+        ax.grid(alpha=0.3)
+    axes[0].legend()
+    figure.savefig(path, metadata={'Date': None})
+
+
+if __name__ == '__main__':
+    sys.exit(cli.guarded(main))
