@@ -22,7 +22,7 @@ VARIANTS = {
     ),
     'cifar10': dict(
         batch=512,
-        steps=19600,  # 200 epochs
+        steps=17600,  # 200 epochs of what is not held out
         dtype='bfloat16',
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(
@@ -32,8 +32,9 @@ VARIANTS = {
             temperature=0.2,
         ),
         optim=dict(
-            net=dict(name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=980)
+            net=dict(name='sgd', learning_rate=0.12, momentum=0.9, weight_decay=5e-4, warmup=880)
         ),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
     ),
     'cifar10_small': dict(
         data=dict(name='tfds:cifar10', validation=5000),
