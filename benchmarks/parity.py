@@ -153,8 +153,8 @@ PAIRS = (
     Pair('nt_xent', 'optax', 'ntxent, three views', normal((12, 6)),
          lambda z: losses.sup_con(z.reshape(4, 3, 6), jnp.arange(4), temperature=0.1).mean(),
          with_optax(lambda lib, z: lib.ntxent(z, jnp.repeat(jnp.arange(4), 3), temperature=0.1)),
-         'beside sup_con, whose eq. 2 keeps all other views in the denominator; theirs leaves the other'
-         ' positives out, which no equation of the paper that it cites does', False),
+         'beside sup_con, whose eq. 2 keeps all other views in the denominator; theirs leaves'
+         ' the other positives out, which no equation of the paper that it cites does', False),
     Pair('decoupled', 'lightly', 'DCLLoss', two,
          lambda a, b: losses.decoupled(a, b, temperature=0.1).mean(),
          lambda a, b: lightly('dcl_loss', 'DCLLoss', temperature=0.1)()(a, b), ALIKE),
@@ -164,8 +164,8 @@ PAIRS = (
     Pair('triplet', 'optax', 'triplet_margin_loss', normal((8, 6), (8, 6), (8, 6)),
          lambda a, p, n: losses.triplet(a, p, n, margin=1.0).mean(),
          with_optax(lambda lib, a, p, n: lib.triplet_margin_loss(a, p, n, margin=1.0).mean()),
-         'FaceNet, eq. 3, has squared distances, as ours; theirs has distances, as the paper that they'
-         ' cite (Balntas et al. 2016)', False),
+         'FaceNet, eq. 3, has squared distances, as ours; theirs has distances, as the paper that'
+         ' they cite (Balntas et al. 2016)', False),
     Pair('triplet', 'torch', 'triplet_margin_loss', normal((8, 6), (8, 6), (8, 6)),
          lambda a, p, n: losses.triplet(a, p, n, margin=1.0).mean(),
          in_torch(lambda T, F, a, p, n: F.triplet_margin_loss(a, p, n, margin=1.0)),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from ssljax import evals  # noqa: E402
 
-PAGES = ('README.md', 'docs/faults.md', 'docs/results.md')
+PAGES = ('README.md', 'docs/faults.md', 'docs/losses.md', 'docs/results.md')
 DECIMALS = {
     'accuracy': 1, 'accuracy_k200': 1, 'accuracy_whitened': 1, 'accuracy_k200_whitened': 1,
     'frechet': 1, 'nats_per_character': 3, 'nmi': 3, 'purity': 3, 'removed': 3,
@@ -144,7 +144,85 @@ def faults() -> str:
     return '\n'.join(lines)
 
 
+def read(name: str) -> dict:
+    return json.loads((ROOT / 'results' / f'{name}.json').read_text())
+
+
+def meshes() -> str:
+    """A row per loss of a set: how far each way of cutting the batch is from the plain call."""
+    found = read('meshes')
+    ways = [way for way in found['losses'][0] if way not in ('loss', 'gradient')]
+    lines = ['| loss | ' + ' | '.join(ways) + ' |', '|' + '---|' * (len(ways) + 1)]
+    for row in found['losses']:
+        cells = []
+        for way in ways:
+            slope = row[way]['gradient']
+            told = f'{row[way]["value"]:.0e}' + ('' if slope is None else f', {slope:.0e}')
+            cells.append(told)
+        lines.append(f'| `{row["loss"]}` | ' + ' | '.join(cells) + ' |')
+    return '\n'.join([*lines, '', f'jax {found["jax"]}, {found["devices"]} simulated devices.'])
+
+
+def parity() -> str:
+    """A row per pair of implementations."""
+    found = read('parity')
+    lines = ['| loss | beside | value | gradient | note |', '|' + '---|' * 5]
+    for row in found['pairs']:
+        slope = '-' if row['gradient'] is None else f'{row["gradient"]:.0e}'
+        note = row['note'] if row['agrees'] else f'**differs**: {row["note"]}'
+        lines.append(
+            f'| `{row["loss"]}` | {row["package"]} {row["version"]}, {row["what"]}'
+            f' | {row["value"]:.0e} | {slope} | {note} |'
+        )
+    return '\n'.join([*lines, '', f'jax {found["jax"]}.'])
+
+
+def pairs(name: str) -> str:
+    """A row per loss and N: seconds, over those of the dense form, and megabytes, by form."""
+    found = read(name)
+    forms = list(dict.fromkeys(row['form'] for row in found['losses']))
+    lines = ['| loss | N | ' + ' | '.join(forms) + ' |', '|' + '---|' * (len(forms) + 2)]
+    for loss, n in dict.fromkeys((row['loss'], row['n']) for row in found['losses']):
+        mine = {r['form']: r for r in found['losses'] if (r['loss'], r['n']) == (loss, n)}
+        cells = [
+            f'{mine[form]["seconds"]:.2g} s ({mine[form]["ratio"]:.2f}),'
+            f' {mine[form]["megabytes"]:.0f} MB'
+            if form in mine
+            else ''
+            for form in forms
+        ]
+        lines.append(f'| `{loss}` | {n} | ' + ' | '.join(cells) + ' |')
+    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
+    return '\n'.join([*lines, '', f'{found["device"]}, {found["cores"]} cores; {told}.'])
+
+
+def large_batch() -> str:
+    found = read('large-batch-h100')
+    lines = ['| batch | temporary memory | examples per second |', '|' + '---|' * 3]
+    for row in found['rows']:
+        memory, rate = row['temporaries_megabytes'], row['examples_per_second']
+        lines.append(f'| {row["form"]} | {memory:.0f} MB | {rate:.0f} |')
+    return '\n'.join([*lines, '', f'{found["encoder"]}, {found["dtype"]}, {found["device"]}.'])
+
+
+def step_torch() -> str:
+    found = read('step-torch-h100')
+    lines = ['| step | examples per second | time over the best of torch |', '|' + '---|' * 3]
+    for form, rate in found['examples_per_second'].items():
+        ratio = found['ratio_to_best_torch'][form]
+        lines.append(f'| {form} | {rate:.0f} | {ratio:.2f} |')
+    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
+    told = f'{found["device"]}; batch {found["batch"]}, {found["dtype"]}; {told}.'
+    return '\n'.join([*lines, '', told])
+
+
 TABLES = {
+    'meshes': meshes,
+    'parity': parity,
+    'pairs_cpu': partial(pairs, 'losses'),
+    'pairs_gpu': partial(pairs, 'losses-h100'),
+    'large_batch': large_batch,
+    'step_torch': step_torch,
     'results': results,
     'features': features,
     'mask_ratio': mask_ratio,

@@ -3,6 +3,7 @@
 import doctest
 import functools
 import importlib
+import inspect
 import pkgutil
 
 import jax
@@ -230,6 +231,31 @@ def test_every_loss_has_a_case():
     own = {'dino_center', 'dino_temperature', 'bits_per_dim', 'dequantize'}
     own |= {'gradient_penalty', 'r1', 'gumbel_softmax'}
     assert set(losses.__all__) == cased | own
+
+
+def test_every_loss_with_an_axis_is_proven_as_a_set():
+    with_axis = {
+        name
+        for name in losses.__all__
+        if 'axis_name' in inspect.signature(getattr(losses, name)).parameters
+    }
+    cased = {case.name.split()[0] for case in SETS}
+    assert with_axis == cased | {'dino_center'}  # whose value is none of rows: its own test
+
+
+@needs_eight
+def test_the_center_is_of_the_whole_batch():
+    random = np.random.default_rng(0)
+    center, teacher = (jnp.asarray(random.normal(size=s), jnp.float32) for s in (5, (16, 2, 5)))
+    plain = losses.dino_center(center, teacher)
+    mesh = eight(AxisType.Auto)
+    parts = jax.device_put(teacher, NamedSharding(mesh, P('data')))
+    np.testing.assert_allclose(jax.jit(losses.dino_center)(center, parts), plain, atol=1e-6)
+    for map in (jax.pmap, jax.vmap):
+        each = map(lambda t: losses.dino_center(center, t, axis_name='data'), axis_name='data')(
+            teacher.reshape(8, 2, 2, 5)
+        )
+        np.testing.assert_allclose(each, np.tile(plain, (8, 1)), atol=1e-6)
 
 
 FAMILIES = [m.name for m in pkgutil.iter_modules(losses.__path__) if not m.name.startswith('_')]
