@@ -231,12 +231,17 @@ def code() -> tuple[Any, ...]:
 
 def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Path:
     """results.json: the numbers with their protocol, beside those of earlier evaluations."""
+    from ssljax.checkpoint import FOLDER, MANIFEST, digest
     from ssljax.log import write_json
 
     path, settings = workdir / 'results.json', job.config
     old = json.loads(path.read_text())['evals'] if path.exists() else {}
     run = json.loads((workdir / 'run.json').read_text())
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    for name, result in results.items():
+        for scores in result['scores'].values():
+            scores |= interval(name, scores)
+        result |= best(name, lines)
     times = ('seconds', 'cpu_seconds')
     total = {name: sum(line.get(name, 0) for line in lines) for name in times}
     spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
@@ -244,6 +249,8 @@ def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Pa
     found |= {
         'data': run['data'],
         'checkpoint': int(state.step),
+        # of its manifest, which has the digest of every file
+        'checkpoint_sha256': digest(workdir / FOLDER / str(int(state.step)) / MANIFEST),
         'examples_seen': int(state.step) * settings['batch'],
         'training_cpu_seconds': round(total['cpu_seconds'], 1),
         'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},
@@ -252,6 +259,32 @@ def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Pa
     }
     write_json(path, found)
     return path
+
+
+def interval(name: str, scores: Mapping[str, float]) -> dict[str, list[float]]:
+    """Where the evaluator's first number lies with 95 percent confidence, by its rows."""
+    from ssljax import evals
+
+    metric = evals.module(name).SHOWN[0]
+    if metric not in scores or 'standard_error' not in scores:
+        return {}
+    reach = 1.96 * scores['standard_error']
+    return {'interval_95': [scores[metric] - reach, scores[metric] + reach]}
+
+
+def best(name: str, lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The evaluator's first number while training, where log.evaluate asked for it, and its best:
+    chosen by what it tells, so no number to compare by."""
+    from ssljax import evals
+
+    module = evals.module(name)
+    shown = f'{name}/{module.SHOWN[0]}'
+    curve = {line['step']: line[shown] for line in lines if shown in line}
+    if not curve:
+        return {}
+    choose_by = min if module.SHOWN[0] in getattr(module, 'LESS', ()) else max
+    step = choose_by(curve, key=curve.get)
+    return {'best': {'step': step, module.SHOWN[0]: curve[step]}, 'curve': curve}
 
 
 def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: Any) -> None:

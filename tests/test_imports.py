@@ -73,7 +73,7 @@ LEVELS = (
     ('methods', 'step', 'checkpoint', 'evals'),
     ('sweep', 'watch', 'workdir'),
     ('assemble',),
-    ('describe', 'evaluate'),
+    ('describe', 'evaluate', 'compare'),
     ('train',),
 )
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

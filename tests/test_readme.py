@@ -8,7 +8,7 @@ import sys
 import jobs
 import pytest
 
-from ssljax import cli, evaluate, train
+from ssljax import cli, compare, evaluate, train
 
 TEXT = (jobs.ROOT / 'README.md').read_text()
 BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', TEXT, flags=re.S | re.M)
@@ -33,13 +33,13 @@ def test_every_command_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(jobs.ROOT)
     ran = 0
     for command in COMMANDS:
-        command = command.replace('=runs/', f'={tmp_path}/')
+        command = command.replace('runs/', f'{tmp_path}/')
         if '--workdir' in command and ':smoke' not in command and '--config' in command:
             command = command.replace('simclr.py', 'simclr.py:smoke')
         words = shlex.split(command)
         if words[:2] != ['python', '-m'] or words[2] == 'pytest':
             continue
-        main = {'ssljax.train': train.main, 'ssljax.evaluate': evaluate.main}[words[2]]
+        main = {'train': train, 'evaluate': evaluate, 'compare': compare}[words[2][7:]].main
         if '--help' in words:
             with pytest.raises(SystemExit):
                 main(words[3:])

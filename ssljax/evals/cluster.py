@@ -68,7 +68,11 @@ def score(subject, name, size, clusters, picture):
     if label is not None:
         table = np.zeros((count, int(label.max()) + 1))  # [clusters, classes]
         np.add.at(table, (found, label), 1)
-        scores |= {'nmi': nmi(table), 'purity': float(table.max(1).sum() / len(found))}
+        scores |= {
+            'nmi': nmi(table),
+            'ari': ari(table),
+            'purity': float(table.max(1).sum() / len(found)),
+        }
         if count == (source.classes or table.shape[1]):
             scores['accuracy'] = named(table)
     if picture and part.rows(index[:1])['x'].ndim == 4:
@@ -86,6 +90,18 @@ def nmi(table: np.ndarray) -> float:
     p = table / table.sum()
     each = entropy(p.sum(0)) + entropy(p.sum(1))
     return float(2 * (each - entropy(p.ravel())) / each)
+
+
+def ari(table: np.ndarray) -> float:
+    """The adjusted Rand index of counts [clusters, classes]: 1 where they agree, 0 by chance."""
+
+    def pairs(count):
+        return (count * (count - 1) / 2).sum()
+
+    both, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    chance = rows * columns / max(pairs(table.sum()), 1)
+    most = (rows + columns) / 2
+    return float((both - chance) / (most - chance)) if most != chance else 1.0
 
 
 def named(table: np.ndarray) -> float:

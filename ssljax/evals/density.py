@@ -13,6 +13,7 @@ from ssljax.names import Mistake
 NEEDS = 'log_prob'
 BASELINES = (unigram, kneser_ney, gaussian)
 SHOWN = ('nats_per_character', 'bits_per_dim')  # what a table shows, where it is there
+LESS = ('nats_per_character', 'bits_per_dim')  # of these less is better
 
 
 def density(

@@ -7,6 +7,7 @@ from ssljax.names import Mistake
 NEEDS = 'classify'
 BASELINES = (majority,)
 SHOWN = ('error',)  # what a table shows, where it is there
+LESS = ('error',)  # of these less is better
 
 
 def error_rate(subject: Subject, *, split: str = 'test', size: int | None = None) -> dict:

@@ -17,6 +17,7 @@ from ssljax.names import Mistake
 NEEDS = 'reconstruct'
 BASELINES = (mean_image,)
 SHOWN = ('mse', 'removed')  # what a table shows, where it is there
+LESS = ('mse',)  # of these less is better
 
 
 def reconstruction(

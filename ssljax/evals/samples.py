@@ -1,8 +1,9 @@
 """Samples: a picture, and what a small classifier trained on the data thinks of them.
 
 Salimans et al. 2016, arXiv:1606.03498 (inception score); Heusel et al. 2017, arXiv:1706.08500
-(Frechet distance). Both with a classifier of the source's own labels, so numbers compare with the
-baseline `real` and the untrained generator of the same source, and with nothing published.
+(Frechet distance); kernel distance, precision and recall below. All with a classifier of the
+source's own labels, so numbers compare with the baseline `real` and the untrained generator of the
+same source, and with nothing published.
 """
 
 import re
@@ -16,12 +17,14 @@ import optax
 from ssljax.evals.baselines import floats, real, train_ids
 from ssljax.evals.pictures import grid
 from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split
+from ssljax.losses import cross_entropy
 from ssljax.names import Mistake
 from ssljax.nets import Nets
 
 NEEDS = 'sample'
 BASELINES = (real,)
 SHOWN = ('frechet', 'sharpness', 'variety', 'known_words')  # what a table shows, where it is there
+LESS = ('frechet', 'sharpness')  # of these less is better
 
 
 def samples(
@@ -70,6 +73,8 @@ def images(subject, name, count, judge_steps, options):
     p_real, h_real = judge.look(floats(held['x']))
     return opinion(p) | {
         'frechet': frechet(h, h_real),
+        'kernel': kernel(h, h_real),
+        **precision_recall(h, h_real),
         'judge_accuracy': 100 * float(np.mean(p_real.argmax(1) == held['label'])),
         'samples': len(x),
     }
@@ -96,6 +101,45 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ B @ root), 0, None)).sum()
     distance = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(A) + np.trace(B) - 2 * cross
     return float(max(distance, 0))
+
+
+def kernel(a: np.ndarray, b: np.ndarray) -> float:
+    """The kernel distance of features [N, D], [M, D], times 1000: zero on average where both are of
+    one distribution.
+
+    Binkowski et al. 2018, arXiv:1801.01401, eq. 4: the unbiased MMD^2 of (x.y / D + 1)^3.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+
+    def within(x):
+        k = (x @ x.T / x.shape[1] + 1) ** 3
+        return (k.sum() - np.trace(k)) / (len(x) * (len(x) - 1))
+
+    between = ((a @ b.T / a.shape[1] + 1) ** 3).mean()
+    return float(1000 * (within(a) + within(b) - 2 * between))
+
+
+def precision_recall(fake: np.ndarray, real: np.ndarray, *, k: int = 3) -> dict[str, float]:
+    """The share of samples that lie among the data, and of data that lie among the samples.
+
+    Kynkaanniemi et al. 2019, arXiv:1904.06991, eqs. 1 and 2: among are those within the distance
+    of some row to its k-th nearest other.
+    """
+
+    def among(x, rows):
+        if len(rows) <= k:
+            return float('nan')
+        reach = np.sort(distances(rows, rows), 1)[:, k]  # its nearest is itself
+        return float((distances(x, rows) <= reach).any(1).mean())
+
+    return {'precision': among(fake, real), 'recall': among(real, fake)}
+
+
+def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a_i - b_k|, [N, M]."""
+    from scipy.spatial.distance import cdist
+
+    return cdist(np.asarray(a, np.float64), np.asarray(b, np.float64))
 
 
 class Judge(NamedTuple):
@@ -135,8 +179,7 @@ def trained(source, steps: int, *, batch: int = 128) -> Judge:
         def loss(params):
             net = nets(params, stats, train=True)
             logits, _ = forward(net, x)
-            nll = optax.losses.softmax_cross_entropy_with_integer_labels(logits, y)
-            return nll.mean(), net.stats
+            return cross_entropy(logits, y).mean(), net.stats
 
         grads, stats = jax.grad(loss, has_aux=True)(params)
         updates, opt = optimizer.update(grads, opt, params)

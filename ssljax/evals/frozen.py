@@ -1,0 +1,93 @@
+"""Features of a frozen encoder for a probe: rows to learn from, to choose by, and to be told of."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ssljax.evals.subject import Subject, accuracy, features, pick, split
+from ssljax.names import Mistake
+
+
+class Frozen(NamedTuple):
+    """Features [N, D] with mean 0 and deviation 1 over the training rows, and labels [N]."""
+
+    x: np.ndarray
+    y: np.ndarray
+    x_val: np.ndarray
+    y_val: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+    def turned(self, axes: np.ndarray) -> 'Frozen':
+        """The features times axes [D, E]."""
+        return self._replace(x=self.x @ axes, x_val=self.x_val @ axes, x_test=self.x_test @ axes)
+
+
+def frozen(
+    subject: Subject,
+    who: str,
+    train: str,
+    validation: str,
+    test: str,
+    train_size: int | None,
+    validation_size: int | None,
+    test_size: int | None,
+) -> Frozen:
+    """Where the source has no split to choose by, every tenth of the training rows is held out."""
+    source = subject.source
+    i = pick(split(source, train).count, train_size)
+    if len(i) < 20:
+        raise Mistake(f'{who} needs 20 training rows; {train} gives {len(i)}')
+    x, y = features(subject, train, i, who)
+    if y.min() == y.max():
+        raise Mistake(
+            f'{who} needs two classes; all {len(i)} rows of the split {train} of'
+            f' {source.name} are of class {y[0]}: set train_size higher or leave it out of evals'
+        )
+    if validation in source.splits:
+        j = pick(source.splits[validation].count, validation_size)
+        x_val, y_val = features(subject, validation, j, who)
+    else:
+        held = np.arange(len(x)) % 10 == 9
+        x_val, y_val, x, y = x[held], y[held], x[~held], y[~held]
+    j = pick(split(source, test).count, test_size)
+    x_test, y_test = features(subject, test, j, who)
+    mean, scale = x.mean(0), x.std(0)
+    scale = np.where(scale > 1e-6, scale, 1)  # a dead feature stays zero
+    x, x_val, x_test = ((h - mean) / scale for h in (x, x_val, x_test))
+    return Frozen(x, y, x_val, y_val, x_test, y_test)
+
+
+def search(
+    rows: Frozen,
+    strengths: Sequence[float],
+    fit: Callable[..., Any],  # (strength, start) -> params
+    predict: Callable[[Any, np.ndarray], np.ndarray],
+    *,
+    warm: bool = True,
+) -> dict[str, float]:
+    """Test accuracy of the strength of a penalty that is best on validation rows.
+
+    From the strongest; it ends two past the best. warm: each start is the last solution.
+    """
+    best, worse, params = None, 0, None
+    for strength in sorted(strengths, reverse=True):
+        params = fit(strength, params if warm else None)
+        score, _ = accuracy(predict(params, rows.x_val), rows.y_val)
+        if best is None or score > best[0]:  # a tie goes to the stronger penalty
+            best, worse = (score, strength, params), 0
+        else:
+            worse += 1
+        if worse == 2:  # past the best, and weaker penalties are the slow ones
+            break
+    score, strength, params = best
+    percent, error = accuracy(predict(params, rows.x_test), rows.y_test)
+    return {
+        'accuracy': percent,
+        'standard_error': error,
+        'validation_accuracy': score,
+        'l2': strength,
+        'train': len(rows.x),
+        'queries': len(rows.x_test),
+    }

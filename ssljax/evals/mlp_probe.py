@@ -1,0 +1,83 @@
+"""A net of one hidden layer on frozen features: what is there, if not in a linear form."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.frozen import frozen, search
+from ssljax.evals.subject import Subject
+from ssljax.losses import cross_entropy
+
+NEEDS = 'encode'
+BASELINES = (pixels, standardized)
+SHOWN = ('accuracy',)  # what a table shows, where it is there
+
+
+def mlp_probe(
+    subject: Subject,
+    *,
+    train: str = 'train',
+    validation: str = 'validation',
+    test: str = 'test',
+    train_size: int | None = 10000,
+    validation_size: int | None = None,
+    test_size: int | None = None,
+    hidden: int = 512,
+    decay: Sequence[float] = (1.0, 0.1, 0.01),
+    learning_rate: float = 1e-3,
+    batch: int = 256,
+    epochs: int = 20,
+) -> dict[str, float]:
+    """Test accuracy in percent of the weight decay that is best on validation rows (`l2`).
+
+    AdamW, its rate falling to zero as a cosine; fixed draws.
+    """
+    rows = frozen(
+        subject, 'mlp_probe', train, validation, test, train_size, validation_size, test_size
+    )
+    count, size = len(rows.x), min(batch, len(rows.x))
+    random = np.random.default_rng(0)
+    orders = [random.permutation(count)[: count // size * size] for _ in range(epochs)]
+    index = np.concatenate(orders).reshape(-1, size).astype(np.int32)
+    classes = int(rows.y.max()) + 1
+
+    def at(strength, start):
+        return descend(rows.x, rows.y, index, strength, learning_rate, hidden, classes)
+
+    return search(rows, decay, at, predict, warm=False)
+
+
+@partial(jax.jit, static_argnums=(5, 6))
+def descend(x, y, index, decay, learning_rate, hidden, classes):
+    k1, k2 = jax.random.split(jax.random.key(0))
+    params = {
+        'w': jax.random.normal(k1, (x.shape[1], hidden)) * (2 / x.shape[1]) ** 0.5,
+        'b': jnp.zeros(hidden),
+        'v': jax.random.normal(k2, (hidden, classes)) * hidden**-0.5,
+        'c': jnp.zeros(classes),
+    }
+    rate = optax.cosine_decay_schedule(learning_rate, len(index))
+    matrices = {name: p.ndim > 1 for name, p in params.items()}
+    optimizer = optax.adamw(rate, weight_decay=decay, mask=matrices)
+
+    def step(carry, i):
+        params, opt = carry
+        grads = jax.grad(lambda p: cross_entropy(logits(p, x[i]), y[i]).mean())(params)
+        updates, opt = optimizer.update(grads, opt, params)
+        return (optax.apply_updates(params, updates), opt), None
+
+    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), index)
+    return params
+
+
+def logits(params, x):
+    return jax.nn.relu(x @ params['w'] + params['b']) @ params['v'] + params['c']
+
+
+def predict(params, x: np.ndarray) -> np.ndarray:
+    return np.asarray(logits(params, x).argmax(1))
