@@ -114,7 +114,7 @@ def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
                 'seconds': median(seconds[form]),
                 'ratio': median(seconds[form]) / first,
                 'megabytes': memory,
-                'temporaries': getattr(call, 'temporaries', float('nan')),
+                'temporaries': getattr(call, 'temporaries', None),  # XLA's count
                 'rounds': len(seconds[form]),
             }
         )

@@ -185,7 +185,7 @@ def pairs(name: str) -> str:
     for loss, n in dict.fromkeys((row['loss'], row['n']) for row in found['losses']):
         mine = {r['form']: r for r in found['losses'] if (r['loss'], r['n']) == (loss, n)}
         cells = [
-            f'{mine[form]["seconds"]:.2g} s ({mine[form]["ratio"]:.2f}),'
+            f'{mine[form]["seconds"]:.3g} s ({mine[form]["ratio"]:.2f}),'
             f' {mine[form]["megabytes"]:.0f} MB'
             if form in mine
             else ''

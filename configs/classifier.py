@@ -35,6 +35,17 @@ VARIANTS = {
         ),
         evals=dict(error_rate=dict()),
     ),
+    # the encoder of simclr.py:cifar10_small and deepcluster.py:cifar10_small
+    'cifar10_conv': dict(
+        steps=1000,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(widths=(32, 64, 128, 256), standardize=False),
+            view=dict(name='crop', size=32, scale=(0.4, 1.0), flip=0.5),
+        ),
+        optim=dict(net=dict(learning_rate=1e-3, weight_decay=0.05, warmup=100, end=0.02)),
+        evals=dict(error_rate=dict()),
+    ),
 }  # fmt: skip
 
 

@@ -17,7 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssljax.data.pixels import THREADS, canvas, pillow, pool, route, stream, tensorflow
-from ssljax.data.source import SPLITS, Rows, Source, Split, fingerprint, held, hold_out
+from ssljax.data.source import (
+    SPLITS,
+    Rows,
+    Source,
+    Split,
+    fingerprint,
+    held,
+    hold_out,
+    permutation,
+    select,
+)  # fmt: skip
 from ssljax.names import Mistake, nearest
 
 
@@ -28,6 +38,7 @@ def tfds(
     size: int | tuple[int, int] = 0,
     train: str = 'train',
     validation: int = 0,
+    rows: int = 0,
     test: str = 'test',
     x: str = 'image',
     label: str = 'label',
@@ -41,6 +52,7 @@ def tfds(
     size: side, or (height, width), of the canvas: scaled to cover it, then cropped at the center.
     train, test: the set's own names of the splits (imagenet2012: test='validation').
     validation: rows held out of train, where no split of the set is left for it.
+    rows: so many of what then is left to train on, any of them; 0: all.
     x, label, keep: the features to read; `keep` adds more, as rows under their own names.
     loader: 'tf' (tf.data), 'numpy' (Pillow, without TensorFlow), 'auto' (tf where installed).
     hold: a split of at most so many bytes is decoded once and kept in host memory.
@@ -70,17 +82,21 @@ def tfds(
     splits = {}
     for name in SPLITS:
         if names.get(name) in parts:
-            rows = read(features, parts[names[name]], wanted, shape)
-            splits[name] = held(rows) if rows.count * np.prod(shape) <= hold else rows
+            part = read(features, parts[names[name]], wanted, shape)
+            splits[name] = held(part) if part.count * np.prod(shape) <= hold else part
     if validation:
         splits['train'], splits['validation'] = hold_out(splits['train'], validation)
+    if not 0 <= rows <= (count := splits['train'].count):
+        raise Mistake(f'tfds:{path}: rows={rows} of the {count} that train has; type 0 for all')
+    if rows:
+        splits['train'] = select(splits['train'], permutation(0, 2, count)[:rows])
     kind = dict(features).get(label)
     classes = getattr(kind, 'num_classes', 0) or 0
     digests = [(name, parts[names[name]].digest) for name in SPLITS if names.get(name) in parts]
     return Source(
         f'tfds:{path}',
         splits,
-        fingerprint('tfds 1', digests, shape, validation, wanted),
+        fingerprint('tfds 1', digests, shape, validation, wanted, *([rows] if rows else [])),
         classes=classes,
         class_names=tuple(kind.names) if classes and kind.names else (),
         decoder=decoder(loader),

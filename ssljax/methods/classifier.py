@@ -1,7 +1,8 @@
 """A classifier that is told the labels: the bar for features learned without, or their fine-tuning.
 
 Szegedy et al. 2015, arXiv:1512.00567 (section 7: smoothed labels).
-config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run's encoder.
+config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run's encoder, and with
+'memory/stats/encoder' likewise at its statistics.
 """
 
 from typing import Any
@@ -10,8 +11,8 @@ import jax
 
 from ssljax import augment
 from ssljax.losses import semi
-from ssljax.method import Method, Run, Turn
-from ssljax.names import Mistake
+from ssljax.method import Method, Run, Turn, between
+from ssljax.names import Mistake, choose
 from ssljax.nets import Nets
 
 
@@ -21,7 +22,10 @@ def classifier(
     encoder: Any = dict(name='resnet50'),
     view: Any = dict(name='crop', size=224, scale=(0.08, 1.0)),
     smoothing: float = 0.1,  # of the labels
+    frozen: int = 0,  # first steps in which the encoder is held and the head alone learns
+    statistics: str = 'batch',  # of batch norm; 'stored': those that the encoder came with
 ) -> Method:
+    choose(statistics, ('batch', 'stored'), 'statistics')
     if not run.classes:
         raise Mistake('classifier needs labels, and this data has none; type another data.name')
     head = dict(name='mlp', dims=(run.classes,), kernel_init=0.01)
@@ -37,7 +41,7 @@ def classifier(
         return params, {'stats': stats}
 
     def loss(key, state, batch):
-        net = nets(state.params, state.memory['stats'], train=True)
+        net = nets(state.params, state.memory['stats'], train=statistics == 'batch')
         logits = forward(net, augment.views(view, key, batch['x'], 1))
         value = semi.cross_entropy(logits, batch['label'], smoothing=smoothing)
         accuracy = (logits.argmax(1) == batch['label']).mean()
@@ -49,4 +53,5 @@ def classifier(
     def classify(key, state, batch):  # -> [B]
         return forward(nets(state.params, state.memory['stats']), batch['x']).argmax(1)
 
-    return Method(init, {'net': Turn(loss)}, readouts={'encode': encode, 'classify': classify})
+    turn = Turn(loss, holds={'encoder': between(0, frozen)} if frozen else {})
+    return Method(init, {'net': turn}, readouts={'encode': encode, 'classify': classify})
