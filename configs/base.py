@@ -15,9 +15,10 @@ SHARED = dict(
     model={},  # keywords of the method; what is absent is the paper's default
     data={},  # dict(name=..., **options of the source)
     optim={},  # turn -> dict(name=..., learning_rate=..., **options)
-    evals={},  # evaluator -> its options; run at the end, and every log.evaluate steps
+    evals={},  # evaluator -> its options; run at the end
     graft={},  # path in the state -> 'WORKDIR:path in its state'
-    log=dict(every=50, evaluate=0, tensorboard=True),
+    # every `evaluate` steps the evaluators of `curve`, or of evals where it is empty
+    log=dict(every=50, evaluate=0, curve={}, tensorboard=True),
     checkpoint=dict(every=0, keep=2, keep_every=0),  # every=0: at the end only
     mesh=dict(data=-1, fsdp=1, tensor=1, big=2**16),
 )

@@ -77,5 +77,21 @@ def get_config(variant=''):
         ),
         optim=dict(net=dict(name='adamw', learning_rate=4e-3, weight_decay=1e-4, warmup=100)),
         evals=dict(knn=dict(), linear_probe=dict()),
+        log=dict(
+            evaluate=1000,
+            curve=dict(
+                knn=dict(
+                    queries='validation',
+                    bank_size=2000,
+                    query_size=1000,
+                    whiten=False,
+                    picture=False,
+                ),
+                # a tenth of its rows choose the penalty
+                linear_probe=dict(
+                    train_size=2000, validation='none', test='validation', test_size=1000
+                ),
+            ),
+        ),
         checkpoint=dict(every=500),
     )

@@ -147,7 +147,8 @@ def spell_rest(settings: Mapping[str, Any]) -> dict[str, Any]:
     name = str(settings['data'].get('name', '')).partition(':')[0]
     source = defaults(getattr(data, choose(name, data.__all__, 'data'))) | settings['data']
     spelled = spell_evals(settings['evals'])
-    return {**settings, 'data': source, 'optim': optimizers, 'evals': spelled}
+    log = {**settings['log'], 'curve': spell_evals(settings['log']['curve'])}
+    return {**settings, 'data': source, 'optim': optimizers, 'evals': spelled, 'log': log}
 
 
 def spell_evals(chosen: Mapping[str, Any]) -> dict[str, Any]:

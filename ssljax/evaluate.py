@@ -125,7 +125,7 @@ def numbers(job: Any, state: Any) -> dict[str, float]:
     from ssljax import evals
 
     who, found = subject(job, state, 'trained'), {}
-    for name, options in job.config['evals'].items():
+    for name, options in (job.config['log']['curve'] or job.config['evals']).items():
         if not evals.explain(name, job.method.readouts):
             scores = getattr(evals, name)(who, **options)
             found |= {f'{name}/{k}': v for k, v in scores.items()}
@@ -241,7 +241,7 @@ def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Pa
     for name, result in results.items():
         for scores in result['scores'].values():
             scores |= interval(name, scores)
-        result |= best(name, lines)
+        result |= best(name, settings['log'].get('curve', {}).get(name), lines)
     times = ('seconds', 'cpu_seconds')
     total = {name: sum(line.get(name, 0) for line in lines) for name in times}
     spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
@@ -272,9 +272,11 @@ def interval(name: str, scores: Mapping[str, float]) -> dict[str, list[float]]:
     return {'interval_95': [scores[metric] - reach, scores[metric] + reach]}
 
 
-def best(name: str, lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def best(
+    name: str, protocol: Mapping[str, Any] | None, lines: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
     """The evaluator's first number while training, where log.evaluate asked for it, and its best:
-    chosen by what it tells, so no number to compare by."""
+    chosen by what it tells, so no number to compare by. Its protocol, if it has one of its own."""
     from ssljax import evals
 
     module = evals.module(name)
@@ -284,7 +286,8 @@ def best(name: str, lines: Sequence[Mapping[str, float]]) -> dict[str, Any]:
         return {}
     choose_by = min if module.SHOWN[0] in getattr(module, 'LESS', ()) else max
     step = choose_by(curve, key=curve.get)
-    return {'best': {'step': step, module.SHOWN[0]: curve[step]}, 'curve': curve}
+    found = {'best': {'step': step, module.SHOWN[0]: curve[step]}, 'curve': curve}
+    return found | ({'curve_protocol': protocol} if protocol else {})
 
 
 def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: Any) -> None:

@@ -1,6 +1,7 @@
 """Trains a method: python -m ssljax.train --config=configs/simclr.py --workdir=DIR."""
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -101,8 +102,10 @@ def train(
                 print(f'stopped by a signal; step {i + 1} is saved: the same command resumes')
                 return 75
             if (evaluation := settings['log']['evaluate']) and (i + 1) % evaluation == 0:
+                began = time.perf_counter()
                 try:
-                    log.scalars(i + 1, evaluate.numbers(job, state))
+                    found = evaluate.numbers(job, state)
+                    log.scalars(i + 1, found | {'curve/seconds': time.perf_counter() - began})
                 except Mistake as mistake:
                     print(f'not evaluated at step {i + 1}: {mistake}', flush=True)
                 window.rest()

@@ -12,7 +12,7 @@ import pytest
 import toys
 
 import ssljax
-from ssljax import cli, config, evals, evaluate, train
+from ssljax import assemble, cli, config, evals, evaluate, train
 from ssljax.data.source import fingerprint
 from ssljax.names import Mistake
 
@@ -153,11 +153,37 @@ def test_a_finished_run_is_evaluated_again_and_not_trained(runs, tmp_path, capsy
 
 def test_curve_while_training(tmp_path):
     found = jobs.settings('simclr', **{'log.evaluate': 2, 'log.tensorboard': False})
-    found = {**found, 'evals': {'knn': found['evals']['knn']}}
-    train.train(config.plain(found), tmp_path)
+    log, knn = {**found['log'], 'curve': {}}, {'knn': found['evals']['knn']}
+    train.train(config.plain({**found, 'log': log, 'evals': knn}), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     curve = {line['step']: line['knn/accuracy'] for line in lines if 'knn/accuracy' in line}
     assert set(curve) == {2, 4}
+    knn = json.loads((tmp_path / 'results.json').read_text())['evals']['knn']
+    assert knn['curve'] == {str(step): value for step, value in curve.items()}
+    assert knn['best']['accuracy'] == max(curve.values()) == curve[knn['best']['step']]
+    assert 'curve_protocol' not in knn  # it is that of the end
+
+
+def test_a_curve_of_its_own_protocol(tmp_path):
+    found = jobs.settings('simclr', **{'log.evaluate': 2, 'log.tensorboard': False})
+    curve = assemble.spell_evals({'knn': dict(k=3, queries='validation', picture=False)})
+    found = {**found, 'log': {**found['log'], 'curve': curve}}
+    train.train(config.plain({**found, 'evals': {'knn': found['evals']['knn']}}), tmp_path)
+    knn = json.loads((tmp_path / 'results.json').read_text())['evals']['knn']
+    assert (
+        knn['curve_protocol'] == config.as_json(curve['knn'])
+        and knn['protocol']['queries'] == 'test'
+    )
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['curve/seconds'] > 0 for line in lines if 'curve/seconds' in line] == [True] * 2
+    low, high = knn['scores']['trained']['interval_95']
+    assert low < knn['scores']['trained']['accuracy'] < high or low == high
+
+
+def test_the_best_of_errors_is_the_least():
+    lines = [{'step': s, 'error_rate/error': e} for s, e in ((1, 5.0), (2, 3.0), (3, 4.0))]
+    assert evaluate.best('error_rate', None, lines)['best'] == {'step': 2, 'error': 3.0}
+    assert evaluate.best('knn', None, lines) == {}
 
 
 # ---- what is trivial is computed once
