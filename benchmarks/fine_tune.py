@@ -1,11 +1,12 @@
 """Fine-tuning an encoder on all or a few labels, each switch on and off:
 python benchmarks/fine_tune.py --data=DIR --encoder=WORKDIR --out=results/fine-tune.json
 
-configs/classifier.py:cifar10_conv (--variant for others) starts at the encoder of the workdir and at
-its statistics. The switches: everything learns; the last block and the head alone; the encoder at a
-tenth of the rate; the encoder held for a tenth of the steps first; batch norm with the statistics
-that it came with; rates that fall from block to block. From scratch stands beside. The number is
-the accuracy on test rows; nothing is chosen by it. Runs that are finished are not run again.
+configs/classifier.py:cifar10_conv (--variant for others) starts at the encoder of the workdir and
+at its statistics. The switches: everything learns; the last block and the head alone; the encoder
+at a tenth of the rate; the encoder held for a tenth of the steps first; batch norm with the
+statistics that it came with; rates that fall from block to block (a transformer's). From scratch
+stands beside. The number is the accuracy on test rows; nothing is chosen by it. Runs that are
+finished are not run again.
 """
 
 import json
@@ -79,7 +80,8 @@ def tuned(known, encoder: Path, switch: str, labels: int, changes: dict) -> dict
         }
         if switch != 'from scratch':
             source = encoder.absolute()
-            parts = ('params/encoder', 'memory/stats/encoder')
+            parts = ['params/encoder']
+            parts += ['memory/stats/encoder'] if known.variant == 'cifar10_conv' else []
             changes['graft'] = {part: f'{source}:{part}' for part in parts}
         flags = [f'--config.{key}={value}' for key, value in changes.items()]
         config = f'--config=configs/classifier.py:{known.variant}'

@@ -114,7 +114,17 @@ class Checkpoints:
     def _load(self, step: int, like: State) -> State:
         args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
         with ocp.CheckpointManager(self.folder, options=self.options) as manager:
-            return form.same(like, manager.restore(step, args=args)['state'])
+            try:
+                found = manager.restore(step, args=args)['state']
+            except ValueError:  # Orbax's list of every leaf
+                args = ocp.args.Composite(config=ocp.args.JsonRestore())
+                method = manager.restore(step, args=args)['config']['method']
+                raise Mistake(
+                    f'{self.folder / str(step)} holds a state of {method} that does not fit the'
+                    ' config of this run: other nets, sizes or optimizers; give the workdir the'
+                    ' checkpoints that it was trained with'
+                ) from None
+            return form.same(like, found)
 
 
 def digest(path: Path) -> str:

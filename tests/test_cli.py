@@ -51,6 +51,7 @@ MISTAKES = {
     'batch over accumulate': (['simclr.py:smoke', 'accumulate=3'], 'nearest that do: 15 and 18'),
     'batch over devices': (['simclr.py:smoke', 'batch=12'], 'nearest that are: 8 and 16'),
     'chunk over batch': (['simclr.py:smoke', 'model.chunk=5'], 'chunk=5 does not divide batch=16'),
+    'unknown statistics': (['classifier.py:smoke', 'model.statistics=bach'], 'did you mean batch'),
     'a word for a block': (['simclr.py:smoke', 'model.block=big'], 'block=.big. is no whole'),
     'no block at all': (['simclr.py:smoke', 'model.block=0'], 'block=0 is no whole.*none'),
     'optimizer of a turn that is not': (

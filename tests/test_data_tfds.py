@@ -133,7 +133,7 @@ def test_fingerprint_follows_contents_and_options(tmp_path, file_format):
     assert data.make(spec(tmp_path / 'b')).fingerprint == first
     assert data.make(spec(tmp_path / 'b', hold=0)).fingerprint == first
     assert data.make(spec(tmp_path / 'c')).fingerprint != first
-    for options in (dict(size=8), dict(validation=3), dict(test='train')):
+    for options in (dict(size=8), dict(validation=3), dict(rows=3), dict(test='train')):
         assert data.make(spec(tmp_path / 'a', **options)).fingerprint != first
 
 
@@ -153,6 +153,20 @@ def test_validation_is_the_end_of_a_fixed_permutation(tmp_path):
     assert own.splits['validation'].count == 2
     swapped = data.make(spec(tmp_path, test='validation', validation=4))
     assert {n: s.count for n, s in swapped.splits.items()} == dict(train=23, test=2, validation=4)
+
+
+def test_fewer_rows_are_some_of_those_that_are_not_held_out(tmp_path):
+    tiny(tmp_path)
+    every, few, fewer = (
+        data.make(spec(tmp_path, validation=5, rows=rows)).splits for rows in (0, 9, 4)
+    )
+    named = [
+        {row.tobytes() for row in s['train'].rows(np.arange(s['train'].count))['x']}
+        for s in (every, few, fewer)
+    ]
+    assert [len(n) for n in named] == [22, 9, 4] and named[2] < named[1] < named[0]
+    held = every['validation'].rows(np.arange(5))['x']
+    assert np.array_equal(held, few['validation'].rows(np.arange(5))['x'])
 
 
 def test_canvas_covers_and_crops_at_the_center(tmp_path):
@@ -288,6 +302,7 @@ def test_kept_features_and_odd_sets():
         (dict(name='empty'), 'holds no data set'),
         (dict(test='tset'), 'offered: train, test, validation'),
         (dict(validation=3), 'of its own'),
+        (dict(rows=99), 'rows=99 of the 27 that train has'),
         (dict(x='picture'), 'id, image, label'),
         (dict(x='id'), "'id'"),
         (dict(label='lable'), 'did you mean label'),

@@ -76,6 +76,14 @@ def test_a_workdir_without_a_whole_checkpoint(runs, tmp_path, capsys):
         ssljax.load(tmp_path / 'run')
 
 
+def test_the_checkpoint_of_another_method_is_one_line(runs, tmp_path):
+    shutil.copytree(runs / 'gpt', tmp_path / 'run')
+    shutil.rmtree(tmp_path / 'run/checkpoints')
+    shutil.copytree(runs / 'simclr/checkpoints', tmp_path / 'run/checkpoints')
+    with pytest.raises(Mistake, match=r'checkpoints/4 holds a state of simclr that does not fit'):
+        ssljax.load(tmp_path / 'run')
+
+
 def run_evaluate(capsys, *flags):
     code = cli.guarded(lambda: evaluate.main(list(flags)))
     return code, capsys.readouterr()

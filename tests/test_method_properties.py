@@ -105,3 +105,18 @@ def test_deepcluster_learns_the_labels_of_its_own_rows():
 
 def batch(rows):
     return {**rows, 'x': rows['x'] / 127.5 - 1}
+
+
+def test_a_classifiers_encoder_is_held_first_and_its_statistics_can_stay():
+    encoder = "{'name': 'conv', 'widths': (8, 16), 'norm': 'batch'}"
+    one = jobs.job('classifier', **{'model.frozen': 2, 'model.encoder': encoder})
+    start, still = stepped(one, 2)
+    _, free = stepped(one, 3)
+    assert not jobs.differing(start.params['encoder'], still.params['encoder'])
+    assert jobs.differing(start.params['head'], still.params['head'])
+    assert jobs.differing(start.params['encoder'], free.params['encoder'])
+    assert jobs.differing(start.memory['stats'], still.memory['stats'])
+    stored = jobs.job('classifier', **{'model.statistics': 'stored', 'model.encoder': encoder})
+    start, end = stepped(stored)
+    assert not jobs.differing(start.memory['stats'], end.memory['stats'])
+    assert jobs.differing(start.params['encoder'], end.params['encoder'])
