@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from ssljax import evals  # noqa: E402
 
-PAGES = ('README.md', 'docs/faults.md', 'docs/losses.md', 'docs/results.md')
+PAGES = ('README.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md', 'docs/results.md')
 DECIMALS = {
     'accuracy': 1, 'accuracy_k200': 1, 'accuracy_whitened': 1, 'accuracy_k200_whitened': 1,
     'frechet': 1, 'nats_per_character': 3, 'nmi': 3, 'purity': 3, 'removed': 3,
@@ -216,7 +216,53 @@ def step_torch() -> str:
     return '\n'.join([*lines, '', told])
 
 
+def eval_speed() -> str:
+    found = read('eval')
+    lines = ['| task | by | seconds | ours over it | extra memory | accuracy |', '|' + '---|' * 6]
+    for row in found['rows']:
+        lines.append(
+            f'| {row["task"].replace("_", " ")} | {row["form"]} | {row["seconds"]:.2f}'
+            f' | {row["ratio"]:.2f} | {row["megabytes"]:.0f} MB | {row["accuracy"]:.2f} |'
+        )
+    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
+    rows = f'{found["bank"]} bank rows, {found["queries"]} queries, {found["dim"]} features'
+    rows += f'; probe on {found["train"]} rows; {found["device"]}, {found["cores"]} cores'
+    return '\n'.join([*lines, '', f'{rows}; {told}.'])
+
+
+def protocol() -> str:
+    """A row per protocol, a column per method, and how its order agrees with the default's."""
+    found = read('protocol')
+    methods = list(found['rows'][0]['methods'])
+    lines = ['| protocol | ' + ' | '.join(methods) + ' | order (tau) |']
+    lines.append('|' + '---|' * (len(methods) + 2))
+    for row in found['rows']:
+        cells = [spread(row['methods'][m]['values'], digits=1) for m in methods]
+        lines.append(f'| {row["protocol"]} | ' + ' | '.join(cells) + f' | {row["tau"]:.2f} |')
+    rows = f'{found["bank"]} bank rows, {found["queries"]} test rows of {found["data"]["name"]}'
+    return '\n'.join([*lines, '', f'{rows}; three seeds each.'])
+
+
+def fine_tune() -> str:
+    """A row per switch, a column per encoder and number of labels."""
+    found = read('fine-tune')
+    heads = list(dict.fromkeys((r['encoder'], r['labels']) for r in found['rows']))
+    lines = ['| | ' + ' | '.join(f'{e}, {n} labels' for e, n in heads) + ' |']
+    lines.append('|' + '---|' * (len(heads) + 1))
+    for switch in dict.fromkeys(row['switch'] for row in found['rows']):
+        mine = {(r['encoder'], r['labels']): r for r in found['rows'] if r['switch'] == switch}
+        cells = [
+            f'{mine[h]["accuracy"]:.1f} ± {mine[h]["standard_error"]:.1f}' if h in mine else ''
+            for h in heads
+        ]
+        lines.append(f'| {switch} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join([*lines, '', f'{found["steps"]} steps of 128; ±: of the test rows.'])
+
+
 TABLES = {
+    'eval_speed': eval_speed,
+    'protocol': protocol,
+    'fine_tune': fine_tune,
     'meshes': meshes,
     'parity': parity,
     'pairs_cpu': partial(pairs, 'losses'),
