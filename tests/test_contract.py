@@ -136,3 +136,10 @@ def test_no_drawers():
     for path in FILES:
         assert path.stem not in ('utils', 'util', 'helpers', 'misc', 'common')
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_every_planted_fault_has_its_place():
+    import faults
+
+    for told, name, text, _, _ in faults.FAULTS:
+        assert text in (jobs.ROOT / name).read_text(), f'{told}: bring tests/faults.py up to date'

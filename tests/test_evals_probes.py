@@ -35,6 +35,7 @@ def test_linear_svm_is_scikits(subject):
     assert abs(found['accuracy'] - score) <= 0.5
 
 
+@pytest.mark.filterwarnings('ignore:Stochastic Optimizer')
 def test_mlp_probe_finds_what_no_line_does(subject):
     """Beside scikit-learn's, on classes that are signs of a product."""
     curved = {n: quadrants(i, c) for i, (n, c) in enumerate(dict(train=600, test=400).items())}

@@ -28,7 +28,7 @@ def test_by_hand():
 
 
 def test_equal_other_libraries(random):
-    x, logits = random.uniform(size=(4, 5)), random.normal(size=(4, 5))
+    x, logits = (f(size=(4, 5)).astype(np.float32) for f in (random.uniform, random.normal))
     other = optax.losses.sigmoid_binary_cross_entropy(logits, x).sum(1)
     np.testing.assert_allclose(losses.bernoulli(jnp.asarray(logits), x), other, rtol=1e-5)
     normal = -stats.norm(0.3, np.exp(0.5)).logpdf(x).sum(1)
