@@ -2,17 +2,15 @@
 python benchmarks/eval.py --out=results/eval.json
 
 Features are drawn: classes overlap, directions have a spectrum, as a trained encoder's do, and a
-fifth of the labels are any. All
-take turns in one process; memory is what a process holds more at its most (Linux). lightly takes
-part where it is installed, and its k-NN is that of its own file.
+fifth of the labels are any. All take turns in one process; memory is what it holds more at its
+most in the first call than before (Linux). lightly takes part where it is installed, and its k-NN
+is that of its own file.
 """
 
 import argparse
 import json
 import os
-import re
 import sys
-import threading
 import time
 from pathlib import Path
 from statistics import median
@@ -22,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
 import peers  # noqa: E402
+from step import extra  # noqa: E402
 
 CLASSES = 10
 
@@ -57,7 +56,7 @@ def main() -> int:
         seconds = {name: [] for name in forms}
         memory, score = {}, {}
         for name, run in forms.items():  # compiles, warms up
-            memory[name], predicted = watched(run)
+            memory[name], predicted = extra(run)
             score[name] = 100 * float((np.asarray(predicted) == truth).mean())
         for _ in range(known.rounds):
             for name, run in forms.items():
@@ -143,31 +142,6 @@ def scikit_linear(x, y, test, l2=1e-3):
     mean, scale = x.mean(0), x.std(0)
     line = LogisticRegression(C=1 / (l2 * len(x)), max_iter=1000)
     return line.fit((x - mean) / scale, y).predict((test - mean) / scale)
-
-
-def watched(run):
-    """Megabytes that the process holds more at its most during the call, and the call's result."""
-    status = Path('/proc/self/status')
-
-    def held() -> float:
-        return int(re.search(r'VmRSS:\s+(\d+) kB', status.read_text())[1]) / 1e3
-
-    if not status.exists():
-        return float('nan'), run()
-    before, most, done = held(), [0.0], threading.Event()
-
-    def look():
-        while not done.wait(0.02):
-            most[0] = max(most[0], held() - before)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        return_value = run()
-    finally:
-        done.set()
-        watcher.join()
-    return most[0], return_value
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from seeds import call  # noqa: E402
 from ssljax import cli  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
 
-RATE = 1e-3
+RATE, BATCH = 1e-3, 128
 STILL = {'match': '^encoder/(?!.*_{last})', 'name': 'sgd', 'learning_rate': 0.0}
 
 
@@ -61,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     old = json.loads(known.out.read_text())['rows'] if known.out.exists() else []
     new = {(r['encoder'], r['labels'], r['switch']) for r in rows}
     kept = [r for r in old if (r['encoder'], r['labels'], r['switch']) not in new]
-    write_json(known.out, {'steps': known.steps, 'variant': known.variant, 'rows': kept + rows})
+    facts = {'steps': known.steps, 'variant': known.variant, 'batch': BATCH}
+    write_json(known.out, {**facts, 'rows': kept + rows})
     return 0
 
 
@@ -74,6 +75,7 @@ def tuned(known, encoder: Path, switch: str, labels: int, changes: dict) -> dict
         changes = {
             'data.dir': known.data.absolute(),
             'steps': known.steps,
+            'batch': BATCH,
             'optim.net.warmup': known.steps // 10,
             'optim.net.learning_rate': RATE,
             **changes,

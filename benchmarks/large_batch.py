@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import peers  # noqa: E402
+from torch_simclr import compiled_step  # noqa: E402
 
 
 def main() -> int:
@@ -23,10 +24,9 @@ def main() -> int:
     parser.add_argument('--small', type=int, default=512)
     parser.add_argument('--large', type=int, default=32768)
     parser.add_argument('--block', type=int, default=1024)
-    parser.add_argument('--encoder', default='resnet18')
     parser.add_argument('--dtype', default='float32', choices=('float32', 'bfloat16'))
-    parser.add_argument('--steps', type=int, default=3, help='timed; 0: compile alone')
-    parser.add_argument('--whole', type=int, default=0, help='batch of one more row, at once')
+    parser.add_argument('--steps', type=int, default=3, help='timed')
+    parser.add_argument('--whole', type=int, default=0, help='one more batch, at once')
     parser.add_argument('--out', type=Path, metavar='FILE')
     known = parser.parse_args()
     import jax
@@ -44,7 +44,7 @@ def main() -> int:
     found = {
         'device': jax.devices()[0].device_kind,
         'versions': peers.versions('jax', 'flax'),
-        'encoder': known.encoder,
+        'encoder': 'resnet18',
         'dtype': known.dtype,
         'rows': rows,
     }
@@ -55,51 +55,21 @@ def main() -> int:
 
 def measure(known: argparse.Namespace, batch: int, chunk: int | None, block: int | None) -> dict:
     import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import optax
 
-    from ssljax.method import Run, State
-    from ssljax.methods.simclr import simclr
-    from ssljax.step import make_step
-
-    run = Run(
-        steps=1000, steps_per_epoch=100, examples=50000, batch=batch, classes=10, vocab=0,
-        dtype=jnp.dtype(known.dtype),
-    )  # fmt: skip
-    encoder = dict(name=known.encoder, stem='cifar') if 'resnet' in known.encoder else None
-    method = simclr(
-        run,
-        encoder=encoder or dict(name=known.encoder),
-        projector=dict(name='mlp', dims=(512, 128), norm='batch'),
-        view=dict(name='simclr', size=32),
-        chunk=chunk,
-        block=block,
-    )
-    optimizer = optax.sgd(0.1, 0.9)
-    x = np.random.default_rng(0).integers(0, 256, (batch, 32, 32, 3)).astype(np.uint8)
-    x, key = jax.device_put(x), jax.random.key(0)
-
-    @jax.jit
-    def fresh(key):
-        params, memory = method.init(key, {'x': x[:8] / 127.5 - 1})
-        opt = {'net': optimizer.init(params)}
-        return State(step=jnp.zeros((), jnp.int32), params=params, memory=memory, opt=opt)
-
-    state = fresh(key)
-    step = make_step(method, {'net': optimizer})
-    program = step.lower(state, {'x': x}, key, ('net',)).compile()
+    step, state, rows, key = compiled_step(batch, known.dtype, chunk=chunk, block=block)
     seconds = []
-    for i in range(known.steps + 1 if known.steps else 0):
+    for i in range(known.steps + 1):  # the first warms up
         began = time.perf_counter()
-        state, metrics = program(state, {'x': x}, key)
+        state, _ = step(state, rows, key)
         jax.block_until_ready(state)
         seconds += [time.perf_counter() - began] * (i > 0)
-    row = {'batch': batch, 'chunk': chunk, 'block': block}
-    row['temporaries_megabytes'] = program.memory_analysis().temp_size_in_bytes / 1e6
-    if seconds:
-        row['examples_per_second'] = batch / median(seconds)
-    return row
+    return {
+        'batch': batch,
+        'chunk': chunk,
+        'block': block,
+        'temporaries_megabytes': step.memory_analysis().temp_size_in_bytes / 1e6,
+        'examples_per_second': batch / median(seconds),
+    }
 
 
 if __name__ == '__main__':

@@ -5,12 +5,12 @@ Value and gradient of random rows of 128 numbers. All forms of one loss at one N
 process, so that a ratio holds whatever else the machine does. Memory is what a fresh process of one
 form holds more at its most than before its first call; on an accelerator, the program's
 temporaries. Dense forms stop at --dense rows. PyTorch and lightly take part where they are
-installed; lightly's loss is that of its own file.
+installed; lightly's loss is that of its own file. Losses and sizes may be measured one after
+another into the same file.
 """
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import peers  # noqa: E402
+from step import extra  # noqa: E402
 
 from ssljax import cli  # noqa: E402
 
@@ -36,9 +37,6 @@ def main() -> int:
     parser.add_argument('--losses', default=','.join(LOSSES), metavar='NAME,NAME')
     parser.add_argument('--block', default='512', metavar='T,T', help='columns at a time')
     parser.add_argument('--dense', type=int, default=16384, help='largest N of dense forms')
-    parser.add_argument(
-        '--largest', type=int, default=65536, help='largest N of but the first loss'
-    )
     parser.add_argument('--rounds', type=int, default=5, help='fewer where a round takes long')
     parser.add_argument('--out', type=Path, metavar='FILE')
     parser.add_argument('--plot', type=Path, metavar='FILE')
@@ -46,7 +44,8 @@ def main() -> int:
     known = parser.parse_args()
     if known.only:
         loss, form, n = known.only.split(':')
-        print(rise(loss, form, int(n)))
+        prepared(loss, form, 64)()  # thread pools and libraries
+        print(extra(prepared(loss, form, int(n)))[0])
         return 0
     import jax
 
@@ -54,8 +53,6 @@ def main() -> int:
     losses, sizes = known.losses.split(','), [int(n) for n in known.sizes.split(',')]
     for loss in losses:
         for n in sizes:
-            if loss != losses[0] and n > known.largest:
-                continue
             forms = forms_of(loss, n, known.dense, known.block.split(','))
             for row in measure(loss, n, forms, known.rounds):
                 rows.append(row)
@@ -63,6 +60,11 @@ def main() -> int:
                     f'{v:.4g}' if isinstance(v, float) else str(v) for v in row.values()
                 )
                 print(told, flush=True)
+    if known.out and known.out.exists():  # what was measured before and not again stays
+        new = {(row['loss'], row['n']) for row in rows}
+        old = json.loads(known.out.read_text())['losses']
+        rows = [row for row in old if (row['loss'], row['n']) not in new] + rows
+        rows.sort(key=lambda row: (LOSSES.index(row['loss']), row['n']))
     found = {
         'device': jax.devices()[0].device_kind,
         'cores': os.cpu_count(),
@@ -98,12 +100,12 @@ def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
                 began = time.perf_counter()
                 call()
                 seconds[form].append(time.perf_counter() - began)
-    first = median(seconds[forms[0]])
+    dense = median(seconds.get('dense', [float('nan')]))
     rows = []
     for form, call in calls.items():
         if jax.default_backend() == 'cpu':
             command = [sys.executable, __file__, f'--only={loss}:{form}:{n}']
-            memory = float(subprocess.run(command, capture_output=True, text=True).stdout or 'nan')
+            memory = float(subprocess.run(command, stdout=-1, text=True, check=True).stdout)
         else:
             memory = call.memory()
         rows.append(
@@ -112,28 +114,13 @@ def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
                 'n': n,
                 'form': form,
                 'seconds': median(seconds[form]),
-                'ratio': median(seconds[form]) / first,
+                'ratio': median(seconds[form]) / dense if 'dense' in forms else None,
                 'megabytes': memory,
                 'temporaries': getattr(call, 'temporaries', None),  # XLA's count
                 'rounds': len(seconds[form]),
             }
         )
     return rows
-
-
-def rise(loss: str, form: str, n: int) -> float:
-    """Megabytes that this process holds more at its most in the first call than before (Linux)."""
-    call, small = prepared(loss, form, n), prepared(loss, form, 64)
-    small()  # thread pools and libraries
-
-    def held(what: str) -> float:
-        return int(re.search(rf'{what}:\s+(\d+) kB', status.read_text())[1]) / 1e3
-
-    status = Path('/proc/self/status')
-    Path('/proc/self/clear_refs').write_text('5')  # forget the most so far
-    before = held('VmRSS')
-    call()
-    return held('VmHWM') - before
 
 
 def prepared(loss: str, form: str, n: int) -> Callable[[], None]:

@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -42,79 +42,93 @@ def runs() -> Iterator[tuple[str, dict]]:
             yield path.stem, found
 
 
+def read(name: str) -> dict:
+    return json.loads((ROOT / 'results' / f'{name}.json').read_text())
+
+
+def grid(head: Sequence[str], rows: Iterable[Sequence[str]], below: str = '') -> str:
+    """A table in Markdown, and a line below it."""
+    body = [head, ['---'] * len(head), *rows]
+    lines = ['|' + '|'.join(row) + '|' if row[0] == '---' else told(row) for row in body]
+    return '\n'.join([*lines, *(['', below] if below else [])])
+
+
+def told(cells: Sequence[str]) -> str:
+    return '| ' + ' | '.join(cells) + ' |'
+
+
+def versions(found: dict) -> str:
+    return ', '.join(f'{name} {version}' for name, version in found['versions'].items())
+
+
 def results() -> str:
     """A row per run, of its first number: trivial baselines, untrained, trained; mean and sd."""
-    lines = [
-        '| run | number | trivial | untrained | **trained** | seeds | minutes (of CPU) |',
-        '|' + '---|' * 7,
-    ]
-    for run, found in runs():
+
+    def row(run: str, found: dict) -> list[str]:
         name = next(name for name in (*FIRST, *found['evals']) if name in found['evals'])
         metric, minutes = evals.module(name).SHOWN[0], found['minutes']
         scores = found['evals'][name]['scores'].items()
         values = {who: s[metric]['values'] for who, s in scores if metric in s}
-        told = partial(spread, digits=DECIMALS.get(metric, 2))
-        untrained, trained = (told(values.pop(who)) for who in ('untrained', 'trained'))
-        trivial = ', '.join(f'{who} {told(v)}' for who, v in values.items())
-        lines.append(
-            f'| `{run}` | {name} {metric.replace("_", " ")} | {trivial} | {untrained}'
-            f' | **{trained}** | {len(found["seeds"])}'
-            f' | {fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f}) |'
-        )
-    return '\n'.join(lines)
+        short = partial(spread, digits=DECIMALS.get(metric, 2))
+        untrained, trained = (short(values.pop(who)) for who in ('untrained', 'trained'))
+        return [
+            f'`{run}`',
+            f'{name} {metric.replace("_", " ")}',
+            ', '.join(f'{who} {short(v)}' for who, v in values.items()),
+            untrained,
+            f'**{trained}**',
+            str(len(found['seeds'])),
+            f'{fmean(minutes["whole"]):.0f} ({fmean(minutes["cpu"]):.0f})',
+        ]
+
+    head = ['run', 'number', 'trivial', 'untrained', '**trained**', 'seeds', 'minutes (of CPU)']
+    return grid(head, (row(run, found) for run, found in runs()))
 
 
 def features() -> str:
     """A row per number that compares features: means, deviations and the least gain over seeds."""
-    lines = [
-        '| run | number | trivial | untrained | **trained** | gain | least gain |',
-        '|' + '---|' * 7,
-    ]
+    rows = []
     for run, found in runs():
-        for name, titles in FEATURES.items():
-            result = found['evals'].get(name, {'scores': {}})
-            for metric, title in titles.items():
-                scores = {
-                    w: s[metric]['values'] for w, s in result['scores'].items() if metric in s
-                }
-                if not {'trained', 'untrained'} <= scores.keys():
-                    continue
-                told = partial(spread, digits=DECIMALS.get(metric, 2))
-                gains = [a - b for a, b in zip(scores['trained'], scores['untrained'])]
-                models = {who: scores.pop(who) for who in ('untrained', 'trained')}
-                trivial = ', '.join(f'{who} {told(values)}' for who, values in scores.items())
-                lines.append(
-                    f'| `{run}` | {title.format(**result["protocol"])} | {trivial}'
-                    f' | {told(models["untrained"])} | **{told(models["trained"])}**'
-                    f' | {told(gains)} | {told([min(gains)])} |'
-                )
-    return '\n'.join(lines)
+        for name, metric, title in numbers(found):
+            result = found['evals'][name]
+            scores = {w: s[metric]['values'] for w, s in result['scores'].items() if metric in s}
+            if not {'trained', 'untrained'} <= scores.keys():
+                continue
+            short = partial(spread, digits=DECIMALS.get(metric, 2))
+            gains = [a - b for a, b in zip(scores['trained'], scores['untrained'])]
+            models = {who: scores.pop(who) for who in ('untrained', 'trained')}
+            trivial = ', '.join(f'{who} {short(values)}' for who, values in scores.items())
+            row = [f'`{run}`', title.format(**result['protocol']), trivial]
+            row += [short(models['untrained']), f'**{short(models["trained"])}**']
+            rows.append([*row, short(gains), short([min(gains)])])
+    head = ['run', 'number', 'trivial', 'untrained', '**trained**', 'gain', 'least gain']
+    return grid(head, rows)
+
+
+def numbers(found: dict) -> Iterator[tuple[str, str, str]]:
+    """Evaluator, number and its title, of the FEATURES that a run has."""
+    for name, titles in FEATURES.items():
+        if name in found['evals']:
+            yield from ((name, metric, title) for metric, title in titles.items())
 
 
 def mask_ratio() -> str:
     """A row per masking ratio, and what stands beside them."""
-    path = ROOT / 'results' / 'mae-mask-ratio.json'
-    found = json.loads(path.read_text())
-    lines = ['| ratio | linear | fine-tuned | removed | CPU minutes |', '|' + '---|' * 5]
-    for row in found['mask_ratio']:
-        lines.append(
-            f'| {row["ratio"]:.2f} | {row["linear"]:.1f} | {row["fine-tuned"]:.1f}'
-            f' | {row["removed"]:.2f} | {row["cpu_minutes"]:.1f} |'
-        )
+    found = read('mae-mask-ratio')
+    digits = {'ratio': 2, 'linear': 1, 'fine-tuned': 1, 'removed': 2, 'cpu_minutes': 1}
+    rows = [[f'{row[k]:.{n}f}' for k, n in digits.items()] for row in found['mask_ratio']]
     beside = '; '.join(f'{name} {value:.1f}' for name, value in found['beside'].items())
-    return '\n'.join([*lines, '', f'Beside: {beside}.'])
+    head = [name.replace('cpu_', 'CPU ') for name in digits]
+    return grid(head, rows, f'Beside: {beside}.')
 
 
 def costs() -> str:
     """A row per run of FEATURES: how much it saw, and in what time."""
-    lines = ['| run | seeds | examples seen | CPU seconds of training | k-NN bank | probe rows |']
-    lines.append('|' + '---|' * 6)
-    for run, found in runs():
-        if not found['evals'].keys() & FEATURES.keys():
-            continue
+
+    def row(run: str, found: dict) -> list[str]:
         seen = round(fmean(found.get('examples_seen', [found['steps'] * found['batch']])))
         cpu = [60 * minutes for minutes in found['minutes']['training_cpu']]
-        rows = [
+        used = [
             str(round(number['mean'])) if number else '-'
             for number in (
                 found['evals'].get(name, {}).get('scores', {}).get('trained', {}).get(metric)
@@ -122,141 +136,149 @@ def costs() -> str:
             )
         ]
         cpu = spread(found.get('training_cpu_seconds', cpu), digits=0)
-        lines.append(f'| `{run}` | {len(found["seeds"])} | {seen} | {cpu} | {" | ".join(rows)} |')
-    return '\n'.join(lines)
+        return [f'`{run}`', str(len(found['seeds'])), str(seen), cpu, *used]
+
+    head = ['run', 'seeds', 'examples seen', 'CPU seconds of training', 'k-NN bank', 'probe rows']
+    return grid(head, (row(*one) for one in runs() if one[1]['evals'].keys() & FEATURES.keys()))
 
 
 def spread(values: Sequence[float], *, digits: int) -> str:
     """Mean ± standard deviation, the latter where it says something."""
-    told = f'{fmean(values):.{digits}f}'
+    short = f'{fmean(values):.{digits}f}'
     if len(values) > 1 and (sd := f'{stdev(values):.{digits}f}') != f'{0:.{digits}f}':
-        told += f' ± {sd}'
-    return told
+        short += f' ± {sd}'
+    return short
 
 
 def faults() -> str:
-    path = ROOT / 'results' / 'faults.json'
-    found = json.loads(path.read_text())['faults'] if path.exists() else []
-    lines = ['| fault | file | caught by |', '|' + '---|' * 3]
-    for row in found:
-        test = f'`{row["test"]}`' if row['test'] else '**nothing**'
-        lines.append(f'| {row["fault"]} | `{row["file"]}` | {test} |')
-    return '\n'.join(lines)
-
-
-def read(name: str) -> dict:
-    return json.loads((ROOT / 'results' / f'{name}.json').read_text())
+    rows = [
+        [row['fault'], f'`{row["file"]}`', f'`{row["test"]}`' if row['test'] else '**nothing**']
+        for row in read('faults')['faults']
+    ]
+    return grid(['fault', 'file', 'caught by'], rows)
 
 
 def meshes() -> str:
     """A row per loss of a set: how far each way of cutting the batch is from the plain call."""
     found = read('meshes')
     ways = [way for way in found['losses'][0] if way not in ('loss', 'gradient')]
-    lines = ['| loss | ' + ' | '.join(ways) + ' |', '|' + '---|' * (len(ways) + 1)]
-    for row in found['losses']:
-        cells = []
-        for way in ways:
-            slope = row[way]['gradient']
-            told = f'{row[way]["value"]:.0e}' + ('' if slope is None else f', {slope:.0e}')
-            cells.append(told)
-        lines.append(f'| `{row["loss"]}` | ' + ' | '.join(cells) + ' |')
-    return '\n'.join([*lines, '', f'jax {found["jax"]}, {found["devices"]} simulated devices.'])
+
+    def apart(one: dict) -> str:
+        slope = '' if one['gradient'] is None else f', {one["gradient"]:.0e}'
+        return f'{one["value"]:.0e}{slope}'
+
+    rows = [[f'`{row["loss"]}`', *(apart(row[way]) for way in ways)] for row in found['losses']]
+    below = f'jax {found["jax"]}, {found["devices"]} simulated devices.'
+    return grid(['loss', *ways], rows, below)
 
 
 def parity() -> str:
     """A row per pair of implementations."""
     found = read('parity')
-    lines = ['| loss | beside | value | gradient | note |', '|' + '---|' * 5]
-    for row in found['pairs']:
-        slope = '-' if row['gradient'] is None else f'{row["gradient"]:.0e}'
-        note = row['note'] if row['agrees'] else f'**differs**: {row["note"]}'
-        lines.append(
-            f'| `{row["loss"]}` | {row["package"]} {row["version"]}, {row["what"]}'
-            f' | {row["value"]:.0e} | {slope} | {note} |'
-        )
-    return '\n'.join([*lines, '', f'jax {found["jax"]}.'])
+    rows = [
+        [
+            f'`{row["loss"]}`',
+            f'{row["package"]} {row["version"]}, {row["what"]}',
+            f'{row["value"]:.0e}',
+            '-' if row['gradient'] is None else f'{row["gradient"]:.0e}',
+            row['note'] if row['agrees'] else f'**differs**: {row["note"]}',
+        ]
+        for row in found['pairs']
+    ]
+    return grid(['loss', 'beside', 'value', 'gradient', 'note'], rows, f'jax {found["jax"]}.')
 
 
 def pairs(name: str) -> str:
     """A row per loss and N: seconds, over those of the dense form, and megabytes, by form."""
     found = read(name)
     forms = list(dict.fromkeys(row['form'] for row in found['losses']))
-    lines = ['| loss | N | ' + ' | '.join(forms) + ' |', '|' + '---|' * (len(forms) + 2)]
-    for loss, n in dict.fromkeys((row['loss'], row['n']) for row in found['losses']):
-        mine = {r['form']: r for r in found['losses'] if (r['loss'], r['n']) == (loss, n)}
-        cells = [
-            f'{mine[form]["seconds"]:.3g} s ({mine[form]["ratio"]:.2f}),'
-            f' {mine[form]["megabytes"]:.0f} MB'
-            if form in mine
-            else ''
-            for form in forms
-        ]
-        lines.append(f'| `{loss}` | {n} | ' + ' | '.join(cells) + ' |')
-    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
-    return '\n'.join([*lines, '', f'{found["device"]}, {found["cores"]} cores; {told}.'])
+    cells: dict[tuple, dict] = {}
+    for row in found['losses']:
+        ratio = '' if row['ratio'] is None else f' ({row["ratio"]:.2f})'
+        cells.setdefault((row['loss'], row['n']), {})[row['form']] = (
+            f'{row["seconds"]:.3g} s{ratio}, {row["megabytes"]:.0f} MB'
+        )
+    rows = [
+        [f'`{loss}`', str(n), *(mine.get(form, '') for form in forms)]
+        for (loss, n), mine in cells.items()
+    ]
+    below = f'{found["device"]}, {found["cores"]} cores; {versions(found)}{noted(found)}.'
+    return grid(['loss', 'N', *forms], rows, below)
+
+
+def noted(found: dict) -> str:
+    return f'; {found["note"]}' if 'note' in found else ''
 
 
 def large_batch() -> str:
     found = read('large-batch-h100')
-    lines = ['| batch | temporary memory | examples per second |', '|' + '---|' * 3]
-    for row in found['rows']:
-        memory, rate = row['temporaries_megabytes'], row['examples_per_second']
-        lines.append(f'| {row["form"]} | {memory:.0f} MB | {rate:.0f} |')
-    return '\n'.join([*lines, '', f'{found["encoder"]}, {found["dtype"]}, {found["device"]}.'])
+    rows = [
+        [r['form'], f'{r["temporaries_megabytes"]:.0f} MB', f'{r["examples_per_second"]:.0f}']
+        for r in found['rows']
+    ]
+    below = f'{found["encoder"]}, {found["dtype"]}, {found["device"]}{noted(found)}.'
+    return grid(['batch', 'temporary memory', 'examples per second'], rows, below)
 
 
 def step_torch() -> str:
     found = read('step-torch-h100')
-    lines = ['| step | examples per second | time over the best of torch |', '|' + '---|' * 3]
-    for form, rate in found['examples_per_second'].items():
-        ratio = found['ratio_to_best_torch'][form]
-        lines.append(f'| {form} | {rate:.0f} | {ratio:.2f} |')
-    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
-    told = f'{found["device"]}; batch {found["batch"]}, {found["dtype"]}; {told}.'
-    return '\n'.join([*lines, '', told])
+    rows = [
+        [form, f'{rate:.0f}', f'{found["ratio_to_best_torch"][form]:.2f}']
+        for form, rate in found['examples_per_second'].items()
+    ]
+    below = f'{found["device"]}; batch {found["batch"]}, {found["dtype"]}; {versions(found)}.'
+    return grid(['step', 'examples per second', 'time over the best of torch'], rows, below)
 
 
 def eval_speed() -> str:
     found = read('eval')
-    lines = ['| task | by | seconds | ours over it | extra memory | accuracy |', '|' + '---|' * 6]
-    for row in found['rows']:
-        lines.append(
-            f'| {row["task"].replace("_", " ")} | {row["form"]} | {row["seconds"]:.2f}'
-            f' | {row["ratio"]:.2f} | {row["megabytes"]:.0f} MB | {row["accuracy"]:.2f} |'
-        )
-    told = ', '.join(f'{name} {version}' for name, version in found['versions'].items())
-    rows = f'{found["bank"]} bank rows, {found["queries"]} queries, {found["dim"]} features'
-    rows += f'; probe on {found["train"]} rows; {found["device"]}, {found["cores"]} cores'
-    return '\n'.join([*lines, '', f'{rows}; {told}.'])
+    rows = [
+        [
+            row['task'].replace('_', ' '),
+            row['form'],
+            f'{row["seconds"]:.2f}',
+            f'{row["ratio"]:.2f}',
+            f'{row["megabytes"]:.0f} MB',
+            f'{row["accuracy"]:.2f}',
+        ]
+        for row in found['rows']
+    ]
+    below = f'{found["bank"]} bank rows, {found["queries"]} queries, {found["dim"]} features;'
+    below += f' probe on {found["train"]} rows; {found["device"]}, {found["cores"]} cores;'
+    head = ['task', 'by', 'seconds', 'ours over it', 'extra memory', 'accuracy']
+    return grid(head, rows, f'{below} {versions(found)}.')
 
 
 def protocol() -> str:
     """A row per protocol, a column per method, and how its order agrees with the default's."""
     found = read('protocol')
     methods = list(found['rows'][0]['methods'])
-    lines = ['| protocol | ' + ' | '.join(methods) + ' | order (tau) |']
-    lines.append('|' + '---|' * (len(methods) + 2))
-    for row in found['rows']:
-        cells = [spread(row['methods'][m]['values'], digits=1) for m in methods]
-        lines.append(f'| {row["protocol"]} | ' + ' | '.join(cells) + f' | {row["tau"]:.2f} |')
-    rows = f'{found["bank"]} bank rows, {found["queries"]} test rows of {found["data"]["name"]}'
-    return '\n'.join([*lines, '', f'{rows}; three seeds each.'])
+    rows = [
+        [
+            row['protocol'],
+            *(spread(row['methods'][m]['values'], digits=1) for m in methods),
+            f'{row["tau"]:.2f}',
+        ]
+        for row in found['rows']
+    ]
+    seeds = {len(one['values']) for row in found['rows'] for one in row['methods'].values()}
+    below = f'{found["bank"]} bank rows, {found["queries"]} test rows of {found["data"]["name"]};'
+    below += f' seeds: {", ".join(map(str, sorted(seeds)))}.'
+    return grid(['protocol', *methods, 'order (tau)'], rows, below)
 
 
 def fine_tune() -> str:
     """A row per switch, a column per encoder and number of labels."""
     found = read('fine-tune')
-    heads = list(dict.fromkeys((r['encoder'], r['labels']) for r in found['rows']))
-    lines = ['| | ' + ' | '.join(f'{e}, {n} labels' for e, n in heads) + ' |']
-    lines.append('|' + '---|' * (len(heads) + 1))
-    for switch in dict.fromkeys(row['switch'] for row in found['rows']):
-        mine = {(r['encoder'], r['labels']): r for r in found['rows'] if r['switch'] == switch}
-        cells = [
-            f'{mine[h]["accuracy"]:.1f} ± {mine[h]["standard_error"]:.1f}' if h in mine else ''
-            for h in heads
-        ]
-        lines.append(f'| {switch} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join([*lines, '', f'{found["steps"]} steps of 128; ±: of the test rows.'])
+    cells: dict[str, dict] = {}
+    for row in found['rows']:
+        place = f'{row["encoder"]}, {row["labels"]} labels'
+        cell = f'{row["accuracy"]:.1f} ± {row["standard_error"]:.1f}'
+        cells.setdefault(row['switch'], {})[place] = cell
+    places = list(dict.fromkeys(place for mine in cells.values() for place in mine))
+    rows = [[switch, *(mine.get(p, '') for p in places)] for switch, mine in cells.items()]
+    below = f'{found["steps"]} steps of {found["batch"]}; ±: of the test rows.'
+    return grid(['', *places], rows, below)
 
 
 TABLES = {

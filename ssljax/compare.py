@@ -1,14 +1,17 @@
 """Compares runs: python -m ssljax.compare runs/* [--evals=knn] [--out=DIR].
 
-Runs whose configs differ in nothing but the seed are one row: their mean and standard deviation.
-Numbers stand in one column only if data, protocol and rows are the same. Bold: the best, and every
-row that a permutation test over seeds does not tell from it (p > 0.05).
+Runs whose configs differ in nothing but the seed (and what moves no number: logs, checkpoints,
+where the data lie) are one row: their mean and standard deviation. Numbers stand in one column only
+if data and protocol are the same. Bold: the best, and every row that a permutation test over seeds
+does not tell from it (p > 0.05).
 """
 
 import csv
 import itertools
 import json
 import math
+import random
+import string
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,24 +19,28 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from ssljax import cli
+from ssljax.config import FREE
 from ssljax.names import Mistake, choose
 
 ALPHA = 0.05
+LETTERS = string.ascii_lowercase + string.ascii_uppercase  # of protocols
 ENOUGH = 100_000  # partitions of the seeds, above which they are drawn and not listed
 
 
+Numbers = dict[str, dict[str, float]]  # column -> workdir -> number
+
+
 class Row(NamedTuple):
-    """Runs of one config: for each column, the numbers of its seeds."""
+    """Runs of one config that differ in their seeds."""
 
     name: str
     seeds: int
-    trained: dict[str, list[float]]
-    untrained: dict[str, list[float]]
+    trained: Numbers
+    untrained: Numbers
 
 
 class Table(NamedTuple):
-    columns: list[str]  # 'knn accuracy', or with a letter where protocols differ
-    less: dict[str, bool]  # whether less is better
+    columns: dict[str, bool]  # 'knn accuracy', with a letter where protocols differ: less is better
     trivial: dict[str, dict[str, float]]  # baseline -> column -> number
     rows: list[Row]
     notes: list[str]
@@ -61,71 +68,66 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
     from ssljax import evals
 
     runs = [read(path) for path in workdirs]
-    offered = list(dict.fromkeys(name for run in runs for name in run['results']['evals']))
+    offered = list(dict.fromkeys(name for run in runs for name in run['evals']))
     for name in names or ():
         choose(name, offered, 'evaluator of these runs')
     groups: dict[str, list[dict]] = {}
     for run in runs:
         groups.setdefault(run['group'], []).append(run)
-    columns, less, trivial, notes = [], {}, {}, []
-    cells: dict[tuple[str, str], dict[str, list[float]]] = {}  # (group, who) -> column -> numbers
+    rows = [Row(label(mine), len(mine), {}, {}) for mine in groups.values()]
+    found = Table({}, {}, rows, [])
     for name in names or offered:
-        module = evals.module(name)
-        kinds: dict[str, str] = {}  # protocol -> letter
-        for group, mine in groups.items():
-            for run in mine:
-                if not (result := run['results']['evals'].get(name)):
-                    continue
-                kind = protocol(run, result)
-                letter = kinds.setdefault(kind, chr(ord('a') + len(kinds)))
-                for who, scores in result['scores'].items():
-                    for metric in (m for m in module.SHOWN if m in scores):
-                        column = f'{name} {metric}'.replace('_', ' ')
-                        column += f' ({letter})' if letter > 'a' else ''
-                        if column not in columns:
-                            columns.append(column)
-                        less[column] = metric in getattr(module, 'LESS', ())
-                        if who in ('trained', 'untrained'):
-                            place = cells.setdefault((group, who), {}).setdefault(column, [])
-                            place.append(scores[metric])
-                        else:
-                            trivial.setdefault(who, {})[column] = scores[metric]
+        kinds: dict[str, int] = {}  # protocol -> how many came before
+        for row, mine in zip(rows, groups.values()):
+            for run in (run for run in mine if name in run['evals']):
+                kind = kinds.setdefault(protocol(run, name), len(kinds))
+                enter(found, row, run, evals.module(name), name, LETTERS[kind])
         if len(kinds) > 1:
-            told = '; '.join(f'({letter}) {kind}' for kind, letter in kinds.items())
-            notes.append(f'{name} was not run alike everywhere, so in columns of its own: {told}')
-    order = sorted(range(len(columns)), key=lambda i: columns[i].split()[0])
-    rows = [
-        Row(label(mine), len(mine), cells.get((g, 'trained'), {}), cells.get((g, 'untrained'), {}))
-        for g, mine in groups.items()
-    ]
+            told = '; '.join(f'({LETTERS[i]}) {kind}' for kind, i in kinds.items())
+            found.notes.append(
+                f'{name} was not run alike everywhere, so in columns of its own: {told}'
+            )
     if all(row.seeds == 1 for row in rows) and len(rows) > 1:
-        notes.append('one seed each: nothing is tested, and nothing bold')
-    return Table([columns[i] for i in order], less, trivial, rows, notes)
+        found.notes.append('one seed each: nothing is tested, and nothing bold')
+    return found
+
+
+def enter(found: Table, row: Row, run: Mapping[str, Any], module: Any, name: str, letter: str):
+    """The numbers of one run by one evaluator, in the columns of their protocol."""
+    for who, scores in run['evals'][name]['scores'].items():
+        for metric in (metric for metric in module.SHOWN if metric in scores):
+            column = f'{name} {metric}'.replace('_', ' ')
+            column += f' ({letter})' if letter > LETTERS[0] else ''
+            found.columns[column] = metric in getattr(module, 'LESS', ())
+            if who in ('trained', 'untrained'):
+                numbers = row.trained if who == 'trained' else row.untrained
+                numbers.setdefault(column, {})[str(run['path'])] = scores[metric]
+            else:
+                found.trivial.setdefault(who, {})[column] = scores[metric]
 
 
 def read(path: Path) -> dict[str, Any]:
     """A run's numbers and config, and `group`: what all seeds of it share."""
-    for name, what in (('run.json', 'is not a workdir'), ('results.json', 'was not evaluated')):
-        if not (path / name).is_file():
-            raise Mistake(
-                f'{path} {what}: it has no {name}'
-                + ('; type python -m ssljax.evaluate --workdir=' + str(path)) * (name[:2] == 're')
-            )
+    if not (path / 'run.json').is_file():
+        raise Mistake(f'{path} is not a workdir: it has no run.json')
+    if not (path / 'results.json').is_file():
+        raise Mistake(
+            f'{path} was not evaluated: it has no results.json;'
+            f' type python -m ssljax.evaluate --workdir={path}'
+        )
     run = json.loads((path / 'run.json').read_text())
-    here = {'data': {'dir': ''}, 'seed': 0, 'log': {}, 'checkpoint': {}, 'mesh': {}, 'evals': {}}
-    kept = {**run['config'], **{k: v for k, v in here.items() if k != 'data'}}
-    kept['data'] = {**run['config'].get('data', {}), **here['data']}
-    results = json.loads((path / 'results.json').read_text())
+    kept = {k: v for k, v in run['config'].items() if k not in (*FREE, 'seed', 'data')}
+    kept['data'] = {k: v for k, v in run['config']['data'].items() if k != 'dir'}
+    evals = json.loads((path / 'results.json').read_text())['evals']
     group = json.dumps([kept, run['data']], sort_keys=True)
-    return {'path': path, 'run': run, 'results': results, 'group': group}
+    return {**run, 'path': path, 'evals': evals, 'group': group}
 
 
-def protocol(run: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+def protocol(run: Mapping[str, Any], name: str) -> str:
     """How a number was made, in words: the same for numbers that may be compared."""
-    data = run['run']['data']
-    told = {k: v for k, v in result['protocol'].items() if k != 'picture'}
+    told = {k: v for k, v in run['evals'][name]['protocol'].items() if k != 'picture'}
     parts = [f'{k}={v}' for k, v in told.items()]
-    return f'{data["name"]} {data["fingerprint"][:8]}, {" ".join(parts)}'
+    return f'{run["data"]["name"]} {run["data"]["fingerprint"][:8]}, {" ".join(parts)}'
 
 
 def label(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -134,7 +136,7 @@ def label(runs: Sequence[Mapping[str, Any]]) -> str:
     if len(names) == 1:
         return names[0]
     shared = ''.join(c[0] for c in itertools.takewhile(lambda c: len(set(c)) == 1, zip(*names)))
-    return shared.rstrip('-_') or runs[0]['run']['config']['method']
+    return shared.rstrip('-_') or runs[0]['config']['method']
 
 
 def permutation_p(better: Sequence[float], worse: Sequence[float]) -> float:
@@ -146,8 +148,6 @@ def permutation_p(better: Sequence[float], worse: Sequence[float]) -> float:
     if total <= ENOUGH:
         parts = itertools.combinations(range(len(every)), n)
     else:
-        import random
-
         draw = random.Random(0)
         parts = (draw.sample(range(len(every)), n) for _ in range(ENOUGH))
         total = ENOUGH
@@ -159,22 +159,25 @@ def permutation_p(better: Sequence[float], worse: Sequence[float]) -> float:
     return count / total
 
 
-def bold(found: Table, column: str) -> set[str]:
+def bold(found: Table, column: str) -> list[Row]:
     """The best row of a column, and those that are not told from it."""
-    numbers = {row.name: row.trained[column] for row in found.rows if column in row.trained}
-    if len(numbers) < 2 or max(map(len, numbers.values())) == 1:
-        return set()
-    sign = -1 if found.less[column] else 1
-    numbers = {name: [sign * v for v in values] for name, values in numbers.items()}
-    first = max(numbers, key=lambda name: fmean(numbers[name]))
-    return {
-        name
-        for name, values in numbers.items()
-        if name == first or permutation_p(numbers[first], values) > ALPHA
-    }
+    rows = [row for row in found.rows if column in row.trained]
+    sign = -1 if found.columns[column] else 1
+    numbers = [[sign * v for v in row.trained[column].values()] for row in rows]
+    if len(rows) < 2 or max(map(len, numbers)) == 1:
+        return []
+    first = max(numbers, key=fmean)
+    return [
+        row
+        for row, mine in zip(rows, numbers)
+        if mine is first or permutation_p(first, mine) > ALPHA
+    ]
 
 
-def cell(values: Sequence[float]) -> str:
+def cell(numbers: Numbers, column: str) -> str:
+    values = list(numbers.get(column, {}).values())
+    if not values:
+        return ''
     told = number(fmean(values))
     return told + (f' ± {number(stdev(values))}' if len(values) > 1 else '')
 
@@ -191,12 +194,10 @@ def lines(found: Table, mark: str) -> list[list[str]]:
         out.append([who, '', *cells])
     marked = {column: bold(found, column) for column in found.columns}
     for row in found.rows:
-        told = [cell(row.untrained[c]) if c in row.untrained else '' for c in found.columns]
+        told = [cell(row.untrained, column) for column in found.columns]
         out.append([f'{row.name}, untrained', str(row.seeds), *told])
-        told = []
-        for column in found.columns:
-            text = cell(row.trained[column]) if column in row.trained else ''
-            told.append(f'{mark}{text}{mark}' if row.name in marked[column] else text)
+        marks = [mark if row in marked[column] else '' for column in found.columns]
+        told = [m + cell(row.trained, column) + m for m, column in zip(marks, found.columns)]
         out.append([row.name, str(row.seeds), *told])
     return out
 
@@ -210,13 +211,13 @@ def markdown(found: Table) -> str:
 
 def long(found: Table) -> list[list[Any]]:
     """One line per number, for whoever computes further."""
-    out: list[list[Any]] = [['run', 'who', 'column', 'seed', 'value']]
+    out: list[list[Any]] = [['run', 'who', 'column', 'workdir', 'value']]
     for who, numbers in found.trivial.items():
         out += [['', who, column, '', value] for column, value in numbers.items()]
     for row in found.rows:
-        for who, numbers in (('untrained', row.untrained), ('trained', row.trained)):
-            for column, values in numbers.items():
-                out += [[row.name, who, column, i, value] for i, value in enumerate(values)]
+        for who, mine in (('untrained', row.untrained), ('trained', row.trained)):
+            for column, values in mine.items():
+                out += [[row.name, who, column, path, value] for path, value in values.items()]
     return out
 
 

@@ -81,9 +81,10 @@ def turns(job: Job) -> list[tuple[Any, ...]]:
 
 
 def evaluations(job: Job) -> list[tuple[Any, ...]]:
-    every = job.config['log']['evaluate']
-    when = 'at the end' + (f' and every {every:,} steps' if every else '')
+    every, chosen = job.config['log']['evaluate'], job.config['evals']
+    curve = (job.config['log']['curve'] or chosen) if every else {}
     rows = []
-    for name in job.config['evals']:
-        rows.append((name, evals.explain(name, job.method.readouts) or when))
+    for name in dict.fromkeys((*chosen, *curve)):
+        when = ['at the end'] * (name in chosen) + [f'every {every:,} steps'] * (name in curve)
+        rows.append((name, evals.explain(name, job.method.readouts) or ' and '.join(when)))
     return rows or [('none', '')]

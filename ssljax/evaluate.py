@@ -241,7 +241,7 @@ def write(job: Any, state: Any, workdir: Path, results: Mapping[str, Any]) -> Pa
     for name, result in results.items():
         for scores in result['scores'].values():
             scores |= interval(name, scores)
-        result |= best(name, settings['log'].get('curve', {}).get(name), lines)
+        result |= best(name, run['config'], lines)
     times = ('seconds', 'cpu_seconds')
     total = {name: sum(line.get(name, 0) for line in lines) for name in times}
     spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
@@ -273,10 +273,10 @@ def interval(name: str, scores: Mapping[str, float]) -> dict[str, list[float]]:
 
 
 def best(
-    name: str, protocol: Mapping[str, Any] | None, lines: Sequence[Mapping[str, float]]
+    name: str, settings: Mapping[str, Any], lines: Sequence[Mapping[str, float]]
 ) -> dict[str, Any]:
-    """The evaluator's first number while training, where log.evaluate asked for it, and its best:
-    chosen by what it tells, so no number to compare by. Its protocol, if it has one of its own."""
+    """The evaluator's first number while training, where log.evaluate asked for it, with its
+    protocol, and its best: chosen by what it tells, so no number to compare by."""
     from ssljax import evals
 
     module = evals.module(name)
@@ -286,8 +286,9 @@ def best(
         return {}
     choose_by = min if module.SHOWN[0] in getattr(module, 'LESS', ()) else max
     step = choose_by(curve, key=curve.get)
-    found = {'best': {'step': step, module.SHOWN[0]: curve[step]}, 'curve': curve}
-    return found | ({'curve_protocol': protocol} if protocol else {})
+    asked = settings['log'].get('curve') or settings['evals']
+    best = {'step': step, module.SHOWN[0]: curve[step]}
+    return {'best': best, 'curve': curve, 'curve_protocol': asked[name]}
 
 
 def keep_picture(folder: Path, kept: list[Path], who: str, name: str, picture: Any) -> None:

@@ -46,12 +46,32 @@ def runs(tmp_path):
     ]
 
 
+def bold(found, column):
+    return [row.name for row in compare.bold(found, column)]
+
+
+def test_rows_of_one_name_are_two(tmp_path):
+    """Workdirs in two folders may be called alike."""
+    runs = []
+    for folder, value in (('one', 90), ('two', 50)):
+        (tmp_path / folder).mkdir()
+        runs += [
+            workdir(tmp_path / folder, f'r-{s}', value + s, seed=s, temperature=value)
+            for s in range(4)
+        ]
+    found = compare.table(runs)
+    assert [row.name for row in found.rows] == ['r', 'r']
+    assert compare.bold(found, 'knn accuracy') == found.rows[:1]
+
+
 def test_seeds_are_one_row_and_who_is_not_told_from_the_best_is_bold(runs):
     found = compare.table(runs)
     assert [(row.name, row.seeds) for row in found.rows] == [('a', 4), ('b', 4), ('c', 4)]
-    assert found.columns == ['knn accuracy'] and found.trivial == {'pixels': {'knn accuracy': 40}}
-    assert found.rows[0].untrained == {'knn accuracy': [30, 31, 32, 33]}
-    assert compare.bold(found, 'knn accuracy') == {'a', 'b'}
+    assert list(found.columns) == ['knn accuracy'] and found.trivial == {
+        'pixels': {'knn accuracy': 40}
+    }
+    assert list(found.rows[0].untrained['knn accuracy'].values()) == [30, 31, 32, 33]
+    assert bold(found, 'knn accuracy') == ['a', 'b']
     page = compare.markdown(found)
     assert '| a | 4 | **81.50 ± 1.291** |' in page and '| c | 4 | 70.88 ± 0.854 |' in page
     assert '| pixels |  | 40.00 |' in page and '| a, untrained | 4 | 31.50 ± 1.291 |' in page
@@ -63,7 +83,7 @@ def test_of_errors_less_is_better(tmp_path):
         for t, (n, e) in enumerate((('x', 3.0), ('y', 9.0)))
         for s in range(4)
     ]
-    assert compare.bold(compare.table(runs), 'error rate error') == {'x'}
+    assert bold(compare.table(runs), 'error rate error') == ['x']
 
 
 def test_the_permutation_test_is_scipys():
@@ -95,8 +115,8 @@ def test_another_protocol_or_other_data_is_a_column_of_its_own(tmp_path, runs):
         workdir(tmp_path, 'e', 99, temperature=8, fingerprint='f2'),
     ]
     found = compare.table(runs)
-    assert found.columns == ['knn accuracy', 'knn accuracy (b)', 'knn accuracy (c)']
-    assert compare.bold(found, 'knn accuracy') == {'a', 'b'}
+    assert list(found.columns) == ['knn accuracy', 'knn accuracy (b)', 'knn accuracy (c)']
+    assert bold(found, 'knn accuracy') == ['a', 'b']
     (note,) = found.notes
     assert re.search(r'\(a\) glyphs f1, k=20; \(b\) glyphs f1, k=5; \(c\) glyphs f2, k=20', note)
 
@@ -104,7 +124,7 @@ def test_another_protocol_or_other_data_is_a_column_of_its_own(tmp_path, runs):
 def test_one_seed_each_is_told_and_nothing_is_bold(tmp_path):
     runs = [workdir(tmp_path, n, v, temperature=v) for n, v in (('x', 50), ('y', 60))]
     found = compare.table(runs)
-    assert not compare.bold(found, 'knn accuracy') and 'one seed each' in found.notes[0]
+    assert not bold(found, 'knn accuracy') and 'one seed each' in found.notes[0]
 
 
 def test_it_prints_and_writes(tmp_path, runs, capsys):
@@ -117,6 +137,7 @@ def test_it_prints_and_writes(tmp_path, runs, capsys):
         rows = list(csv.DictReader(file))
     mine = [float(r['value']) for r in rows if r['run'] == 'a' and r['who'] == 'trained']
     assert mine == [80, 82, 81, 83] and len(rows) == 1 + 12 + 12
+    assert {r['workdir'] for r in rows if r['run'] == 'a'} == {str(run) for run in runs[:4]}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +160,7 @@ def test_mistakes_are_one_line(runs, spoil, flags, pattern, capsys):
 
 
 def test_labels_of_rows(tmp_path):
-    runs = [{'path': tmp_path / name, 'run': {'config': {'method': 'm'}}} for name in ('7', '8')]
+    runs = [{'path': tmp_path / name, 'config': {'method': 'm'}} for name in ('7', '8')]
     assert compare.label(runs) == 'm'
     with pytest.raises(Mistake):
         compare.read(tmp_path)

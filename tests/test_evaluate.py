@@ -169,7 +169,7 @@ def test_curve_while_training(tmp_path):
     knn = json.loads((tmp_path / 'results.json').read_text())['evals']['knn']
     assert knn['curve'] == {str(step): value for step, value in curve.items()}
     assert knn['best']['accuracy'] == max(curve.values()) == curve[knn['best']['step']]
-    assert 'curve_protocol' not in knn  # it is that of the end
+    assert knn['curve_protocol'] == knn['protocol']
 
 
 def test_a_curve_of_its_own_protocol(tmp_path):
@@ -190,8 +190,9 @@ def test_a_curve_of_its_own_protocol(tmp_path):
 
 def test_the_best_of_errors_is_the_least():
     lines = [{'step': s, 'error_rate/error': e} for s, e in ((1, 5.0), (2, 3.0), (3, 4.0))]
-    assert evaluate.best('error_rate', None, lines)['best'] == {'step': 2, 'error': 3.0}
-    assert evaluate.best('knn', None, lines) == {}
+    settings = {'log': {'curve': {}}, 'evals': {'error_rate': {}}}
+    assert evaluate.best('error_rate', settings, lines)['best'] == {'step': 2, 'error': 3.0}
+    assert evaluate.best('knn', settings, lines) == {}
 
 
 # ---- what is trivial is computed once

@@ -27,7 +27,7 @@ from ssljax.data.source import (
     hold_out,
     permutation,
     select,
-)  # fmt: skip
+)
 from ssljax.names import Mistake, nearest
 
 

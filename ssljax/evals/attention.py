@@ -11,7 +11,7 @@ import numpy as np
 
 from ssljax.evals.baselines import floats
 from ssljax.evals.pictures import heated, strips
-from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split
+from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split, unit
 from ssljax.names import Mistake
 
 NEEDS = 'attend'
@@ -71,9 +71,8 @@ def measures(ask: Callable, who: str, batch: Mapping[str, np.ndarray]) -> np.nda
     mass = flat.sum(-1)
     share = flat / np.maximum(mass, 1e-12)[..., None]
     spread = entropy(share) / np.log(flat.shape[-1])
-    unit = flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-12)
     heads = maps.shape[1]
-    pairs = np.einsum('bip,bjp->bij', unit, unit)[:, ~np.eye(heads, dtype=bool)]
+    pairs = np.einsum('bip,bjp->bij', unit(flat), unit(flat))[:, ~np.eye(heads, dtype=bool)]
     alike = pairs.mean(1) if heads > 1 else np.ones(len(maps))
     return np.column_stack([mass.mean(1), alike, spread])
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
-from ssljax.evals.subject import Subject, features, pick, split
+from ssljax.evals.subject import Subject, features, pick, split, unit
 from ssljax.names import Mistake
 
 NEEDS = 'encode'
@@ -68,7 +68,3 @@ def episode(random, h, members, ways, shot, queries) -> float:
     means = unit(h[rows[:, :shot]].mean(1))  # [ways, D]
     named = (h[rows[:, shot:]] @ means.T).argmax(-1)  # [ways, queries]
     return float((named == np.arange(ways)[:, None]).mean())
-
-
-def unit(h: np.ndarray) -> np.ndarray:
-    return h / np.maximum(np.linalg.norm(h, axis=-1, keepdims=True), 1e-12)

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.pictures import neighbors
-from ssljax.evals.subject import Subject, accuracy, features, pick, split
+from ssljax.evals.subject import Subject, accuracy, features, pick, split, unit
 from ssljax.names import Mistake
 
 NEEDS = 'encode'
@@ -110,10 +110,6 @@ def classify(
         found.append(jax.device_get(out))
     predicted, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return predicted[: len(queries)].T, nearest[: len(queries)]
-
-
-def unit(h: np.ndarray) -> np.ndarray:
-    return h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
 
 
 @partial(jax.jit, static_argnames=('ks', 'classes'))

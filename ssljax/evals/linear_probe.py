@@ -13,7 +13,7 @@ import optax
 from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
-from ssljax.evals.frozen import frozen, search
+from ssljax.evals.frozen import Frozen, frozen, search
 from ssljax.evals.subject import Subject
 from ssljax.losses import cross_entropy
 
@@ -41,11 +41,16 @@ def linear_probe(
     rows = frozen(
         subject, 'linear_probe', train, validation, test, train_size, validation_size, test_size
     )
+    return linear(rows, l2, steps, cross_entropy)
+
+
+def linear(rows: Frozen, l2: Sequence[float], steps: int, loss: Callable) -> dict[str, float]:
+    """The scores of the best linear head by a loss (logits [B, K], labels [B]) -> [B]."""
     # the principal axes: for the penalty a rotation changes nothing, for the solver it does (fit)
     rows = rows.turned(principal(rows.x)) if rows.x.shape[1] <= WIDEST else rows
 
     def at(strength, start):
-        return fit(rows.x, rows.y, l2=strength, start=start, steps=steps)
+        return fit(rows.x, rows.y, l2=strength, start=start, steps=steps, loss=loss)
 
     return search(rows, l2, at, predict)
 

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.evals.baselines import pixels, standardized
-from ssljax.evals.frozen import frozen, search
-from ssljax.evals.linear_probe import WIDEST, fit, predict, principal
+from ssljax.evals.frozen import frozen
+from ssljax.evals.linear_probe import linear
 from ssljax.evals.subject import Subject
 
 NEEDS = 'encode'
@@ -38,12 +38,7 @@ def linear_svm(
     rows = frozen(
         subject, 'linear_svm', train, validation, test, train_size, validation_size, test_size
     )
-    rows = rows.turned(principal(rows.x)) if rows.x.shape[1] <= WIDEST else rows
-
-    def at(strength, start):
-        return fit(rows.x, rows.y, l2=strength, start=start, steps=steps, loss=squared_hinge)
-
-    return search(rows, l2, at, predict)
+    return linear(rows, l2, steps, squared_hinge)
 
 
 def squared_hinge(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
-from ssljax.evals.subject import Subject, features, pick, split
+from ssljax.evals.subject import Subject, features, pick, split, unit
 from ssljax.names import Mistake
 
 NEEDS = 'encode'
@@ -33,7 +33,7 @@ def retrieval(
 
 def score(subject, name, size, at):
     h, label = features(subject, name, pick(split(subject.source, name).count, size), 'retrieval')
-    h = h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-12)
+    h = unit(h)
     asked = np.flatnonzero(np.bincount(label)[label] > 1)
     if not len(asked) or label.min() == label.max():
         raise Mistake(

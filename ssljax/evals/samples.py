@@ -123,12 +123,12 @@ def precision_recall(fake: np.ndarray, real: np.ndarray, *, k: int = 3) -> dict[
     """The share of samples that lie among the data, and of data that lie among the samples.
 
     Kynkaanniemi et al. 2019, arXiv:1904.06991, eqs. 1 and 2: among are those within the distance
-    of some row to its k-th nearest other.
+    of some row to its k-th nearest other. Nothing where there are too few rows.
     """
+    if min(len(fake), len(real)) <= k:
+        return {}
 
     def among(x, rows):
-        if len(rows) <= k:
-            return float('nan')
         reach = np.sort(distances(rows, rows), 1)[:, k]  # its nearest is itself
         return float((distances(x, rows) <= reach).any(1).mean())
 

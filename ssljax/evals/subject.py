@@ -101,6 +101,11 @@ def accuracy(predicted: np.ndarray, label: np.ndarray) -> tuple[float, float]:
     return 100 * p, 100 * math.sqrt(p * (1 - p) / len(label))
 
 
+def unit(h: np.ndarray) -> np.ndarray:
+    """Vectors of length one along the last axis; zero stays zero."""
+    return h / np.maximum(np.linalg.norm(h, axis=-1, keepdims=True), 1e-12)
+
+
 def entropy(p: np.ndarray) -> np.ndarray:
     """H of probabilities along the last axis, in nats."""
     p = p.astype(np.float64)

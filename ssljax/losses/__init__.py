@@ -17,11 +17,7 @@ from ssljax.losses.adversarial import (
     wasserstein_critic,
     wasserstein_generator,
 )
-from ssljax.losses.clustering import (
-    deepcluster,
-    sinkhorn,
-    swav,
-)
+from ssljax.losses.clustering import deepcluster, sinkhorn, swav
 from ssljax.losses.contrastive import (
     clip,
     decoupled,
@@ -33,16 +29,8 @@ from ssljax.losses.contrastive import (
     sup_con,
     triplet,
 )
-from ssljax.losses.distillation import (
-    cosine_regression,
-    dino,
-    dino_center,
-    dino_temperature,
-)
-from ssljax.losses.energy import (
-    denoising_score_matching,
-    free_energy_difference,
-)
+from ssljax.losses.distillation import cosine_regression, dino, dino_center, dino_temperature
+from ssljax.losses.energy import denoising_score_matching, free_energy_difference
 from ssljax.losses.likelihood import (
     bernoulli,
     bits_per_dim,
@@ -59,28 +47,10 @@ from ssljax.losses.likelihood import (
     logistic_mixture,
     vq,
 )
-from ssljax.losses.reconstruction import (
-    mae,
-    simmim,
-)
-from ssljax.losses.redundancy import (
-    barlow_twins,
-    koleo,
-    vicreg,
-)
-from ssljax.losses.semi import (
-    cross_entropy,
-    entropy,
-    fixmatch,
-    pseudo_label,
-)
-from ssljax.losses.sequence import (
-    ctc,
-    ctc_positions,
-    ctc_posteriors,
-    masked_token,
-    next_token,
-)
+from ssljax.losses.reconstruction import mae, simmim
+from ssljax.losses.redundancy import barlow_twins, koleo, vicreg
+from ssljax.losses.semi import cross_entropy, entropy, fixmatch, pseudo_label
+from ssljax.losses.sequence import ctc, ctc_positions, ctc_posteriors, masked_token, next_token
 
 __all__ = [
     'barlow_twins', 'bernoulli', 'bits_per_dim', 'categorical', 'change_of_variables', 'clip',

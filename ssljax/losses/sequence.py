@@ -71,8 +71,7 @@ def ctc_posteriors(
     its gradient, softmax(logits) - posteriors, is that of `ctc`.
     Arguments as of `ctc` -> [B, T, V], no gradient; zero in frames beyond the length.
     """
-    state = _state_posteriors(logits, text, length, text_length, blank)
-    tokens = _path(text, blank)[0]
+    state, tokens = _state_posteriors(logits, text, length, text_length, blank)
     names = jax.nn.one_hot(tokens, logits.shape[-1])
     return jnp.einsum('bts,bsv->btv', state, names, precision='highest')
 
@@ -89,7 +88,8 @@ def ctc_positions(
 
     Arguments as of `ctc` -> [B, L], no gradient; zero for what is beyond text_length.
     """
-    state = _state_posteriors(logits, text, length, text_length, blank)[:, :, 1::2]  # [B, T, L]
+    state, _ = _state_posteriors(logits, text, length, text_length, blank)
+    state = state[:, :, 1::2]  # [B, T, L], of the tokens
     mass, frames = state.sum(1), jnp.arange(state.shape[1], dtype=jnp.float32)
     first = jnp.einsum('btl,t->bl', state, frames, precision='highest')
     return jnp.where(mass > 0, first / jnp.maximum(mass, 1e-30), 0)
@@ -141,8 +141,10 @@ def _log_likelihood(log_p, skips, length, text_length):
 
 
 def _state_posteriors(logits, text, length, text_length, blank):
-    """P(state s at frame t | text), [B, T, S]: the slope of log p(text) by the log p of s at t."""
+    """P(state s at frame t | text), [B, T, S]: the slope of log p(text) by the log p of s at t.
+    And what the states emit [B, S]."""
     tokens, skips = _path(text, blank)
     log_p = _emissions(lax.stop_gradient(logits), tokens)
     lengths = _lengths(log_p, text, length, text_length)
-    return jax.grad(lambda log_p: _log_likelihood(log_p, skips, *lengths).sum())(log_p)
+    state = jax.grad(lambda log_p: _log_likelihood(log_p, skips, *lengths).sum())(log_p)
+    return state, tokens
