@@ -89,11 +89,12 @@ def function(name: str) -> Callable:
 def resolve(argument: str, overrides: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """The whole config of a run: the file, the command line over it, defaults spelled out.
 
-    Names go first, since they say which options there are: the method's, then those of specs.
+    Names go first, since they say which options there are: the method's, then those of specs; and
+    those of the evaluators are written out before the command line sets them.
     """
     settings = config.read(argument)
     rank = [k != 'method' and 1 + (not k.endswith('.name')) for k, _ in overrides]
-    for level, fill in enumerate((spell_model, spell_model, spell_rest)):
+    for level, fill in enumerate((spell_model, spell_evaluators, spell_rest)):
         for dotted, text in (o for o, r in zip(overrides, rank, strict=True) if r == level):
             config.override(settings, dotted, text)
             if level < 2:
@@ -138,17 +139,21 @@ def spell_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {**settings, 'model': config.merge(defaults(method), settings['model'])}
 
 
+def spell_evaluators(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """With the options of the evaluators, at the end and on the way, written out, and the model."""
+    log = {**settings['log'], 'curve': spell_evals(settings['log']['curve'])}
+    return {**spell_model(settings), 'evals': spell_evals(settings['evals']), 'log': log}
+
+
 def spell_rest(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """With the options of the source, the optimizers and the evaluators written out."""
+    """With the options of the source and the optimizers written out too."""
     optimizers = {
         turn: {**optim.known(spec.get('name', '')), **spec}
         for turn, spec in settings['optim'].items()
     }
     name = str(settings['data'].get('name', '')).partition(':')[0]
     source = defaults(getattr(data, choose(name, data.__all__, 'data'))) | settings['data']
-    spelled = spell_evals(settings['evals'])
-    log = {**settings['log'], 'curve': spell_evals(settings['log']['curve'])}
-    return {**settings, 'data': source, 'optim': optimizers, 'evals': spelled, 'log': log}
+    return {**spell_evaluators(settings), 'data': source, 'optim': optimizers}
 
 
 def spell_evals(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import jobs
 import pytest
 
 from ssljax import assemble, config
+from ssljax.names import Mistake
 
 CONFIGS = sorted(p for p in (jobs.ROOT / 'configs').glob('*.py') if p.stem != 'base')
 
@@ -28,3 +29,13 @@ def test_every_method_has_a_config():
 def test_a_resolved_config_survives_json():
     found = jobs.settings('gpt')
     assert config.plain(config.as_json(found)) == found
+
+
+@pytest.mark.parametrize('block', ['evals', 'log.curve'])
+def test_options_of_evaluators_need_not_stand_in_the_file(block):
+    found = jobs.settings('simclr', **{f'{block}.knn.temperature': 0.5})
+    for part in block.split('.'):
+        found = found[part]
+    assert found['knn']['temperature'] == 0.5
+    with pytest.raises(Mistake, match=f'{block}.knn.temprature.*mean {block}.knn.temperature'):
+        jobs.settings('simclr', **{f'{block}.knn.temprature': 0.5})
