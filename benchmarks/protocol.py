@@ -2,108 +2,157 @@
 python benchmarks/protocol.py --runs WORKDIR... --out=results/protocol.json
 
 Of every run the features of bank and test rows are computed once; then k, temperature, scaling, the
-size of the bank and the probe are changed one at a time. The order of methods (means over their
-seeds) is compared with that of the default by Kendall's tau.
+size of the bank, the layer and the solver are changed one at a time; few-shot episodes, clusters
+and retrieval follow. The order of methods (means over their seeds) is compared with that of the
+default by Kendall's tau. --baselines adds pixels and the untrained encoders of the runs. What the
+file has already is not measured again; --add joins other files.
 """
 
-import argparse
 import json
+import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+sys.path[:0] = [str(ROOT)]
 
 import numpy as np  # noqa: E402
 
+from ssljax import cache, cli  # noqa: E402
+from ssljax.log import write_json  # noqa: E402
+
 DEFAULT = 'k-NN k=20 T=0.07, raw, whole bank'
+RAW = dict(also=(), whiten=False, picture=False, bank_size=None)  # of k-NN, where not said
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/protocol.py', description=__doc__)
-    parser.add_argument('--runs', nargs='+', type=Path, required=True, metavar='WORKDIR')
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser('benchmarks/protocol.py', __doc__)
+    parser.add_argument('--runs', nargs='*', type=Path, default=[], metavar='WORKDIR')
+    parser.add_argument('--baselines', action='store_true')
+    parser.add_argument('--add', type=Path, nargs='*', default=[], metavar='FILE')
     parser.add_argument('--probe', type=int, default=10_000, help='training rows of probes')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
-    known = parser.parse_args()
-    import jax
-    from scipy.stats import kendalltau
-
-    found: dict[str, dict[str, list[float]]] = {}
-    facts = None
+    known = parser.parse_args(argv)
+    parts = [json.loads(path.read_text()) for path in (known.out, *known.add) if path.exists()]
+    runs = {name: run for part in parts for name, run in part['runs'].items()}
+    facts = {k: v for part in parts for k, v in part.items() if k not in ('runs', 'rows')}
     for workdir in known.runs:
-        began = time.perf_counter()
-        method, facts, numbers = measured(workdir, known.probe)
-        for protocol, value in numbers.items():
-            found.setdefault(protocol, {}).setdefault(method, []).append(value)
-        print(f'{workdir.name}: {time.perf_counter() - began:.0f} s', flush=True)
-    order = {p: [fmean(v) for v in methods.values()] for p, methods in found.items()}
-    rows = [
-        {
-            'protocol': protocol,
-            'methods': {
-                m: {'mean': fmean(v), 'sd': stdev(v) if len(v) > 1 else 0.0, 'values': v}
-                for m, v in methods.items()
-            },
-            'tau': float(kendalltau(order[DEFAULT], order[protocol]).statistic),
-        }
-        for protocol, methods in found.items()
-    ]
-    device = jax.devices()[0].device_kind
-    known.out.write_text(json.dumps({'device': device, **facts, 'rows': rows}, indent=1) + '\n')
+        for name, method, subject in subjects(workdir, known.baselines):
+            if name in runs:
+                continue
+            began = time.perf_counter()
+            found, facts = measured(subject, known.probe)
+            runs[name] = {'method': method, 'baseline': subject.name != 'trained', 'numbers': found}
+            print(f'{name}: {time.perf_counter() - began:.0f} s', flush=True)
+            write_json(known.out, {**facts, 'runs': runs, 'rows': ordered(runs)})
+    write_json(known.out, {**facts, 'runs': runs, 'rows': ordered(runs)})
     return 0
 
 
-def measured(workdir: Path, probe: int) -> tuple[str, dict, dict[str, float]]:
-    """The method's name, what it was trained on, and accuracy by protocol, in percent."""
-    import ssljax
-    from ssljax.data.source import Split
-    from ssljax.evals import Subject, linear_probe, linear_svm, mlp_probe
-    from ssljax.evals.knn import classify, whitened
-    from ssljax.evals.subject import accuracy
+def ordered(runs: dict) -> list[dict]:
+    """A row per protocol: each method's mean and deviation over its seeds, and the order's tau."""
+    from scipy.stats import kendalltau
 
-    run = ssljax.load(workdir)
-    splits = {}
-    for name in ('train', 'validation', 'test'):
-        part = run.job.source.splits[name]
-        h, y = [], []
-        for i in np.array_split(np.arange(part.count), -(-part.count // 1024)):
-            rows = part.rows(i)
-            h.append(np.asarray(run.encode(rows['x'])).reshape(len(i), -1).astype(np.float32))
-            y.append(rows['label'])
-        splits[name] = np.concatenate(h), np.concatenate(y).astype(np.int32)
-    (bank, label), (queries, truth) = splits['train'], splits['test']
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs.values():
+        for protocol, value in run['numbers'].items():
+            found.setdefault(protocol, {}).setdefault(run['method'], []).append(value)
+    learned = sorted({run['method'] for run in runs.values() if not run['baseline']})
+    order = {p: [fmean(of[m]) for m in learned if m in of] for p, of in found.items()}
+    rows = []
+    for protocol, methods in found.items():
+        numbers = {
+            m: {'mean': fmean(v), 'sd': stdev(v) if len(v) > 1 else 0.0, 'values': v}
+            for m, v in methods.items()
+        }
+        row = {'protocol': protocol, 'methods': numbers}
+        if len(learned) > 1:
+            row['tau'] = float(kendalltau(order[DEFAULT], order[protocol]).statistic)
+        rows.append(row)
+    return rows
+
+
+def subjects(workdir: Path, baselines: bool) -> Iterator[tuple[str, str, Any]]:
+    """Name, method and subject: the trained run, and what did not learn."""
+    import ssljax
+    from ssljax import evals, evaluate
+
+    cache.programs()
+    job, state = (run := ssljax.load(workdir)).job, run.state
+    method = job.config['method']
+    yield workdir.name, method, evaluate.subject(job, state, 'trained')
+    if baselines:
+        fresh = evaluate.settled(job, job.fresh())
+        name = f'untrained {method}'
+        yield name, name, evaluate.subject(job, fresh, 'untrained')
+        for name, asks in evals.trivial('knn', job.source, None).items():
+            yield name, name, evals.Subject(name, job.source, asks, None, kept={})
+
+
+def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]]:
+    """Numbers by protocol, in percent, and what all subjects have in common."""
+    import jax
+
+    from ssljax import evals
+    from ssljax.evals.fine_tune import flat, read, weights
+    from ssljax.evals.knn import classify, whitened
+    from ssljax.evals.subject import accuracy, features
+
+    source = subject.source
+    (bank, label), (queries, truth) = (
+        features(subject, name, np.arange(source.splits[name].count), 'protocol')
+        for name in ('train', 'test')
+    )
     numbers: dict[str, float] = {}
 
-    def knn(name: str, bank, queries, k: int, temperature: float, rows: int | None = None):
-        predicted, _ = classify(bank[:rows], label[:rows], queries, [(k, temperature)])
+    def knn(name: str, bank, queries, k: int, temperature: float):
+        predicted, _ = classify(bank, label[: len(bank)], queries, [(k, temperature)])
         numbers[name] = accuracy(predicted[0], truth)[0]
 
     knn(DEFAULT, bank, queries, 20, 0.07)
     for k, temperature in ((1, 0.07), (5, 0.07), (200, 0.07), (20, 0.5), (20, 0.02), (200, 0.1)):
         knn(f'k-NN k={k} T={temperature}', bank, queries, k, temperature)
     for rows in (1000, 10_000):
-        knn(f'k-NN, bank of {rows}', bank, queries, 20, 0.07, rows)
+        knn(f'k-NN, bank of {rows}', bank[:rows], queries, 20, 0.07)
     mean, scale = bank.mean(0), np.maximum(bank.std(0), 1e-6)
     knn('k-NN, centered', bank - mean, queries - mean, 20, 0.07)
     knn('k-NN, standardized', (bank - mean) / scale, (queries - mean) / scale, 20, 0.07)
     knn('k-NN, whitened', *whitened(bank, queries), 20, 0.07)
     knn('k-NN k=200 T=0.1, whitened', *whitened(bank, queries), 200, 0.1)
+    if subject.model:
+        names = ' '.join(flat(weights(subject.model.state, read(subject.model, rows_of(source)))))
+        *_, before, last = sorted(set(re.findall(r'encoder/(blocks_\d+|BatchNorm_\d+)/', names)))
+        for title, layer in (('last block', last), ('block before the last', before)):
+            found = evals.knn(
+                subject, layer=layer, also=(), whiten=False, picture=False, bank_size=None
+            )
+            numbers[f'k-NN, {title}, mean over places'] = found['accuracy']
+    for name in ('linear_probe', 'linear_svm', 'mlp_probe', 'sgd_probe'):
+        found = getattr(evals, name)(subject, train_size=probe)
+        numbers[f'{name}, {probe} rows'] = found['accuracy']
+    found = evals.linear_probe(subject, train_size=1000)
+    numbers['linear_probe, 1000 rows'] = found['accuracy']
+    found = evals.few_shot(subject)
+    numbers['few_shot, 5 ways, 5 shots'] = found['accuracy']
+    numbers['few_shot, 5 ways, 1 shot'] = found['accuracy_1_shot']
+    found = evals.kmeans(subject)
+    numbers['kmeans, accuracy'] = found['accuracy']
+    numbers |= {f'kmeans, {name} x 100': 100 * found[name] for name in ('nmi', 'ari')}
+    found = evals.retrieval(subject)
+    numbers['retrieval, mean average precision'] = found['mean_average_precision']
+    numbers['retrieval, recall at 1'] = found['recall_1']
+    data = {'name': source.name, 'fingerprint': source.fingerprint, 'decoder': source.decoder}
+    device = jax.devices()[0].device_kind
+    return numbers, {'device': device, 'data': data, 'bank': len(bank), 'queries': len(queries)}
 
-    def split(x, y):
-        return Split(len(x), lambda i: {'x': x[i], 'label': y[i]})
 
-    source = run.job.source._replace(splits={name: split(*rows) for name, rows in splits.items()})
-    subject = Subject('trained', source, {'encode': lambda batch: batch['x']}, None)
-    for name, evaluator in (('linear probe', linear_probe), ('linear SVM', linear_svm)):
-        numbers[f'{name}, {probe} rows'] = evaluator(subject, train_size=probe)['accuracy']
-    numbers[f'MLP probe, {probe} rows'] = mlp_probe(subject, train_size=probe)['accuracy']
-    numbers['linear probe, 1000 rows'] = linear_probe(subject, train_size=1000)['accuracy']
-    data = json.loads((workdir / 'run.json').read_text())['data']
-    method = run.job.config['method']
-    return method, {'data': data, 'bank': len(bank), 'queries': len(queries)}, numbers
+def rows_of(source: Any) -> dict[str, np.ndarray]:
+    return source.splits['train'].rows(np.arange(1))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(cli.guarded(main))

@@ -268,17 +268,22 @@ def protocol() -> str:
 
 
 def fine_tune() -> str:
-    """A row per switch, a column per encoder and number of labels."""
+    """A row per method and number of labels, a column per switch."""
     found = read('fine-tune')
-    cells: dict[str, dict] = {}
+    cells: dict[tuple, dict] = {}
     for row in found['rows']:
-        place = f'{row["encoder"]}, {row["labels"]} labels'
-        cell = f'{row["accuracy"]:.1f} ± {row["standard_error"]:.1f}'
-        cells.setdefault(row['switch'], {})[place] = cell
-    places = list(dict.fromkeys(place for mine in cells.values() for place in mine))
-    rows = [[switch, *(mine.get(p, '') for p in places)] for switch, mine in cells.items()]
-    below = f'{found["steps"]} steps of {found["batch"]}; ±: of the test rows.'
-    return grid(['', *places], rows, below)
+        mine = cells.setdefault((row['method'], row['labels']), {})
+        mine.setdefault(row['switch'], []).append(row['accuracy'])
+    switches = list(dict.fromkeys(switch for mine in cells.values() for switch in mine))
+    rows = [
+        [method, str(labels), *(spread(mine[s], digits=1) if s in mine else '' for s in switches)]
+        for (method, labels), mine in sorted(cells.items())
+    ]
+    seeds = sorted({len(values) for mine in cells.values() for values in mine.values()})
+    below = f'{found["steps"]} steps of 128 on {found["data"]}, {found["device"]};'
+    return grid(
+        ['method', 'labels', *switches], rows, f'{below} seeds: {", ".join(map(str, seeds))}.'
+    )
 
 
 TABLES = {

@@ -45,7 +45,7 @@ class Job(NamedTuple):
         """Batch 0, on the devices."""
         index = order(self.config['seed'], 0, self.config['batch'], self.train.count)
         rows = {**self.train.rows(index), 'index': index.astype(np.int32)}
-        return sweep.place(self.mesh, rows)
+        return sharding.place(self.mesh, rows)
 
     def place(self, rows: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """This process's rows of a batch, as global arrays."""

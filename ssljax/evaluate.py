@@ -86,11 +86,13 @@ def load(workdir: str | Path) -> Trained:
 def subject(job: Any, state: Any, name: str, **save: Callable) -> Any:
     """A state as evaluators see it."""
     from ssljax.assemble import EVAL
-    from ssljax.evals import Subject
+    from ssljax.evals import Model, Subject
+    from ssljax.sharding import place
 
-    sweep = job.sweep()
-    asks = {n: partial(sweep.over, readout, state) for n, readout in job.method.readouts.items()}
-    return Subject(name, job.source, asks, job.key(EVAL), **save)
+    over, readouts = job.sweep().over, job.method.readouts
+    model = Model(state, readouts, over, partial(place, job.mesh))
+    asks = {n: partial(over, readout, state) for n, readout in readouts.items()}
+    return Subject(name, job.source, asks, job.key(EVAL), model=model, kept={}, **save)
 
 
 def settled(job: Any, state: Any, steps: int = 50) -> Any:
@@ -143,15 +145,13 @@ def report(job: Any, state: Any, workdir: Path, *, again: str = '', strict: bool
     pictures: list[Path] = []
     keep = partial(keep_picture, workdir / 'pictures', pictures)
     models = {'untrained': settled(job, job.fresh()), 'trained': state}
+    models = {who: subject(job, its, who, save=partial(keep, who)) for who, its in models.items()}
     results, reasons = {}, []
     for name, options in job.config['evals'].items():
         try:
             if reason := evals.explain(name, job.method.readouts):
                 raise Mistake(reason)
-            scores = {}
-            for who, its in models.items():
-                one = subject(job, its, who, save=partial(keep, who))
-                scores[who] = getattr(evals, name)(one, **options)
+            scores = {who: getattr(evals, name)(one, **options) for who, one in models.items()}
             told = getattr(evals.module(name), 'told', lambda scores: {})(scores['trained'])
             trivial = {
                 one.name: remembered(name, one, {**options, **told}, workdir / 'pictures')

@@ -3,11 +3,12 @@
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -40,6 +41,15 @@ def mesh(
 
 def of_batch(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P(ROWS))
+
+
+def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Host rows, the same on every process, as global arrays cut along the batch axes."""
+    sharding = of_batch(mesh)
+    return {
+        name: jax.make_array_from_callback(rows.shape, sharding, lambda i, rows=rows: rows[i])
+        for name, rows in ((name, np.asarray(rows)) for name, rows in batch.items())
+    }
 
 
 def rows(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:

@@ -9,17 +9,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ssljax.method import State
-from ssljax.sharding import by_rows, of_batch
+from ssljax.sharding import by_rows, of_batch, place
 from ssljax.step import floats
-
-
-def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Host rows, the same on every process, as global arrays cut along the batch axes."""
-    sharding = of_batch(mesh)
-    return {
-        name: jax.make_array_from_callback(rows.shape, sharding, lambda i, rows=rows: rows[i])
-        for name, rows in ((name, np.asarray(rows)) for name, rows in batch.items())
-    }
 
 
 class Sweep:

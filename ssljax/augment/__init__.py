@@ -16,9 +16,12 @@ from ssljax.names import build
 __all__ = ['crop', 'identity', 'ink', 'simclr']  # what a config may name
 
 
-def make(spec: Mapping[str, Any] | Callable) -> Callable:
-    """view(key, x) from dict(name=..., **options); a view that is made already passes through."""
-    return build(sys.modules[__name__], spec, 'view')
+def make(spec: Mapping[str, Any] | Callable, **given: Any) -> Callable:
+    """view(key, x) from dict(name=..., **options); a view that is made already passes through.
+
+    `given` (size) are for the views that take them; the spec may overrule.
+    """
+    return build(sys.modules[__name__], spec, 'view', **given)
 
 
 def views(view: Callable, key: jax.Array, x: jax.Array, n: int) -> jax.Array:

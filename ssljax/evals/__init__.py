@@ -14,6 +14,8 @@ from ssljax.evals.cluster import cluster
 from ssljax.evals.density import density
 from ssljax.evals.error_rate import error_rate
 from ssljax.evals.few_shot import few_shot
+from ssljax.evals.fine_tune import fine_tune
+from ssljax.evals.kmeans import kmeans
 from ssljax.evals.knn import knn
 from ssljax.evals.linear_probe import linear_probe
 from ssljax.evals.linear_svm import linear_svm
@@ -21,12 +23,15 @@ from ssljax.evals.mlp_probe import mlp_probe
 from ssljax.evals.reconstruction import reconstruction
 from ssljax.evals.retrieval import retrieval
 from ssljax.evals.samples import samples
+from ssljax.evals.sgd_probe import sgd_probe
+from ssljax.evals.subject import Model as Model
 from ssljax.evals.subject import Subject as Subject
 from ssljax.names import choose
 
 __all__ = [
-    'attention', 'cluster', 'density', 'error_rate', 'few_shot', 'knn', 'linear_probe',
-    'linear_svm', 'mlp_probe', 'reconstruction', 'retrieval', 'samples',
+    'attention', 'cluster', 'density', 'error_rate', 'few_shot', 'fine_tune', 'kmeans',
+    'knn', 'linear_probe', 'linear_svm', 'mlp_probe', 'reconstruction', 'retrieval', 'samples',
+    'sgd_probe',
 ]  # fmt: skip
 
 

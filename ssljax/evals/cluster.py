@@ -68,13 +68,9 @@ def score(subject, name, size, clusters, picture):
     if label is not None:
         table = np.zeros((count, int(label.max()) + 1))  # [clusters, classes]
         np.add.at(table, (found, label), 1)
-        scores |= {
-            'nmi': nmi(table),
-            'ari': ari(table),
-            'purity': float(table.max(1).sum() / len(found)),
-        }
-        if count == (source.classes or table.shape[1]):
-            scores['accuracy'] = named(table)
+        scores |= against(table)
+        if count != (source.classes or table.shape[1]):
+            del scores['accuracy']
     if picture and part.rows(index[:1])['x'].ndim == 4:
         draw(subject, part, index, found, label)
     return scores
@@ -83,6 +79,12 @@ def score(subject, name, size, clusters, picture):
 def told(scores: Mapping[str, float]) -> dict[str, Any]:
     """Options of the baselines beside a model with these scores."""
     return {'clusters': scores['of']}
+
+
+def against(table: np.ndarray) -> dict[str, float]:
+    """How far clusters agree with classes, from counts [clusters, classes]."""
+    purity = float(table.max(1).sum() / table.sum())
+    return {'nmi': nmi(table), 'ari': ari(table), 'purity': purity, 'accuracy': named(table)}
 
 
 def nmi(table: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject, features, pick, split, unit
 from ssljax.names import Mistake
 
@@ -28,6 +29,7 @@ def few_shot(
     size: int | None = None,
     center: str = 'train',
     center_size: int | None = 5000,
+    layer: str = '',
 ) -> dict[str, float]:
     """Mean percent right over episodes drawn from the split, with its standard error.
 
@@ -35,6 +37,7 @@ def few_shot(
     name. accuracy is that of the first of `shots`, the others follow by their number. Features are
     centered by the mean of the split `center`; no label of it is read.
     """
+    subject = at_layer(subject, layer)
     return score(subject, ways, shots, queries, episodes, split, size, center, center_size)
 
 

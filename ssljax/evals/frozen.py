@@ -18,6 +18,9 @@ class Frozen(NamedTuple):
     y_val: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    index: np.ndarray  # of the training rows in their split
+    mean: np.ndarray  # that was taken off, and
+    scale: np.ndarray  # what was divided by
 
     def turned(self, axes: np.ndarray) -> 'Frozen':
         """The features times axes [D, E]."""
@@ -25,16 +28,10 @@ class Frozen(NamedTuple):
 
 
 def frozen(
-    subject: Subject,
-    who: str,
-    train: str,
-    validation: str,
-    test: str,
-    train_size: int | None,
-    validation_size: int | None,
-    test_size: int | None,
+    subject: Subject, who: str, splits: tuple[str, str, str], sizes: tuple[int | None, ...]
 ) -> Frozen:
     """Where the source has no split to choose by, every tenth of the training rows is held out."""
+    (train, validation, test), (train_size, validation_size, test_size) = splits, sizes
     source = subject.source
     i = pick(split(source, train).count, train_size)
     if len(i) < 20:
@@ -50,13 +47,13 @@ def frozen(
         x_val, y_val = features(subject, validation, j, who)
     else:
         held = np.arange(len(x)) % 10 == 9
-        x_val, y_val, x, y = x[held], y[held], x[~held], y[~held]
+        x_val, y_val, x, y, i = x[held], y[held], x[~held], y[~held], i[~held]
     j = pick(split(source, test).count, test_size)
     x_test, y_test = features(subject, test, j, who)
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-6, scale, 1)  # a dead feature stays zero
     x, x_val, x_test = ((h - mean) / scale for h in (x, x_val, x_test))
-    return Frozen(x, y, x_val, y_val, x_test, y_test)
+    return Frozen(x, y, x_val, y_val, x_test, y_test, i, mean, scale)
 
 
 def search(

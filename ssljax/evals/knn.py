@@ -10,6 +10,8 @@ from scipy.linalg import solve_triangular
 from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.blocks import by_blocks, everywhere
+from ssljax.evals.layer import at_layer
 from ssljax.evals.pictures import neighbors
 from ssljax.evals.subject import Subject, accuracy, features, pick, split, unit
 from ssljax.names import Mistake
@@ -33,14 +35,16 @@ def knn(
     queries: str = 'test',
     bank_size: int | None = 10000,
     query_size: int | None = None,
+    layer: str = '',
     picture: bool = True,
 ) -> dict[str, float]:
     """Percent of queries named right by the vote exp(cosine / T) of their k nearest bank rows.
 
     also: more pairs (k, T), as accuracy_k200, where the bank has so many rows.
     whiten: the same of whitened features, where a few strong directions cannot drown the others.
+    layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
     """
-    source = subject.source
+    source, subject = subject.source, at_layer(subject, layer)
     bank_rows, query_rows = split(source, bank), split(source, queries)
     i, j = pick(bank_rows.count, bank_size), pick(query_rows.count, query_size)
     if len(i) < k or not len(j):
@@ -98,18 +102,15 @@ def classify(
 
     A tie goes to the lower class.
     """
-    # 64 MB of similarities at a time; the last block is padded, so that one program serves all
-    block = min(len(queries), block or max(16, 2**24 // len(bank)))
-    bank, queries, classes = jnp.asarray(unit(bank)), unit(queries), int(label.max()) + 1
+    block = block or max(16, 2**24 // len(bank))  # 64 MB of similarities at a time
     ks, temperatures = zip(*votes)
-    found = []
-    for at in range(0, len(queries), block):
-        part = queries[at : at + block]
-        part = np.pad(part, ((0, block - len(part)), (0, 0)))
-        out = vote(bank, label, part, np.float32(temperatures), ks=ks, classes=classes)
-        found.append(jax.device_get(out))
-    predicted, nearest = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return predicted[: len(queries)].T, nearest[: len(queries)]
+    rows, classes = (everywhere(unit(bank)), everywhere(label)), int(label.max()) + 1
+
+    def ask(part):
+        return vote(*rows, part, np.float32(temperatures), ks=ks, classes=classes)
+
+    predicted, nearest = by_blocks(ask, unit(queries), block)
+    return predicted.T, nearest
 
 
 @partial(jax.jit, static_argnames=('ks', 'classes'))

@@ -10,12 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import NamedSharding
 from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.frozen import Frozen, frozen, search
+from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject
 from ssljax.losses import cross_entropy
+from ssljax.sharding import mesh
+from ssljax.sharding import rows as by_row
 
 NEEDS = 'encode'
 BASELINES = (pixels, standardized)
@@ -34,13 +38,13 @@ def linear_probe(
     train_size: int | None = 10000,
     validation_size: int | None = None,
     test_size: int | None = None,
+    layer: str = '',
     l2: Sequence[float] = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5),
     steps: int = 300,
 ) -> dict[str, float]:
     """Test accuracy in percent of the penalty that is best on validation rows."""
-    rows = frozen(
-        subject, 'linear_probe', train, validation, test, train_size, validation_size, test_size
-    )
+    splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
+    rows = frozen(at_layer(subject, layer), 'linear_probe', splits, sizes)
     return linear(rows, l2, steps, cross_entropy)
 
 
@@ -83,7 +87,9 @@ def fit(
     if start is None:
         classes = int(y.max()) + 1
         start = {'w': jnp.zeros((x.shape[1], classes)), 'b': jnp.zeros(classes)}
-    return descend(start, jnp.asarray(x), jnp.asarray(y), l2, tolerance, steps=steps, loss=loss)
+    devices = mesh()  # the rows are cut over them, where their number divides
+    x, y = (jax.device_put(v, NamedSharding(devices, by_row(v.shape, devices, 0))) for v in (x, y))
+    return descend(start, x, y, l2, tolerance, steps=steps, loss=loss)
 
 
 def predict(params: Params, x: np.ndarray) -> np.ndarray:

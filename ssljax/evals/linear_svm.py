@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.frozen import frozen
+from ssljax.evals.layer import at_layer
 from ssljax.evals.linear_probe import linear
 from ssljax.evals.subject import Subject
 
@@ -28,6 +29,7 @@ def linear_svm(
     train_size: int | None = 10000,
     validation_size: int | None = None,
     test_size: int | None = None,
+    layer: str = '',
     l2: Sequence[float] = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4),
     steps: int = 300,
 ) -> dict[str, float]:
@@ -35,9 +37,8 @@ def linear_svm(
 
     The class whose machine is surest is named. LIBLINEAR's C is 1 / (2 l2 N).
     """
-    rows = frozen(
-        subject, 'linear_svm', train, validation, test, train_size, validation_size, test_size
-    )
+    splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
+    rows = frozen(at_layer(subject, layer), 'linear_svm', splits, sizes)
     return linear(rows, l2, steps, squared_hinge)
 
 

@@ -10,6 +10,7 @@ import optax
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.frozen import frozen, search
+from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject
 from ssljax.losses import cross_entropy
 
@@ -27,6 +28,7 @@ def mlp_probe(
     train_size: int | None = 10000,
     validation_size: int | None = None,
     test_size: int | None = None,
+    layer: str = '',
     hidden: int = 512,
     decay: Sequence[float] = (1.0, 0.1, 0.01),
     learning_rate: float = 1e-3,
@@ -37,9 +39,8 @@ def mlp_probe(
 
     AdamW, its rate falling to zero as a cosine; fixed draws.
     """
-    rows = frozen(
-        subject, 'mlp_probe', train, validation, test, train_size, validation_size, test_size
-    )
+    splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
+    rows = frozen(at_layer(subject, layer), 'mlp_probe', splits, sizes)
     count, size = len(rows.x), min(batch, len(rows.x))
     random = np.random.default_rng(0)
     orders = [random.permutation(count)[: count // size * size] for _ in range(epochs)]

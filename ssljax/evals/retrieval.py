@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.blocks import by_blocks, everywhere
+from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject, features, pick, split, unit
 from ssljax.names import Mistake
 
@@ -22,13 +24,14 @@ def retrieval(
     split: str = 'test',
     size: int | None = 5000,
     at: Sequence[int] = (1, 5, 10),
+    layer: str = '',
 ) -> dict[str, float]:
     """By cosine, in percent: recall_k, whether one of the k nearest is of the class; and the mean
     over rows of the average precision over the whole order.
 
     Rows whose class has no other are not asked.
     """
-    return score(subject, split, size, at)
+    return score(at_layer(subject, layer), split, size, at)
 
 
 def score(subject, name, size, at):
@@ -40,11 +43,10 @@ def score(subject, name, size, at):
             f'retrieval needs two classes, one with two rows; the {len(h)} rows of the split {name}'
             f' of {subject.source.name} have not: set size higher'
         )
-    block = max(1, 2**23 // len(h))
-    parts = [
-        ranks(h, label, asked[i : i + block], at=tuple(at)) for i in range(0, len(asked), block)
-    ]
-    found, precision = (np.concatenate(part) for part in zip(*map(jax.device_get, parts)))
+    rows = everywhere(h), everywhere(label)
+    found, precision = by_blocks(
+        lambda part: ranks(*rows, part, at=tuple(at)), asked.astype(np.int32), 2**23 // len(h) + 1
+    )
     percents = {f'recall_{k}': 100 * float(hits.mean()) for k, hits in zip(at, found.T)}
     error = 100 * float(precision.std() / np.sqrt(len(precision)))
     return {

@@ -11,6 +11,15 @@ from ssljax.data.source import Source, Split, permutation
 from ssljax.names import Mistake, choose
 
 
+class Model(NamedTuple):
+    """What an evaluator that looks inside a model, or trains it on, is given."""
+
+    state: Any
+    readouts: Mapping[str, Callable]  # name -> (key, state, batch, **options) -> arrays
+    over: Callable  # (readout, state, host rows, **options) -> host arrays, by chunks
+    place: Callable  # host rows -> arrays on the devices, cut by rows
+
+
 class Subject(NamedTuple):
     """Whoever is scored. Evaluators are functions of it, so all are scored by the same code."""
 
@@ -19,6 +28,9 @@ class Subject(NamedTuple):
     readouts: Mapping[str, Callable]  # name -> ask(batch of host arrays, **options) -> host arrays
     key: jax.Array
     save: Callable[[str, Any], None] = lambda name, picture: None  # (name, PIL image or text)
+    model: Model | None = None  # None: a baseline
+    layer: str = ''  # of which `encode` gives the features; empty: the method's own
+    kept: dict | None = None  # features that were asked for, for the next evaluator
 
 
 def readout(subject: Subject, name: str, who: str) -> Callable:
@@ -31,6 +43,17 @@ def readout(subject: Subject, name: str, who: str) -> Callable:
 
 def split(source: Source, name: str) -> Split:
     return source.splits[choose(name, source.splits, f'split of {source.name}')]
+
+
+def images(subject: Subject, name: str, who: str) -> Split:
+    """The split `name`, if its rows are images."""
+    part = split(subject.source, name)
+    if (shape := part.rows(np.arange(1))['x'].shape[1:]) and len(shape) == 3:
+        return part
+    raise Mistake(
+        f'{who} needs images [H, W, C]; {subject.source.name} has rows {list(shape)}:'
+        f' leave {who} out of the evals'
+    )
 
 
 def pick(count: int, size: int | None, *, seed: int = 0) -> np.ndarray:
@@ -64,7 +87,11 @@ def features(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features [N, D] in float32 and labels [N] of rows of the split `name`."""
     ask = readout(subject, 'encode', who)
-    h, rows = answers(ask, split(subject.source, name), index, keep=('label',))
+    kept = {} if subject.kept is None else subject.kept
+    asked = subject.layer, name, index.tobytes()
+    if asked not in kept:
+        kept[asked] = answers(ask, split(subject.source, name), index, keep=('label',))
+    h, rows = kept[asked]
     label = classes(subject, name, rows, who)
     h = h.reshape(len(h), -1).astype(np.float32)
     if bad := int((~np.isfinite(h)).any(1).sum()):

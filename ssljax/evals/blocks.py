@@ -1,0 +1,33 @@
+"""Many queries against all rows: by blocks of one size, each cut over all devices."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from ssljax.sharding import mesh, of_batch, place
+
+
+def by_blocks(ask: Callable, queries: np.ndarray, block: int) -> tuple[np.ndarray, ...]:
+    """What a jitted `ask` answers for all queries [Q, ...]: host arrays [Q, ...].
+
+    ask: some of them -> arrays with a row each. The last block is padded, so that one program
+    serves all.
+    """
+    devices, parts = mesh(), []
+    cuts = of_batch(devices).num_devices
+    block = -(-min(block, len(queries)) // cuts) * cuts
+    gather = jax.jit(lambda found: found, out_shardings=NamedSharding(devices, P()))
+    for at in range(0, len(queries), block):
+        part = queries[at : at + block]
+        part = np.pad(part, ((0, block - len(part)), *((0, 0) for _ in part.shape[1:])))
+        found = ask(place(devices, {'queries': part})['queries'])
+        parts.append(jax.device_get(gather(found)))
+    return tuple(np.concatenate(found)[: len(queries)] for found in zip(*parts, strict=True))
+
+
+def everywhere(x: np.ndarray) -> jax.Array:
+    """Host rows, whole on each device."""
+    return jax.device_put(x, NamedSharding(mesh(), P()))
