@@ -18,7 +18,7 @@ from ssljax.names import Mistake, choose
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.evaluate', __doc__, 'options of one:  --evals.knn.k=200')
     parser.add_argument('--workdir', required=True, type=Path, metavar='DIR')
-    parser.add_argument('--evals', metavar='A,B', help='evaluators; by default all that can run')
+    parser.add_argument('--evals', metavar='A,B', help="evaluators, or all; else the config's own")
     known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest, '--evals.')
 
@@ -26,13 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = load(known.workdir)
     chosen = run.job.config['evals']
-    names = known.evals.split(',') if known.evals else [*chosen, *evals.__all__]
+    able = [name for name in evals.__all__ if not evals.explain(name, run.job.method.readouts)]
+    named = known.evals not in (None, 'all')
+    names = known.evals.split(',') if named else [*chosen]
+    names = dict.fromkeys([*chosen, *able] if known.evals == 'all' or not names else names)
     chosen = assemble.spell_evals({name: chosen.get(name, {}) for name in names})
     for dotted, text in changes:
         config.override(chosen, dotted, text)
     job = run.job._replace(config={**run.job.config, 'evals': chosen})
     cache.programs()
-    print(report(job, run.state, known.workdir, strict=bool(known.evals)))
+    print(report(job, run.state, known.workdir, strict=named))
     return 0
 
 
@@ -175,7 +178,7 @@ def report(job: Any, state: Any, workdir: Path, *, again: str = '', strict: bool
         f'results     {path}',
     ]
     if again:
-        lines.append(f'next        python -m ssljax.evaluate --workdir={workdir}')
+        lines.append(f'next        python -m ssljax.evaluate --workdir={workdir} --evals=all')
         lines.append(f'            tensorboard --logdir={workdir}')
     return '\n'.join(lines)
 

@@ -26,7 +26,7 @@ def test_modules_state_what_they_need():
         first, *rest = inspect.signature(getattr(evals, name)).parameters.values()
         assert first.name == 'subject'
         assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in rest)
-        assert evals.explain(name, [module.NEEDS, 'other']) == ''
+        assert evals.explain(name, [*module.NEEDS, 'other']) == ''
         for baseline in module.BASELINES:
             assert list(inspect.signature(baseline).parameters) == ['source', 'key']
 

@@ -89,12 +89,15 @@ def run_evaluate(capsys, *flags):
     return code, capsys.readouterr()
 
 
-def test_all_that_can_run_is_run_and_the_rest_is_explained(runs, capsys):
-    flags = ['--evals.linear_probe.steps=5', '--evals.knn.k=3']
+def test_all_that_can_run_is_run_and_the_rest_is_explained(runs, capsys, monkeypatch):
+    monkeypatch.setattr(evals, '__all__', ['density', 'knn', 'linear_probe', 'retrieval'])
+    monkeypatch.setattr(evals.module('retrieval'), 'BASELINES', ())
+    flags = ['--evals=all', '--evals.linear_probe.steps=5', '--evals.knn.k=3']
+    flags += ['--evals.retrieval.split=train', '--evals.retrieval.size=1']
     code, told = run_evaluate(capsys, f'--workdir={runs / "simclr"}', *flags)
     assert code == 0, told.err
     assert 'knn accuracy' in told.out and 'linear probe accuracy' in told.out.replace('_', ' ')
-    assert 'not run     density needs the readout log_prob; this method offers: encode' in told.out
+    assert 'not run     retrieval needs two classes' in told.out and 'density' not in told.out
     found = json.loads((runs / 'simclr/results.json').read_text())
     assert found['evals']['knn']['protocol']['k'] == 3
     assert set(found['evals']['knn']['scores']) == {

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,7 @@ class Source(NamedTuple):
     class_names: tuple[str, ...] = ()
     vocab: tuple[str, ...] = ()  # token id -> string
     decoder: str = ''  # what decoded the pixels
+    tokens: Callable[[Sequence[str]], Rows] | None = None  # texts -> `text`, `text_length` of rows
 
 
 def select(split: Split, index: np.ndarray) -> Split:

@@ -1,6 +1,6 @@
 """Evaluators: functions (subject, *, options) -> numbers, the same for trained and baselines.
 
-Each module says which readout it NEEDS and which trivial BASELINES belong beside its number.
+Each module says which readouts it NEEDS and which trivial BASELINES belong beside its number.
 """
 
 import sys
@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 
 from ssljax.data.source import Source
+from ssljax.evals.analogies import analogies
 from ssljax.evals.attention import attention
 from ssljax.evals.cluster import cluster
+from ssljax.evals.cross_retrieval import cross_retrieval
 from ssljax.evals.density import density
 from ssljax.evals.error_rate import error_rate
+from ssljax.evals.evidence import evidence
 from ssljax.evals.few_shot import few_shot
 from ssljax.evals.fine_tune import fine_tune
 from ssljax.evals.kmeans import kmeans
@@ -23,15 +26,20 @@ from ssljax.evals.mlp_probe import mlp_probe
 from ssljax.evals.reconstruction import reconstruction
 from ssljax.evals.retrieval import retrieval
 from ssljax.evals.samples import samples
+from ssljax.evals.segmentation import segmentation
 from ssljax.evals.sgd_probe import sgd_probe
 from ssljax.evals.subject import Model as Model
 from ssljax.evals.subject import Subject as Subject
+from ssljax.evals.transcription import transcription
+from ssljax.evals.word_similarity import word_similarity
+from ssljax.evals.zero_shot import zero_shot
 from ssljax.names import choose
 
 __all__ = [
-    'attention', 'cluster', 'density', 'error_rate', 'few_shot', 'fine_tune', 'kmeans',
-    'knn', 'linear_probe', 'linear_svm', 'mlp_probe', 'reconstruction', 'retrieval', 'samples',
-    'sgd_probe',
+    'analogies', 'attention', 'cluster', 'cross_retrieval', 'density', 'error_rate',
+    'evidence', 'few_shot', 'fine_tune', 'kmeans', 'knn', 'linear_probe', 'linear_svm',
+    'mlp_probe', 'reconstruction', 'retrieval', 'samples', 'segmentation', 'sgd_probe',
+    'transcription', 'word_similarity', 'zero_shot',
 ]  # fmt: skip
 
 
@@ -42,11 +50,9 @@ def module(name: str):
 
 def explain(name: str, readouts: Iterable[str]) -> str:
     """Why the evaluator cannot run on a method with these readouts, in one line; '' if it can."""
-    needs = module(name).NEEDS
-    if needs in readouts:
-        return ''
+    lacking = ', '.join(need for need in module(name).NEEDS if need not in readouts)
     offers = ', '.join(sorted(readouts)) or 'none'
-    return f'{name} needs the readout {needs}; this method offers: {offers}'
+    return lacking and f'{name} needs the readout {lacking}; this method offers: {offers}'
 
 
 def trivial(name: str, source: Source, key: jax.Array) -> dict[str, Mapping[str, Callable]]:

@@ -14,7 +14,7 @@ from ssljax.evals.pictures import heated, strips
 from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split, unit
 from ssljax.names import Mistake
 
-NEEDS = 'attend'
+NEEDS = ('attend',)
 BASELINES = ()
 SHOWN = ('entropy', 'similarity')  # what a table shows, where it is there
 

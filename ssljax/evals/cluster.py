@@ -11,7 +11,7 @@ from ssljax.evals.pictures import bytes_of, strips
 from ssljax.evals.subject import Subject, answers, entropy, one_class, pick, readout, split
 from ssljax.names import Mistake, options
 
-NEEDS = 'assign'
+NEEDS = ('assign',)
 BASELINES = (kmeans, chance)
 SHOWN = ('nmi', 'purity', 'used')  # what a table shows, where it is there
 LACKING = {'nmi': 'nmi, purity: the rows have no labels of two classes or more'}

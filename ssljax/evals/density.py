@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ssljax.evals.baselines import gaussian, kneser_ney, unigram
-from ssljax.evals.subject import Subject, answers, pick, readout, split
+from ssljax.evals.subject import Subject, answers, pick, ratio, readout, split
 from ssljax.names import Mistake
 
-NEEDS = 'log_prob'
+NEEDS = ('log_prob',)
 BASELINES = (unigram, kneser_ney, gaussian)
 SHOWN = ('nats_per_character', 'bits_per_dim')  # what a table shows, where it is there
 LESS = ('nats_per_character', 'bits_per_dim')  # of these less is better
@@ -96,16 +96,3 @@ def summed(subject: Subject, nll: np.ndarray) -> np.ndarray:
     if bad := int(np.isnan(nll).sum()):
         raise Mistake(f'density: log_prob of {subject.name} is not a number in {bad} rows')
     return nll.astype(np.float64)
-
-
-def ratio(total: np.ndarray, count: np.ndarray, *, blocks: int = 64) -> tuple[float, float]:
-    """sum(total) / sum(count) and its standard error over blocks of consecutive rows."""
-    blocks = min(blocks, len(total))  # neighbors in a text are alike: a row is not the unit
-    total, count = (
-        np.array([part.sum() for part in np.array_split(v, blocks)]) for v in (total, count)
-    )
-    mean = total.sum() / count.sum()
-    if blocks < 2:
-        return float(mean), math.inf
-    spread = ((total - mean * count) ** 2).sum() * blocks / (blocks - 1)
-    return float(mean), float(math.sqrt(spread) / count.sum())

@@ -4,7 +4,7 @@ from ssljax.evals.baselines import majority
 from ssljax.evals.subject import Subject, accuracy, answers, classes, pick, readout, split
 from ssljax.names import Mistake
 
-NEEDS = 'classify'
+NEEDS = ('classify',)
 BASELINES = (majority,)
 SHOWN = ('error',)  # what a table shows, where it is there
 LESS = ('error',)  # of these less is better

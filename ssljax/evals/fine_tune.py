@@ -6,7 +6,8 @@ decay). The untrained model is training from scratch by the same recipe.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from ssljax.evals.subject import (
     features,
     images,
     pick,
+    readout,
     split,
 )
 from ssljax.losses import cross_entropy
@@ -34,7 +36,7 @@ from ssljax.names import Mistake, choose
 from ssljax.sharding import path_name
 from ssljax.step import floats
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = ()
 SHOWN = ('accuracy',)  # what a table shows, where it is there
 
@@ -66,63 +68,50 @@ def fine_tune(
     ones follow).
     """
     choose(statistics, ('stored', 'batch'), 'statistics')
+    readout(subject, 'encode', 'fine_tune')
     model, part = subject.model, images(subject, train, 'fine_tune')
     if model is None:
         raise Mistake(f'fine_tune needs a model; {subject.name} has no weights')
     index = pick(part.count, train_size)
-    h, y = features(subject, train, index[:2000], 'fine_tune')
-    mean, scale = h.mean(0), np.maximum(h.std(0), 1e-6)
-    y = classes(subject, train, {'label': part.rows(index)['label']}, 'fine_tune')
-    if y.min() == y.max():
-        raise Mistake(f'fine_tune needs two classes; all {len(y)} rows are of class {y[0]}')
-    shape, size = part.rows(index[:1])['x'].shape[1:3], min(batch, len(index))
-    encode, look = model.readouts['encode'], augment.make(view, size=shape)
-    paths = read(model, part.rows(index[:1]))
-    encoder = weights(model.state, paths)
-    count = int(y.max()) + 1
-    learned = {
-        'encoder': encoder,
+    h, label = features(subject, train, index[:2000], 'fine_tune')
+    if label.min() == label.max():
+        raise Mistake(
+            f'fine_tune needs two classes; {len(h)} rows of the split {train} of'
+            f' {subject.source.name} are of class {label[0]}: set train_size higher'
+        )
+    label, _ = answers(lambda rows: rows['label'], part, index)
+    rows, count = part.rows(index[:1]), int(label.max()) + 1
+    paths = read(model, rows)
+    start = {
+        'encoder': weights(model.state, paths),
         'head': {'kernel': jnp.zeros((h.shape[1], count)), 'bias': jnp.zeros(count)},
     }
-    spec = dict(name='adamw', weight_decay=weight_decay, warmup=min(steps // 10, steps - 1))
-    optimizer, _ = optim.make({**spec, 'learning_rate': learning_rate}, steps)
-    # of the rate, for each param of the encoder
-    depth = optim.from_top(encoder) if layer_decay != 1 else jax.tree.map(lambda _: 0, encoder)
-    share = jax.tree_util.tree_map_with_path(
-        lambda path, d: encoder_rate * layer_decay**d * bool(re.search(only, path_name(path))),
-        depth,
-    )
-    if not any(jax.tree.leaves(share)):
-        raise Mistake(f'fine_tune: only={only!r} matches none of {", ".join(sorted(flat(depth)))}')
+    mean, scale = h.mean(0), np.maximum(h.std(0), 1e-6)
 
     def logits(key, state, learned, batch):
-        h = encode(key, filled(state, paths, learned['encoder']), batch)
+        state = filled(state, paths, learned['encoder'])
+        h = model.readouts['encode'](key, state, batch)
         h = (h.reshape(len(h), -1).astype(jnp.float32) - mean) / scale
         return h @ learned['head']['kernel'] + learned['head']['bias']
 
-    @jax.jit
-    def step(key, state, learned, opt, batch, share, acts):
-        k1, k2 = jax.random.split(key)
-        batch, found = floats(batch), {}
-        batch |= {'x': augment.views(look, k1, batch['x'], 1)}
+    random = np.random.default_rng(0)
 
-        def loss(learned):
-            with nn.intercept_methods(partial(by_batch, found, statistics)):
-                value = cross_entropy(logits(k2, state, learned, batch), batch['label'])
-            return value.mean(), dict(found)
+    def draw():
+        rows = part.rows(index[random.integers(len(index), size=batch)])
+        return model.place({name: rows[name] for name in ('x', 'label')})
 
-        grads, found = jax.grad(loss, has_aux=True)(learned)
-        updates, opt = optimizer.update(grads, opt, learned)
-        moved = jax.tree.map(lambda u, s: u * s * acts, updates['encoder'], share)
-        learned = optax.apply_updates(learned, {**updates, 'encoder': moved})
-        return followed(state, paths, found), learned, opt
-
-    state, opt, random = model.state, optimizer.init(learned), np.random.default_rng(0)
-    for i in range(steps):
-        rows = part.rows(index[random.integers(len(index), size=size)])
-        rows = model.place({name: rows[name] for name in ('x', 'label')})
-        acts = np.float32(i >= frozen)
-        state, learned, opt = step(jax.random.key(i), state, learned, opt, rows, share, acts)
+    state, learned = descend(
+        logits,
+        model.state,
+        start,
+        draw,
+        share=shares(start['encoder'], encoder_rate, layer_decay, only),
+        view=augment.make(view, size=rows['x'].shape[1:3]),
+        optimizer=adamw(learning_rate, weight_decay, steps),
+        norm=partial(by_batch, paths) if statistics == 'batch' else None,
+        frozen=frozen,
+        steps=steps,
+    )
 
     def classify(key, tuned, batch):
         return logits(key, *tuned, batch).argmax(1)
@@ -136,6 +125,66 @@ def fine_tune(
         'train': len(index),
         'queries': len(named),
     }
+
+
+def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
+    """AdamW with a tenth of the steps of warm-up, then a cosine to zero."""
+    spec = dict(name='adamw', learning_rate=learning_rate, weight_decay=weight_decay)
+    return optim.make({**spec, 'warmup': steps // 10}, steps)[0]
+
+
+def shares(encoder: Any, encoder_rate: float, layer_decay: float, only: str) -> Any:
+    """The rate of each param of the encoder over the head's."""
+    depth = optim.from_top(encoder) if layer_decay != 1 else jax.tree.map(lambda _: 0, encoder)
+
+    def share(path, d):
+        return encoder_rate * layer_decay**d if re.search(only, path_name(path)) else 0.0
+
+    found = jax.tree_util.tree_map_with_path(share, depth)
+    if only and not any(re.search(only, name) for name in flat(depth)):
+        first, *_, last = sorted(flat(depth))
+        raise Mistake(f'fine_tune: only={only!r} matches none of the params {first} to {last}')
+    return found
+
+
+def descend(
+    logits: Callable,
+    state: Any,
+    learned: Any,
+    draw: Callable[[], Any],
+    *,
+    share: Any,
+    view: Callable,
+    optimizer: optax.GradientTransformation,
+    norm: Callable | None,
+    frozen: int,
+    steps: int,
+) -> tuple[Any, Any]:
+    """The state, whose statistics may have moved, and the params of encoder and head."""
+
+    @jax.jit
+    def step(key, state, learned, opt, batch, share, acts):
+        k1, k2 = jax.random.split(key)
+        batch = floats(batch)
+        batch |= {'x': augment.views(view, k1, batch['x'], 1)}
+
+        def loss(learned):
+            found = {}
+            with nn.intercept_methods(partial(noted, found)) if norm else nullcontext():
+                value = cross_entropy(logits(k2, state, learned, batch), batch['label'])
+            return value.mean(), found
+
+        grads, found = jax.grad(loss, has_aux=True)(learned)
+        updates, opt = optimizer.update(grads, opt, learned)
+        moved = jax.tree.map(lambda u, s: u * s * acts, updates['encoder'], share)
+        learned = optax.apply_updates(learned, {**updates, 'encoder': moved})
+        return norm(state, found) if norm else state, learned, opt
+
+    opt = optimizer.init(learned)
+    for i in range(steps):
+        acts = np.float32(i >= frozen)
+        state, learned, opt = step(jax.random.key(i), state, learned, opt, draw(), share, acts)
+    return state, learned
 
 
 def read(model: Model, rows: Mapping[str, Any]) -> set[str]:
@@ -183,10 +232,10 @@ def filled(state: Any, paths: set[str], encoder: Any) -> Any:
     return changed(state, paths, 'params', lambda name, leaf: new[name])
 
 
-def by_batch(found: dict, statistics: str, call: Any, args: Any, options: Any, context: Any) -> Any:
-    """With statistics='batch': batch norm by the batch; what it was goes to `found`."""
+def noted(found: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
+    """Intercepts batch norm: by the batch, whose mean and variance go to `found`."""
     norm = context.module
-    if statistics == 'stored' or not isinstance(norm, nn.BatchNorm):
+    if not isinstance(norm, nn.BatchNorm) or context.method_name != '__call__':
         return call(*args, **options)
     x = args[0].astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
@@ -197,10 +246,10 @@ def by_batch(found: dict, statistics: str, call: Any, args: Any, options: Any, c
     return (x + params.get('bias', 0)).astype(args[0].dtype)
 
 
-def followed(
-    state: Any, paths: set[str], found: Mapping[str, Any], *, momentum: float = 0.9
+def by_batch(
+    paths: set[str], state: Any, found: Mapping[str, Any], *, momentum: float = 0.9
 ) -> Any:
-    """The stored statistics, moved toward those of a batch."""
+    """The state with the stored statistics that `encode` reads moved toward those of a batch."""
     new = flat(dict(found))
 
     def move(name, leaf):

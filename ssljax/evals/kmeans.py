@@ -11,7 +11,7 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject, features, pick, split, unit
 from ssljax.names import Mistake
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 SHOWN = ('nmi', 'accuracy')  # what a table shows, where it is there
 

@@ -16,7 +16,7 @@ from ssljax.evals.pictures import neighbors
 from ssljax.evals.subject import Subject, accuracy, features, pick, split, unit
 from ssljax.names import Mistake
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 # what a table shows, where it is there
 SHOWN = ('accuracy', 'accuracy_k200', 'accuracy_whitened')

@@ -21,7 +21,7 @@ from ssljax.losses import cross_entropy
 from ssljax.sharding import mesh
 from ssljax.sharding import rows as by_row
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 SHOWN = ('accuracy',)  # what a table shows, where it is there
 # Up to so many features their principal axes are found: on 45k rows of 3072 pixels that takes 80 s

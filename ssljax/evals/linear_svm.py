@@ -15,7 +15,7 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.linear_probe import linear
 from ssljax.evals.subject import Subject
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 SHOWN = ('accuracy',)  # what a table shows, where it is there
 

@@ -14,7 +14,7 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject
 from ssljax.losses import cross_entropy
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 SHOWN = ('accuracy',)  # what a table shows, where it is there
 

@@ -14,7 +14,7 @@ from ssljax.evals.pictures import strips
 from ssljax.evals.subject import Subject, answers, pick, readout, split
 from ssljax.names import Mistake
 
-NEEDS = 'reconstruct'
+NEEDS = ('reconstruct',)
 BASELINES = (mean_image,)
 SHOWN = ('mse', 'removed')  # what a table shows, where it is there
 LESS = ('mse',)  # of these less is better

@@ -21,7 +21,7 @@ from ssljax.losses import cross_entropy
 from ssljax.names import Mistake
 from ssljax.nets import Nets
 
-NEEDS = 'sample'
+NEEDS = ('sample',)
 BASELINES = (real,)
 SHOWN = ('frechet', 'sharpness', 'variety', 'known_words')  # what a table shows, where it is there
 LESS = ('frechet', 'sharpness')  # of these less is better

@@ -20,7 +20,7 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject, accuracy, answers, images, readout
 from ssljax.losses import cross_entropy
 
-NEEDS = 'encode'
+NEEDS = ('encode',)
 BASELINES = (pixels, standardized)
 SHOWN = ('accuracy',)  # what a table shows, where it is there
 
@@ -46,12 +46,13 @@ def sgd_probe(
     In each epoch every training row is seen by another view, of the size of the images. Each rate
     falls to zero as a cosine; fixed draws.
     """
-    subject, part = at_layer(subject, layer), images(subject, train, 'sgd_probe')
+    subject = at_layer(subject, layer)
+    encode, part = readout(subject, 'encode', 'sgd_probe'), images(subject, train, 'sgd_probe')
     splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
     rows = frozen(subject, 'sgd_probe', splits, sizes)
     shape = part.rows(np.arange(1))['x'].shape[1:3]
     look = jax.jit(partial(augment.views, augment.make(view, size=shape), n=1))
-    encode, size = readout(subject, 'encode', 'sgd_probe'), min(batch, len(rows.x))
+    size = min(batch, len(rows.x))
     steps = len(rows.x) // size
 
     def seen(epoch, batch):  # features of one view of each row

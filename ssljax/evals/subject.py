@@ -128,6 +128,19 @@ def accuracy(predicted: np.ndarray, label: np.ndarray) -> tuple[float, float]:
     return 100 * p, 100 * math.sqrt(p * (1 - p) / len(label))
 
 
+def ratio(total: np.ndarray, count: np.ndarray, *, blocks: int = 64) -> tuple[float, float]:
+    """sum(total) / sum(count) and its standard error over blocks of consecutive rows."""
+    blocks = min(blocks, len(total))  # neighbors in a text are alike: a row is not the unit
+    total, count = (
+        np.array([part.sum() for part in np.array_split(v, blocks)]) for v in (total, count)
+    )
+    mean = total.sum() / count.sum()
+    if blocks < 2:
+        return float(mean), math.inf
+    spread = ((total - mean * count) ** 2).sum() * blocks / (blocks - 1)
+    return float(mean), float(math.sqrt(spread) / count.sum())
+
+
 def unit(h: np.ndarray) -> np.ndarray:
     """Vectors of length one along the last axis; zero stays zero."""
     return h / np.maximum(np.linalg.norm(h, axis=-1, keepdims=True), 1e-12)

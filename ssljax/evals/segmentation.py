@@ -1,0 +1,103 @@
+"""Whether attention lies on objects: its strongest places against masks that nobody learned from.
+
+Caron et al. 2021, arXiv:2104.14294 (figure 4): the places that hold 60 percent of a head's
+attention are its segment; Jaccard is |both| / |either|.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ssljax.evals.baselines import center
+from ssljax.evals.subject import Subject, answers, pick, readout, split
+from ssljax.names import Mistake
+
+NEEDS = ('attend',)
+BASELINES = (center,)
+SHOWN = ('jaccard', 'jaccard_best_head')  # what a table shows, where it is there
+
+
+def segmentation(
+    subject: Subject,
+    *,
+    split: str = 'test',
+    size: int | None = None,
+    mask: str = 'mask',
+    objects: Sequence[int] = (),
+    ignore: Sequence[int] = (),
+    mass: float = 0.6,
+    options: Mapping[str, Any] = {},
+) -> dict[str, float]:
+    """Mean Jaccard in percent of segments from attention [B, heads, h, w] and masks.
+
+    mask: the entry of the batch, integers [B, H, W] or [B, H, W, 1]; `objects` are the numbers that
+    count as object (none: all above zero), pixels of `ignore` are left out. jaccard: of the one
+    head that is best over all rows; jaccard_best_head: of the best for each row, which flatters.
+    Rows without an object are not asked.
+    """
+    return score(subject, split, size, mask, objects, ignore, mass, options)
+
+
+def score(subject, name, size, mask, objects, ignore, mass, options):
+    ask = partial(readout(subject, 'attend', 'segmentation'), **options)
+    part = split(subject.source, name)
+    if mask not in (rows := part.rows(np.arange(1))) or rows[mask].ndim not in (3, 4):
+        raise Mistake(
+            f'segmentation needs masks [H, W] in the entry {mask!r} of a batch; the split {name} of'
+            f" {subject.source.name} has {', '.join(sorted(rows))}: set mask to the entry's name"
+        )
+    measure = partial(overlaps, ask, mask, tuple(objects), tuple(ignore), mass)
+    found, _ = answers(measure, part, pick(part.count, size))
+    found = found[~np.isnan(found).any(1)]  # [N, heads]
+    if not len(found):
+        raise Mistake(
+            f'segmentation finds no object {list(objects) or "above 0"} in the masks of the split'
+            f' {name} of {subject.source.name}: set objects to numbers that occur'
+        )
+    head = int(found.mean(0).argmax())
+    return {
+        'jaccard': 100 * float(found[:, head].mean()),
+        'standard_error': 100 * float(found[:, head].std() / np.sqrt(len(found))),
+        'jaccard_best_head': 100 * float(found.max(1).mean()),
+        'head': head,
+        'rows': len(found),
+    }
+
+
+def overlaps(
+    ask: Callable,
+    mask: str,
+    objects: tuple[int, ...],
+    ignore: tuple[int, ...],
+    mass: float,
+    batch: Mapping[str, np.ndarray],
+) -> np.ndarray:
+    """Jaccard of each row and head [B, heads]; not a number where a row has no object."""
+    truth = np.asarray(batch[mask])
+    truth = truth.reshape(truth.shape[:3])
+    seen = ~np.isin(truth, ignore)
+    truth = (np.isin(truth, objects) if objects else truth > 0) & seen
+    segment = enlarged(strongest(np.asarray(ask(batch)), mass), truth.shape[1:]) & seen[:, None]
+    truth = truth[:, None]
+    both, either = ((segment & truth).sum((2, 3)), (segment | truth).sum((2, 3)))
+    return np.where(truth.any((2, 3)), both / np.maximum(either, 1), np.nan)
+
+
+def strongest(maps: np.ndarray, mass: float) -> np.ndarray:
+    """The fewest places that hold at least this share of a map [..., h, w]."""
+    flat = maps.reshape(*maps.shape[:-2], -1).astype(np.float64)
+    order = np.argsort(-flat, axis=-1, kind='stable')
+    share = np.take_along_axis(flat, order, -1)
+    before = share.cumsum(-1) - share  # what the stronger ones hold
+    kept = before < mass * share.sum(-1, keepdims=True)
+    chosen = np.zeros(flat.shape, bool)
+    np.put_along_axis(chosen, order, kept, -1)
+    return chosen.reshape(maps.shape)
+
+
+def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Maps [..., h, w] at the size H x W, each pixel from the place it lies in."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(shape, maps.shape[-2:], strict=True))
+    return maps[..., rows[:, None], columns]
