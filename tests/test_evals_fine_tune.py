@@ -271,6 +271,14 @@ def test_features_are_computed_once_for_all_evaluators():
     assert len(asked) == count + 1  # validation rows
 
 
+def test_features_of_layers_are_kept_apart(trained):
+    ours, index = trained._replace(kept={}), np.arange(8)
+    whole, _ = features(ours, 'test', index, 'test')
+    inner, _ = features(at_layer(ours, 'Conv_0'), 'test', index, 'test')
+    assert whole.shape != inner.shape
+    np.testing.assert_array_equal(features(ours, 'test', index, 'test')[0], whole)
+
+
 def test_queries_are_cut_over_the_devices():
     places = []
 

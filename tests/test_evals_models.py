@@ -155,6 +155,25 @@ def stripes(seed, count):
     return dict(x=x.astype(np.uint8), label=y)
 
 
+def test_a_net_of_the_users_own(monkeypatch, tmp_path):
+    """Its features are those of the distances; data without labels do."""
+    code = 'import numpy as np\ndef look(x):\n    return x.reshape(len(x), -1)[:, :3] + 1\n'
+    (tmp_path / 'mine.py').write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    random = np.random.default_rng(0)
+    x = random.normal(size=(40, 4, 4, 1)).astype('f')
+    toy = source(train=dict(x=x), test=dict(x=x))
+    fake = random.normal(size=(20, 4, 4, 1)).astype('f')
+    who, _ = subject(toy, sample=lambda b: fake[: len(b['x'])])
+    got = evals.samples(who, net='mine:look')
+    h, h_real = (v.reshape(len(v), -1)[:, :3] for v in (fake, x[::2]))
+    assert got['frechet'] == pytest.approx(frechet(h, h_real), rel=1e-3)
+    assert set(got) == {'frechet', 'kernel', 'precision', 'recall', 'samples'}
+    with pytest.raises(Mistake) as mistake:
+        evals.samples(who, net='mine:see')
+    one_line(mistake, "no function 'mine:see'", 'net=PACKAGE.MODULE:FUNCTION')
+
+
 def test_samples_are_judged():
     toy = source(train=stripes(0, 400), test=stripes(1, 200))
     random, scores, saved = np.random.default_rng(0), {}, {}

@@ -136,23 +136,42 @@ def test_precision_and_recall_of_what_is_known():
     assert precision_recall(np.array([[18.5], [19.5], [5.5], [4.0]]), line)['precision'] == 0.75
 
 
-@pytest.mark.parametrize('name', ['few_shot', 'retrieval', 'linear_svm', 'mlp_probe'])
-def test_labels_absent_and_one_class_are_one_line(name, subject):
-    source = subject.source
-    evaluator = getattr(evals, name)
-    bare = {k: unlabeled(part) for k, part in source.splits.items()}
-    with pytest.raises(Mistake, match=f'{name} needs labels'):
-        evaluator(subject._replace(source=source._replace(splits=bare)))
-    alike = {k: one_class(part) for k, part in source.splits.items()}
-    with pytest.raises(Mistake, match=f'{name} needs (two|5) classes'):
-        evaluator(subject._replace(source=source._replace(splits=alike)))
+OF_FEATURES = [name for name in evals.__all__ if evals.module(name).NEEDS == ('encode',)]
+
+
+def square(part):
+    """Rows of twelve numbers as images of 2 x 2."""
+    rows = part.rows
+    return part._replace(rows=lambda i: {**rows(i), 'x': rows(i)['x'].reshape(-1, 2, 2, 3)})
+
+
+@pytest.fixture(scope='module')
+def images(subject):
+    """Who has features, images, and a model that nobody will come to."""
+    splits = {name: square(part) for name, part in subject.source.splits.items()}
+    made = subject.source._replace(splits=splits)
+    who, _ = toys.subject(made, encode=lambda batch: batch['x'].reshape(len(batch['x']), -1))
+    return who._replace(model=evals.Model(None, {}, None, None))
+
+
+@pytest.mark.parametrize('name', OF_FEATURES)
+def test_labels_absent_one_class_or_few_rows_are_one_line(name, images):
+    evaluator, source = getattr(evals, name), images.source
+    few = [lambda i: {k: v[:1] for k, v in source.splits['train'].rows(i[:1]).items()}]
+    few = {split: part._replace(count=1, rows=few[0]) for split, part in source.splits.items()}
+    for splits, words in (
+        ({k: unlabeled(part) for k, part in source.splits.items()}, 'needs labels'),
+        ({k: one_class(part) for k, part in source.splits.items()}, 'needs (two|5) classes'),
+        (few, 'needs .*(1|0)'),
+    ):
+        with pytest.raises(Mistake, match=f'^{name} {words}') as mistake:
+            evaluator(images._replace(source=source._replace(splits=splits)))
+        toys.one_line(mistake, name)
 
 
 def test_too_few_rows_are_one_line(subject):
     with pytest.raises(Mistake, match='few_shot needs 5 classes of 20 rows'):
         few_shot(subject, size=20)
-    with pytest.raises(Mistake, match='retrieval needs two classes'):
-        retrieval(subject, size=1)
     with pytest.raises(Mistake, match='mlp_probe needs 20 training rows; train gives 5'):
         mlp_probe(subject, train_size=5)
 

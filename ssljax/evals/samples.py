@@ -6,6 +6,7 @@ source's own labels, so numbers compare with the baseline `real` and the untrain
 same source, and with nothing published.
 """
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -33,18 +34,21 @@ def samples(
     split: str = 'test',
     count: int | None = None,
     judge_steps: int = 600,
+    net: str = '',
     options: Mapping[str, Any] = {},
 ) -> dict[str, float]:
     """Saves samples to look at and scores `count` of them (2000 images, 64 texts).
 
     The readout is handed rows of the split; half of it, the other half is the reference.
+    net: 'PACKAGE.MODULE:FUNCTION' of yours, images [N, H, W, C] in [-1, 1] -> features [N, D], for
+    the distances in place of the classifier: with Inception's weights, that is what is called FID.
     """
     if subject.source.vocab:
         return texts(subject, split, count or 64, options)
-    return images(subject, split, count or 2000, judge_steps, options)
+    return images(subject, split, count or 2000, judge_steps, net, options)
 
 
-def images(subject, name, count, judge_steps, options):
+def images(subject, name, count, judge_steps, net, options):
     source, part = subject.source, split(subject.source, name)
     index = pick(part.count, 2 * count)
     if len(index) < 4:
@@ -66,18 +70,33 @@ def images(subject, name, count, judge_steps, options):
         subject.save('samples', grid(x[:64]))
     if x.ndim == 2:  # points: their own coordinates are the features
         return {'frechet': frechet(x, held['x']), 'samples': len(x)}
+    if net and x.ndim == 4:
+        look = function(net)
+        return apart(*(np.asarray(look(v)) for v in (x, floats(held['x'])))) | {'samples': len(x)}
     if 'label' not in held or x.ndim != 4:
         return {'samples': len(x)}
     judge = trained(source, judge_steps)
     p, h = judge.look(x)
     p_real, h_real = judge.look(floats(held['x']))
-    return opinion(p) | {
-        'frechet': frechet(h, h_real),
-        'kernel': kernel(h, h_real),
-        **precision_recall(h, h_real),
-        'judge_accuracy': 100 * float(np.mean(p_real.argmax(1) == held['label'])),
-        'samples': len(x),
-    }
+    right = 100 * float(np.mean(p_real.argmax(1) == held['label']))
+    return opinion(p) | apart(h, h_real) | {'judge_accuracy': right, 'samples': len(x)}
+
+
+def function(net: str) -> Callable:
+    """What 'PACKAGE.MODULE:FUNCTION' names."""
+    module, _, name = net.partition(':')
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Mistake(
+            f'samples: no function {net!r} ({error}); type net=PACKAGE.MODULE:FUNCTION'
+        ) from error
+
+
+def apart(fake: np.ndarray, real: np.ndarray) -> dict[str, float]:
+    """Distances of two sets of features [N, D], [M, D]."""
+    found = {'frechet': frechet(fake, real), 'kernel': kernel(fake, real)}
+    return found | precision_recall(fake, real)
 
 
 def opinion(p: np.ndarray) -> dict[str, float]:
