@@ -14,6 +14,8 @@ from typing import Any
 from ssljax import cache, cli
 from ssljax.names import Mistake, choose
 
+WIDTH = 118  # of a table on the console
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.evaluate', __doc__, 'options of one:  --evals.knn.k=200')
@@ -317,16 +319,30 @@ def table(results: Mapping[str, Any]) -> str:
                     short = metric.removeprefix(f'{shown[0]}_').replace('_', ' ')
                     columns[name, metric] = f'{name} {short}'
                     rows.setdefault(who, {})[name, metric] = digits(scores[metric])
-    heads = ['', *columns.values()]
     last = ('untrained', 'trained')  # below those who learned nothing
     names = sorted(rows, key=lambda who: last.index(who) if who in last else -1)
-    lines = [[who, *(rows[who].get(column, '-') for column in columns)] for who in names]
-    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    told = []
-    for first, *rest in [heads, ['-' * width for width in widths], *lines]:
-        cells = [cell.rjust(width) for cell, width in zip(rest, widths[1:])]
-        told.append('  '.join([first.ljust(widths[0]), *cells]))
-    return '\n' + '\n'.join(told) + '\n'
+    parts: list[list] = []
+    for column, head in columns.items():
+        cells = [head, *(rows[who].get(column, '-') for who in names)]
+        if not parts or sum(2 + width(c) for c in [*parts[-1], cells]) > WIDTH:
+            parts.append([['', *names]])
+        parts[-1].append(cells)
+    return ''.join('\n' + '\n'.join(aligned(part)) + '\n' for part in parts)
+
+
+def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns side by side: the first to the left, numbers to the right, a rule below the
+    heads."""
+    first, *others = [[c[0], '-' * width(c), *c[1:]] for c in columns]
+    columns = [
+        [cell.ljust(width(first)) for cell in first],
+        *([cell.rjust(width(c)) for cell in c] for c in others),
+    ]
+    return ['  '.join(cells) for cells in zip(*columns, strict=True)]
+
+
+def width(cells: Sequence[str]) -> int:
+    return max(map(len, cells))
 
 
 def digits(value: float) -> str:

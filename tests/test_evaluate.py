@@ -304,6 +304,11 @@ def test_the_table_is_narrow_and_says_what_each_evaluator_shows():
     assert lines[3].split() == ['mean_image', '-', '-', '-', '-', '1.50', '-']
     assert lines[4].split() == ['trained', '86.60', '8.12', '91.00', '90.00', '0.0123', '-0.500']
     assert len({len(line) for line in lines[1:]}) == 1 and len(lines[1]) < 120
+    many = {name: {'scores': {'trained': {'accuracy': 1.5}}} for name in evals.__all__}
+    many = {n: r for n, r in many.items() if 'accuracy' in evals.module(n).SHOWN}
+    wrapped = evaluate.table(many)
+    assert max(map(len, wrapped.splitlines())) < 120 and wrapped.count('trained') == 2
+    assert all(f'{name} accuracy' in wrapped for name in many)
     told = [evaluate.digits(v) for v in (0, 1.0, 0.1, 99.999, 1e-12, float('nan'), float('inf'))]
     assert told == ['0', '1.00', '0.100', '100.00', '0.000000', 'nan', 'inf']
 
