@@ -93,6 +93,14 @@ def resolve(argument: str, overrides: Sequence[tuple[str, str]] = ()) -> dict[st
     those of the evaluators are written out before the command line sets them.
     """
     settings = config.read(argument)
+    for (
+        dotted,
+        _,
+    ) in overrides:  # an option of an evaluator that the file does not ask for asks for it
+        block, _, rest = dotted.partition('.')
+        name, _, option = rest.partition('.')
+        if block == 'evals' and option and name in evals.__all__:
+            settings['evals'].setdefault(name, {})
     rank = [k != 'method' and 1 + (not k.endswith('.name')) for k, _ in overrides]
     for level, fill in enumerate((spell_model, spell_evaluators, spell_rest)):
         for dotted, text in (o for o, r in zip(overrides, rank, strict=True) if r == level):

@@ -39,3 +39,10 @@ def test_options_of_evaluators_need_not_stand_in_the_file(block):
     assert found['knn']['temperature'] == 0.5
     with pytest.raises(Mistake, match=f'{block}.knn.temprature.*mean {block}.knn.temperature'):
         jobs.settings('simclr', **{f'{block}.knn.temprature': 0.5})
+
+
+def test_an_option_of_another_evaluator_asks_for_it():
+    found = assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.size', '7')])
+    assert found['evals']['retrieval']['size'] == 7 and found['evals']['knn']['k'] == 5
+    with pytest.raises(Mistake, match='retrieval.size'):
+        assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.siz', '7')])
