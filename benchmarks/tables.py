@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -252,18 +253,20 @@ def eval_speed() -> str:
 def protocol() -> str:
     """A row per protocol, a column per method, and how its order agrees with the default's."""
     found = read('protocol')
-    methods = list(found['rows'][0]['methods'])
+    kinds = {run['method']: run['baseline'] for run in found['runs'].values()}
+    methods = sorted(kinds, key=lambda method: (kinds[method], method))  # who learned nothing: last
     rows = [
         [
             row['protocol'],
-            *(spread(row['methods'][m]['values'], digits=1) for m in methods),
+            *(spread(of[m]['values'], digits=1) if m in of else '' for m in methods),
             f'{row["tau"]:.2f}',
         ]
         for row in found['rows']
+        for of in [row['methods']]
     ]
-    seeds = {len(one['values']) for row in found['rows'] for one in row['methods'].values()}
+    counts = Counter(run['method'] for run in found['runs'].values() if not run['baseline'])
     below = f'{found["bank"]} bank rows, {found["queries"]} test rows of {found["data"]["name"]};'
-    below += f' seeds: {", ".join(map(str, sorted(seeds)))}.'
+    below += f' seeds: {", ".join(map(str, sorted(set(counts.values()))))}; of a baseline, 1.'
     return grid(['protocol', *methods, 'order (tau)'], rows, below)
 
 

@@ -308,6 +308,12 @@ def test_attention_on_the_object_is_a_hundred():
     assert evals.segmentation(who, mask='seen', mass=1.0)['jaccard'] == 100
     middle = evals.trivial('segmentation', made, toys.KEY)['center']
     assert 0 < evals.segmentation(toys.subject(made, **middle)[0], mask='seen')['jaccard'] < 60
+    small = made._replace(
+        splits={'test': Split(12, lambda i: {'x': np.zeros((len(i), 4, 4, 3)), 'seen': masks[i]})}
+    )
+    with pytest.raises(Mistake) as mistake:
+        evals.segmentation(who._replace(source=small), mask='seen')
+    toys.one_line(mistake, 'masks [8, 8]', 'images [4, 4]', 'data.size=0')
     for options, words in (({}, "entry 'mask'"), ({'mask': 'seen', 'objects': (9,)}, '[9]')):
         with pytest.raises(Mistake) as mistake:
             evals.segmentation(who, **options)

@@ -48,6 +48,12 @@ def score(subject, name, size, mask, objects, ignore, mass, options):
             f'segmentation needs masks [H, W] in the entry {mask!r} of a batch; the split {name} of'
             f" {subject.source.name} has {', '.join(sorted(rows))}: set mask to the entry's name"
         )
+    (height, width), found = rows['x'].shape[1:3], rows[mask].shape[1:3]
+    if found != (height, width):
+        raise Mistake(
+            f'segmentation: masks {list(found)} do not lie on images [{height}, {width}]: train on'
+            ' images as they are stored, as by data.size=0'
+        )
     measure = partial(overlaps, ask, mask, tuple(objects), tuple(ignore), mass)
     found, _ = answers(measure, part, pick(part.count, size))
     found = found[~np.isnan(found).any(1)]  # [N, heads]
