@@ -6,7 +6,7 @@ from pathlib import Path
 import jobs
 import pytest
 
-from benchmarks import seeds, tables
+from benchmarks import fine_tune, protocol, seeds, tables
 from ssljax.names import Mistake
 
 # ---- seeds, with a training command that only writes what a run would
@@ -152,3 +152,35 @@ def test_the_page_of_results_has_every_number(tmp_path, monkeypatch):
     assert tables.costs().split('\n')[2] == '| `a` | 3 | 64 | 8 ± 1 | 9 | - |'
     readme = tables.results().split('\n')[2:]
     assert [row.split('|')[2].strip() for row in readme] == ['knn accuracy']
+
+
+# ---- protocols
+
+
+def test_the_order_of_methods_leaves_out_who_learned_nothing():
+    def run(method, first, second, baseline=False):
+        numbers = {protocol.DEFAULT: first, 'other': second}
+        return {'method': method, 'baseline': baseline, 'numbers': numbers}
+
+    runs = {
+        'a-0': run('a', 50.0, 10.0), 'a-1': run('a', 52.0, 14.0),
+        'b-0': run('b', 40.0, 30.0), 'c-0': run('c', 30.0, 20.0),
+        'pixels': run('pixels', 45.0, 99.0, baseline=True),
+    }  # fmt: skip
+    first, other = protocol.ordered(runs)
+    assert first['tau'] == 1 and first['methods']['a']['mean'] == 51
+    assert first['methods']['a']['sd'] == pytest.approx(2**0.5) and first['methods']['b']['sd'] == 0
+    assert other['tau'] == pytest.approx(-1 / 3)  # of three pairs, one holds
+    assert other['methods']['pixels']['values'] == [99.0]
+
+
+def test_files_of_fine_tuning_are_joined(tmp_path):
+    def row(labels, switch, accuracy):
+        return {'encoder': 'e', 'labels': labels, 'switch': switch, 'accuracy': accuracy}
+
+    one, two, out = (tmp_path / name for name in ('one.json', 'two.json', 'out.json'))
+    one.write_text(json.dumps({'steps': 5, 'rows': [row(1, 'all', 50.0), row(2, 'all', 60.0)]}))
+    two.write_text(json.dumps({'steps': 5, 'rows': [row(1, 'head first', 51.0)]}))
+    assert fine_tune.main([f'--out={out}', '--add', str(one), str(two)]) == 0
+    found = json.loads(out.read_text())
+    assert found['steps'] == 5 and len(found['rows']) == 3
