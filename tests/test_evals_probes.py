@@ -76,6 +76,13 @@ def test_few_shot_of_equal_features_is_chance(subject):
     assert abs(few_shot(blind, ways=3, queries=5, episodes=300)['accuracy'] - 100 / 3) < 4
 
 
+def test_few_shot_centers_by_rows_without_labels(subject):
+    splits = subject.source.splits
+    bare = subject.source._replace(splits=splits | {'train': unlabeled(splits['train'])})
+    options = dict(ways=3, queries=5, episodes=50)
+    assert few_shot(subject._replace(source=bare), **options) == few_shot(subject, **options)
+
+
 def test_retrieval_by_scikit_and_by_hand(subject):
     found = retrieval(subject, at=(1, 5))
     part = subject.source.splits['test'].rows(np.arange(subject.source.splits['test'].count))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.layer import at_layer
-from ssljax.evals.subject import Subject, features, pick, split, unit
+from ssljax.evals.subject import Subject, encoded, features, pick, split, unit
 from ssljax.names import Mistake
 
 NEEDS = ('encode',)
@@ -44,9 +44,8 @@ def few_shot(
 def score(subject, ways, shots, queries, episodes, name, size, center, center_size):
     part = split(subject.source, name)
     h, label = features(subject, name, pick(part.count, size), 'few_shot')
-    mean, _ = features(
-        subject, center, pick(split(subject.source, center).count, center_size), 'few_shot'
-    )
+    around = pick(split(subject.source, center).count, center_size)
+    mean, _ = encoded(subject, center, around, 'few_shot')
     h = unit(h - mean.mean(0))
     members = [np.flatnonzero(label == c) for c in range(label.max() + 1)]
     members = [rows for rows in members if len(rows) >= max(shots) + queries]

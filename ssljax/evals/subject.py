@@ -86,20 +86,27 @@ def features(
     subject: Subject, name: str, index: np.ndarray, who: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features [N, D] in float32 and labels [N] of rows of the split `name`."""
+    h, rows = encoded(subject, name, index, who)
+    return h, classes(subject, name, rows, who).astype(np.int32)
+
+
+def encoded(
+    subject: Subject, name: str, index: np.ndarray, who: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Features [N, D] in float32 of rows of the split `name`, and their labels if there are any."""
     ask = readout(subject, 'encode', who)
     kept = {} if subject.kept is None else subject.kept
     asked = subject.layer, name, index.tobytes()
     if asked not in kept:
         kept[asked] = answers(ask, split(subject.source, name), index, keep=('label',))
     h, rows = kept[asked]
-    label = classes(subject, name, rows, who)
     h = h.reshape(len(h), -1).astype(np.float32)
     if bad := int((~np.isfinite(h)).any(1).sum()):
         raise Mistake(
             f'{who}: {bad} of {len(h)} feature rows of {subject.name} are not finite;'
             ' the training diverged: lower the learning rate'
         )
-    return h, label.astype(np.int32)
+    return h, rows
 
 
 def classes(subject: Subject, name: str, rows: Mapping[str, Any], who: str) -> np.ndarray:
