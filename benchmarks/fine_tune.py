@@ -22,6 +22,8 @@ sys.path[:0] = [str(ROOT)]
 from ssljax import cache, cli  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
 
+VIEW = dict(name='crop', scale=(0.4, 1.0), flip=0.5)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('benchmarks/fine_tune.py', __doc__)
@@ -78,14 +80,14 @@ def tuned(workdir: Path, known: Any, rows: Mapping[Any, dict]) -> Iterator[tuple
     if any('blocks' in name for name in flat(encoder)):
         switches['layer decay 0.75'] = {'layer_decay': 0.75}
     device = jax.devices()[0].device_kind
-    common = {'steps': known.steps, 'data': job.source.name, 'device': device}
+    common = {'steps': known.steps, 'view': VIEW, 'data': job.source.name, 'device': device}
     for labels in map(int, known.rows.split(',')):
         for switch, options in switches.items():
             row = {'encoder': workdir.name, 'labels': labels, 'switch': switch}
             if named(row) in rows or (known.only and switch not in known.only.split(',')):
                 continue
             began, subject = time.perf_counter(), fresh if switch == 'from scratch' else who
-            found = fine_tune(subject, train_size=labels, steps=known.steps, **options)
+            found = fine_tune(subject, train_size=labels, steps=known.steps, view=VIEW, **options)
             row |= {'method': job.config['method'], **found, 'options': options}
             row['seconds'] = round(time.perf_counter() - began, 1)
             yield row, common

@@ -25,8 +25,8 @@ import numpy as np  # noqa: E402
 from ssljax import cache, cli  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
 
+VIEW = dict(name='crop', scale=(0.4, 1.0), flip=0.5)  # of the probe by SGD
 DEFAULT = 'k-NN k=20 T=0.07, raw, whole bank'
-RAW = dict(also=(), whiten=False, picture=False, bank_size=None)  # of k-NN, where not said
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,8 +131,9 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
                 subject, layer=layer, also=(), whiten=False, picture=False, bank_size=None
             )
             numbers[f'k-NN, {title}, mean over places'] = found['accuracy']
-    for name in ('linear_probe', 'linear_svm', 'mlp_probe', 'sgd_probe'):
-        found = getattr(evals, name)(subject, train_size=probe)
+    solvers = {'linear_probe': {}, 'linear_svm': {}, 'mlp_probe': {}, 'sgd_probe': {'view': VIEW}}
+    for name, options in solvers.items():
+        found = getattr(evals, name)(subject, train_size=probe, **options)
         numbers[f'{name}, {probe} rows'] = found['accuracy']
     found = evals.linear_probe(subject, train_size=1000)
     numbers['linear_probe, 1000 rows'] = found['accuracy']

@@ -35,7 +35,7 @@ def sgd_probe(
     validation_size: int | None = None,
     test_size: int | None = None,
     layer: str = '',
-    view: Mapping[str, Any] = dict(name='crop', scale=(0.4, 1.0), flip=0.5),
+    view: Mapping[str, Any] = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
     learning_rates: Sequence[float] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
     momentum: float = 0.9,
     batch: int = 256,
@@ -43,8 +43,8 @@ def sgd_probe(
 ) -> dict[str, float]:
     """Test accuracy in percent of the rate that is best on validation rows.
 
-    In each epoch every training row is seen by another view, of the size of the images. Each rate
-    falls to zero as a cosine; fixed draws.
+    In each epoch every training row is seen by another view, of the size of the images; flip=0.5
+    where a mirror image is of the same class. Each rate falls to zero as a cosine; fixed draws.
     """
     subject = at_layer(subject, layer)
     encode, part = readout(subject, 'encode', 'sgd_probe'), images(subject, train, 'sgd_probe')
