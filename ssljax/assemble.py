@@ -100,7 +100,8 @@ def resolve(argument: str, overrides: Sequence[tuple[str, str]] = ()) -> dict[st
         block, _, rest = dotted.partition('.')
         name, _, option = rest.partition('.')
         if block == 'evals' and option and name in evals.__all__:
-            settings['evals'].setdefault(name, {})
+            known, given = defaults(getattr(evals, name)), settings['evals'].get(name, {})
+            settings['evals'][name] = config.merge(known, given)
     rank = [k != 'method' and 1 + (not k.endswith('.name')) for k, _ in overrides]
     for level, fill in enumerate((spell_model, spell_evaluators, spell_rest)):
         for dotted, text in (o for o, r in zip(overrides, rank, strict=True) if r == level):
@@ -174,7 +175,7 @@ def spell_evals(chosen: Mapping[str, Any]) -> dict[str, Any]:
                 f'evaluator {name!r} has no option {key!r}{nearest(key, known)};'
                 f' its options: {", ".join(known)}'
             )
-        spelled[name] = {**known, **given}
+        spelled[name] = config.merge(known, given)
     return spelled
 
 

@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = assemble.spell_evals({name: chosen.get(name, {}) for name in names})
     for dotted, text in changes:
         config.override(chosen, dotted, text)
+        if dotted.endswith('.name'):
+            assemble.forget(chosen, dotted)
     job = run.job._replace(config={**run.job.config, 'evals': chosen})
     cache.programs()
     print(report(job, run.state, known.workdir, strict=named))

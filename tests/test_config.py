@@ -44,5 +44,10 @@ def test_options_of_evaluators_need_not_stand_in_the_file(block):
 def test_an_option_of_another_evaluator_asks_for_it():
     found = assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.size', '7')])
     assert found['evals']['retrieval']['size'] == 7 and found['evals']['knn']['k'] == 5
+    asked = [('evals.sgd_probe.view.name', 'ink'), ('evals.sgd_probe.view.blur', '(0.1, 0.2)')]
+    found = assemble.resolve('configs/simclr.py:smoke', asked)['evals']['sgd_probe']
+    assert found['view'] == {'name': 'ink', 'blur': (0.1, 0.2)} and found['epochs'] == 10
+    spelled = assemble.spell_evals({'sgd_probe': {'view': {'flip': 0.5}}})['sgd_probe']['view']
+    assert spelled == {'name': 'crop', 'scale': (0.4, 1.0), 'flip': 0.5}
     with pytest.raises(Mistake, match='retrieval.size'):
         assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.siz', '7')])
