@@ -124,11 +124,13 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
     knn('k-NN, whitened', *whitened(bank, queries), 20, 0.07)
     knn('k-NN k=200 T=0.1, whitened', *whitened(bank, queries), 200, 0.1)
     if subject.model:
-        names = ' '.join(flat(weights(subject.model.state, read(subject.model, rows_of(source)))))
-        *_, before, last = sorted(set(re.findall(r'encoder/(blocks_\d+|BatchNorm_\d+)/', names)))
-        for title, layer in (('last block', last), ('block before the last', before)):
+        row = source.splits['train'].rows(np.arange(1))
+        names = ' '.join(flat(weights(subject.model.state, read(subject.model, row))))
+        layers = {int(n): b for b, n in re.findall(r'encoder/((?:blocks|BatchNorm)_(\d+))/', names)}
+        last = max(layers)
+        for title, number in (('last block', last), ('block before the last', last - 1)):
             found = evals.knn(
-                subject, layer=layer, also=(), whiten=False, picture=False, bank_size=None
+                subject, layer=layers[number], also=(), whiten=False, picture=False, bank_size=None
             )
             numbers[f'k-NN, {title}, mean over places'] = found['accuracy']
     solvers = {'linear_probe': {}, 'linear_svm': {}, 'mlp_probe': {}, 'sgd_probe': {'view': VIEW}}
@@ -149,10 +151,6 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
     data = {'name': source.name, 'fingerprint': source.fingerprint, 'decoder': source.decoder}
     device = jax.devices()[0].device_kind
     return numbers, {'device': device, 'data': data, 'bank': len(bank), 'queries': len(queries)}
-
-
-def rows_of(source: Any) -> dict[str, np.ndarray]:
-    return source.splits['train'].rows(np.arange(1))
 
 
 if __name__ == '__main__':

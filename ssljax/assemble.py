@@ -93,15 +93,8 @@ def resolve(argument: str, overrides: Sequence[tuple[str, str]] = ()) -> dict[st
     those of the evaluators are written out before the command line sets them.
     """
     settings = config.read(argument)
-    for (
-        dotted,
-        _,
-    ) in overrides:  # an option of an evaluator that the file does not ask for asks for it
-        block, _, rest = dotted.partition('.')
-        name, _, option = rest.partition('.')
-        if block == 'evals' and option and name in evals.__all__:
-            known, given = defaults(getattr(evals, name)), settings['evals'].get(name, {})
-            settings['evals'][name] = config.merge(known, given)
+    options_set = [k.removeprefix('evals.') for k, _ in overrides if k.startswith('evals.')]
+    settings['evals'] = asked(settings['evals'], options_set)
     rank = [k != 'method' and 1 + (not k.endswith('.name')) for k, _ in overrides]
     for level, fill in enumerate((spell_model, spell_evaluators, spell_rest)):
         for dotted, text in (o for o, r in zip(overrides, rank, strict=True) if r == level):
@@ -163,6 +156,12 @@ def spell_rest(settings: Mapping[str, Any]) -> dict[str, Any]:
     name = str(settings['data'].get('name', '')).partition(':')[0]
     source = defaults(getattr(data, choose(name, data.__all__, 'data'))) | settings['data']
     return {**spell_evaluators(settings), 'data': source, 'optim': optimizers}
+
+
+def asked(chosen: Mapping[str, Any], dotted: Sequence[str]) -> dict[str, Any]:
+    """The evaluators, and those that an option of theirs, 'knn.k', asks for, written out."""
+    named = [name for name, _, option in (d.partition('.') for d in dotted) if option]
+    return {**chosen, **spell_evals({n: chosen.get(n, {}) for n in named if n in evals.__all__})}
 
 
 def spell_evals(chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,10 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run = load(known.workdir)
     chosen = run.job.config['evals']
-    able = [name for name in evals.__all__ if not evals.explain(name, run.job.method.readouts)]
     named = known.evals not in (None, 'all')
-    names = known.evals.split(',') if named else [*chosen]
-    names = dict.fromkeys([*chosen, *able] if known.evals == 'all' or not names else names)
+    if known.evals is None:
+        chosen = assemble.asked(chosen, [dotted for dotted, _ in changes])
+    names = known.evals.split(',') if named else list(chosen)
+    if known.evals == 'all' or not names:
+        readouts = run.job.method.readouts
+        names += [n for n in evals.__all__ if n not in names and not evals.explain(n, readouts)]
     chosen = assemble.spell_evals({name: chosen.get(name, {}) for name in names})
     for dotted, text in changes:
         config.override(chosen, dotted, text)
@@ -231,7 +234,9 @@ def code() -> tuple[Any, ...]:
     import jax
 
     here = Path(__file__).parent
-    files = [*here.glob('evals/*.py'), *here.glob('nets/*.py'), here / 'data' / 'source.py']
+    rooms = ('augment', 'evals', 'losses', 'nets')
+    files = [file for room in rooms for file in here.glob(f'{room}/*.py')]
+    files += [here / 'cluster.py', here / 'data' / 'source.py']
     versions = [importlib.metadata.version(n) for n in ('jax', 'numpy', 'scipy', 'scikit-learn')]
     return [file.read_bytes() for file in sorted(files)], versions, jax.default_backend()
 

@@ -330,8 +330,8 @@ FAULTS = (
     (
         'fine-tuning leaves the stored statistics behind',
         'ssljax/evals/fine_tune.py',
-        'momentum * leaf + (1 - momentum) * new[name]',
-        'leaf',
+        'momentum * old + (1 - momentum) * new',
+        'old',
         ('tests/test_evals_fine_tune.py', 'flax'),
     ),
     (

@@ -15,7 +15,18 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from ssljax import evals, evaluate
 from ssljax.evals.blocks import by_blocks
-from ssljax.evals.fine_tune import adamw, by_batch, descend, noted, read, shares, weights
+from ssljax.evals.fine_tune import (
+    adamw,
+    by_batch,
+    descend,
+    filled,
+    flat,
+    followed,
+    parts,
+    read,
+    shares,
+    weights,
+)
 from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import features
 from ssljax.names import Mistake
@@ -36,7 +47,7 @@ def pictures(noise=1.0, **counts):
     return toys.source(**{name: square(part) for name, part in made.splits.items()})
 
 
-def flat(batch):
+def pixels(batch):
     return batch['x'].reshape(len(batch['x']), -1)
 
 
@@ -67,13 +78,13 @@ def moved(steps=1, frozen=0, **switches):
     head = {'kernel': 0.1 * jax.random.normal(k3, (4, 5)), 'bias': jnp.zeros(5)}
     start, rows = {'encoder': encoder, 'head': head}, pictures().splits['train'].rows(np.arange(64))
 
-    def logits(key, state, learned, batch):
+    def logits(key, state, stats, learned, batch):
         h = linear(batch['x'], learned['encoder']['encoder'])
         return h @ learned['head']['kernel'] + learned['head']['bias']
 
     options = dict(encoder_rate=1.0, layer_decay=1.0, only='') | switches
     _, end = descend(
-        logits, {}, start, lambda: rows, share=shares(encoder, **options), norm=None,
+        logits, {}, {}, start, lambda: rows, share=shares(encoder, **options),
         view=lambda key, x: x, optimizer=adamw(1e-2, 0.0, steps), frozen=frozen, steps=steps,
     )  # fmt: skip
     return jax.tree.map(lambda a, b: np.abs(a - b).max(), end, start)
@@ -136,7 +147,7 @@ def test_batch_statistics_are_flax_own():
 
     def ours(params):
         found = {}
-        with nn.intercept_methods(functools.partial(noted, found)):
+        with nn.intercept_methods(functools.partial(by_batch, found)):
             out = encoder.apply({'params': params, **stats}, x)
         return (out**2).sum(), (out, found)
 
@@ -146,7 +157,11 @@ def test_batch_statistics_are_flax_own():
     np.testing.assert_allclose(same, out, atol=1e-4)
     for g, h in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(h, g, atol=1e-3 * np.abs(g).max() + 1e-6)
-    after = by_batch(read(net, {'x': x[:1]}), state, found).memory['stats']
+    paths = read(net, {'x': x[:1]})
+    old, found = parts(state, paths, 'batch_stats'), flat(found)
+    assert set(old) == set(found)
+    moved = {name: followed(leaf, found[name]) for name, leaf in old.items()}
+    after = filled(state, paths, 'batch_stats', moved).memory['stats']
     for g, h in zip(
         jax.tree.leaves(new['batch_stats']), jax.tree.leaves(after['encoder']), strict=True
     ):
@@ -160,7 +175,7 @@ def test_fine_tuning_learns_and_a_baseline_cannot(trained):
     assert long['accuracy'] > short['accuracy'] + 3 * long['standard_error']
     source = trained.source
     with pytest.raises(Mistake) as mistake:
-        evals.fine_tune(toys.subject(source, encode=flat)[0])
+        evals.fine_tune(toys.subject(source, encode=pixels)[0])
     toys.one_line(mistake, 'fine_tune needs a model; someone has no weights')
     with pytest.raises(Mistake) as mistake:
         evals.fine_tune(trained, only='heads', **few)
@@ -176,7 +191,7 @@ def test_fine_tuning_learns_and_a_baseline_cannot(trained):
 def test_sgd_probe_is_sgd():
     """Beside a loop in NumPy over the same draws, in float64."""
     made = pictures(noise=2.0)
-    who, _ = toys.subject(made, encode=flat)
+    who, _ = toys.subject(made, encode=pixels)
     found = evals.sgd_probe(who, view=PLAIN, learning_rates=(0.05,), batch=50, epochs=3)
     x, y = made.splits['train'].rows(np.arange(400)).values()
     x = x.reshape(len(x), -1).astype(float)
@@ -201,7 +216,7 @@ def test_sgd_probe_chooses_a_rate_and_sees_other_views():
 
     def encode(batch):
         seen.append(batch['x'])
-        return flat(batch)
+        return pixels(batch)
 
     who, _ = toys.subject(made, encode=encode)
     options = dict(learning_rates=(1e-5, 0.03), batch=50, epochs=3)
@@ -252,8 +267,8 @@ def test_a_layer_is_what_linen_says_it_is(trained):
     with pytest.raises(Mistake) as mistake:
         evals.knn(trained, k=5, layer='Conv_7')
     toys.one_line(mistake, "layer 'Conv_7'", 'Conv_0')
-    pixels, _ = toys.subject(trained.source, encode=flat)
-    assert at_layer(pixels, 'Conv_0') is pixels
+    plain, _ = toys.subject(trained.source, encode=pixels)
+    assert at_layer(plain, 'Conv_0') is plain
 
 
 def test_features_are_computed_once_for_all_evaluators():

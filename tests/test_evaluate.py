@@ -256,18 +256,21 @@ def test_baselines_are_scored_again_for_other_data_options_or_code(tmp_path, cou
 
 def test_the_code_of_evaluators_names_their_numbers(tmp_path, monkeypatch):
     here = jobs.ROOT / 'ssljax'
-    for part in ('evals', 'nets'):
+    for part in ('augment', 'evals', 'losses', 'nets'):
         shutil.copytree(here / part, tmp_path / part)
     (tmp_path / 'data').mkdir()
-    shutil.copyfile(here / 'data/source.py', tmp_path / 'data/source.py')
+    for name in ('cluster.py', 'data/source.py'):
+        shutil.copyfile(here / name, tmp_path / name)
     monkeypatch.setattr(evaluate, '__file__', str(tmp_path / 'evaluate.py'))
     marks = []
-    for name in ('evals/knn.py', 'evals/subject.py', 'nets/conv.py', 'data/source.py'):
+    names = ['evals/knn.py', 'evals/subject.py', 'nets/conv.py', 'data/source.py', 'cluster.py']
+    names += ['augment/image.py', 'losses/semi.py']
+    for name in names:
         marks.append(fingerprint(evaluate.code.__wrapped__()))
         with (tmp_path / name).open('a') as file:
             file.write('# another\n')
     marks.append(fingerprint(evaluate.code.__wrapped__()))
-    assert len(set(marks)) == 5
+    assert len(set(marks)) == 8
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, counted, monkeypatch):
@@ -325,3 +328,11 @@ def test_what_an_evaluator_lacks_is_said_in_a_line(runs, tmp_path, monkeypatch):
     assert re.search(r'^trained +3$', told, flags=re.M), told
     found = json.loads((tmp_path / 'gpt/results.json').read_text())['evals']['cluster']['scores']
     assert found['chance']['of'] == found['trained']['of'] == 3  # the baselines get as many
+
+
+def test_an_option_asks_for_its_evaluator_here_too(runs, capsys):
+    flags = ['--evals.few_shot.ways=90', f'--workdir={runs / "simclr"}']
+    code, told = run_evaluate(capsys, *flags)
+    assert code == 0 and 'not run     few_shot needs 90 classes' in told.out, told
+    code, told = run_evaluate(capsys, *flags, '--evals=knn')
+    assert code == 2 and 'few_shot' in told.err  # asked for one, set another

@@ -19,12 +19,12 @@ def by_blocks(ask: Callable, queries: np.ndarray, block: int) -> tuple[np.ndarra
     devices, parts = mesh(), []
     cuts = of_batch(devices).num_devices
     block = -(-min(block, len(queries)) // cuts) * cuts
-    gather = jax.jit(lambda found: found, out_shardings=NamedSharding(devices, P()))
+    whole = NamedSharding(devices, P())
     for at in range(0, len(queries), block):
         part = queries[at : at + block]
         part = np.pad(part, ((0, block - len(part)), *((0, 0) for _ in part.shape[1:])))
         found = ask(place(devices, {'queries': part})['queries'])
-        parts.append(jax.device_get(gather(found)))
+        parts.append(jax.device_get(jax.device_put(found, whole)))
     return tuple(np.concatenate(found)[: len(queries)] for found in zip(*parts, strict=True))
 
 

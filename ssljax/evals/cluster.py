@@ -66,11 +66,7 @@ def score(subject, name, size, clusters, picture):
     if label is not None and not (one_class(label) and label.min() < label.max()):
         label = None
     if label is not None:
-        table = np.zeros((count, int(label.max()) + 1))  # [clusters, classes]
-        np.add.at(table, (found, label), 1)
-        scores |= against(table)
-        if count != (source.classes or table.shape[1]):
-            del scores['accuracy']
+        scores |= against(found, label, count, source.classes)
     if picture and part.rows(index[:1])['x'].ndim == 4:
         draw(subject, part, index, found, label)
     return scores
@@ -81,10 +77,15 @@ def told(scores: Mapping[str, float]) -> dict[str, Any]:
     return {'clusters': scores['of']}
 
 
-def against(table: np.ndarray) -> dict[str, float]:
-    """How far clusters agree with classes, from counts [clusters, classes]."""
+def against(
+    found: np.ndarray, label: np.ndarray, clusters: int, classes: int = 0
+) -> dict[str, float]:
+    """How far clusters [N] agree with classes [N]; accuracy where there are as many."""
+    table = np.zeros((clusters, max(classes, int(label.max()) + 1)))
+    np.add.at(table, (found, label), 1)
     purity = float(table.max(1).sum() / table.sum())
-    return {'nmi': nmi(table), 'ari': ari(table), 'purity': purity, 'accuracy': named(table)}
+    scores = {'nmi': nmi(table), 'ari': ari(table), 'purity': purity}
+    return scores | ({'accuracy': named(table)} if clusters == table.shape[1] else {})
 
 
 def nmi(table: np.ndarray) -> float:

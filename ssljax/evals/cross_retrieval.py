@@ -13,7 +13,7 @@ import numpy as np
 
 from ssljax.data.source import Split
 from ssljax.evals.blocks import by_blocks, everywhere
-from ssljax.evals.subject import Subject, answers, pick, readout, split, unit
+from ssljax.evals.subject import Subject, accuracy, answers, pick, readout, split, unit
 from ssljax.names import Mistake
 
 NEEDS = ('embed', 'embed_text')
@@ -52,11 +52,12 @@ def score(subject, name, size, at):
     found = {'text': (z, mine, z_text, theirs), 'image': (z_text, theirs, z, mine)}
     scores: dict[str, float] = {}
     for kind, sides in found.items():
-        place = places(*sides)
-        scores |= {f'{kind}_recall_{k}': 100 * float((place <= k).mean()) for k in at}
-        scores[f'{kind}_rank'] = float(np.median(place))
-    p = scores[f'text_recall_{at[0]}'] / 100
-    scores['standard_error'] = 100 * float(np.sqrt(p * (1 - p) / len(z)))
+        rank = places(*sides)
+        hits = {k: accuracy(rank <= k, np.ones(len(rank))) for k in at}
+        scores |= {f'{kind}_recall_{k}': percent for k, (percent, _) in hits.items()}
+        scores[f'{kind}_rank'] = float(np.median(rank))
+        if kind == 'text':
+            scores['standard_error'] = hits[at[0]][1]
     return scores | {'images': len(z), 'texts': len(z_text)}
 
 

@@ -80,17 +80,19 @@ def fine_tune(
             f'fine_tune needs two classes; {len(h)} rows of the split {train} of'
             f' {subject.source.name} are of class {label[0]}: set train_size higher'
         )
-    label, _ = answers(lambda rows: rows['label'], part, index)
-    rows, count = part.rows(index[:1]), int(label.max()) + 1
+    if not (count := subject.source.classes):
+        count = int(answers(lambda rows: rows['label'], part, index)[0].max()) + 1
+    rows, state = part.rows(index[:1]), model.state
     paths = read(model, rows)
     start = {
-        'encoder': weights(model.state, paths),
+        'encoder': weights(state, paths),
         'head': {'kernel': jnp.zeros((h.shape[1], count)), 'bias': jnp.zeros(count)},
     }
     mean, scale = h.mean(0), np.maximum(h.std(0), 1e-6)
 
-    def logits(key, state, learned, batch):
-        state = filled(state, paths, learned['encoder'])
+    def logits(key, state, stats, learned, batch):
+        state = filled(state, paths, 'params', flat(learned['encoder']))
+        state = filled(state, paths, 'batch_stats', stats)
         h = model.readouts['encode'](key, state, batch)
         h = (h.reshape(len(h), -1).astype(jnp.float32) - mean) / scale
         return h @ learned['head']['kernel'] + learned['head']['bias']
@@ -101,15 +103,15 @@ def fine_tune(
         rows = part.rows(index[random.integers(len(index), size=batch)])
         return model.place({name: rows[name] for name in ('x', 'label')})
 
-    state, learned = descend(
+    stats, learned = descend(
         logits,
-        model.state,
+        state,
+        parts(state, paths, 'batch_stats') if statistics == 'batch' else {},
         start,
         draw,
         share=shares(start['encoder'], encoder_rate, layer_decay, only),
         view=augment.make(view, size=rows['x'].shape[1:3]),
         optimizer=adamw(learning_rate, weight_decay, steps),
-        norm=partial(by_batch, paths) if statistics == 'batch' else None,
         frozen=frozen,
         steps=steps,
     )
@@ -117,7 +119,7 @@ def fine_tune(
     def classify(key, tuned, batch):
         return logits(key, *tuned, batch).argmax(1)
 
-    ask, part = partial(model.over, classify, (state, learned)), split(subject.source, test)
+    ask, part = partial(model.over, classify, (state, stats, learned)), split(subject.source, test)
     named, rows = answers(ask, part, pick(part.count, test_size), keep=('label',))
     percent, error = accuracy(named, classes(subject, test, rows, 'fine_tune'))
     return {
@@ -151,41 +153,44 @@ def shares(encoder: Any, encoder_rate: float, layer_decay: float, only: str) -> 
 def descend(
     logits: Callable,
     state: Any,
+    stats: Mapping[str, jax.Array],
     learned: Any,
     draw: Callable[[], Any],
     *,
     share: Any,
     view: Callable,
     optimizer: optax.GradientTransformation,
-    norm: Callable | None,
     frozen: int,
     steps: int,
 ) -> tuple[Any, Any]:
-    """The state, whose statistics may have moved, and the params of encoder and head."""
+    """The statistics of batch norm, which follow the batches, and the params of encoder and head.
+
+    Without statistics batch norm is by the stored ones.
+    """
 
     @jax.jit
-    def step(key, state, learned, opt, batch, share, acts):
+    def step(key, state, stats, learned, opt, batch, share, acts):
         k1, k2 = jax.random.split(key)
         batch = floats(batch)
         batch |= {'x': augment.views(view, k1, batch['x'], 1)}
 
         def loss(learned):
             found = {}
-            with nn.intercept_methods(partial(noted, found)) if norm else nullcontext():
-                value = cross_entropy(logits(k2, state, learned, batch), batch['label'])
-            return value.mean(), found
+            with nn.intercept_methods(partial(by_batch, found)) if stats else nullcontext():
+                value = cross_entropy(logits(k2, state, stats, learned, batch), batch['label'])
+            return value.mean(), flat(found)
 
         grads, found = jax.grad(loss, has_aux=True)(learned)
         updates, opt = optimizer.update(grads, opt, learned)
         moved = jax.tree.map(lambda u, s: u * s * acts, updates['encoder'], share)
         learned = optax.apply_updates(learned, {**updates, 'encoder': moved})
-        return norm(state, found) if norm else state, learned, opt
+        return {name: followed(old, found[name]) for name, old in stats.items()}, learned, opt
 
     opt = optimizer.init(learned)
     for i in range(steps):
-        acts = np.float32(i >= frozen)
-        state, learned, opt = step(jax.random.key(i), state, learned, opt, draw(), share, acts)
-    return state, learned
+        key, acts = jax.random.key(i), np.float32(i >= frozen)
+        stats, learned, opt = step(key, state, stats, learned, opt, draw(), share, acts)
+    return stats, learned
 
 
 def read(model: Model, rows: Mapping[str, Any]) -> set[str]:
@@ -199,11 +204,26 @@ def read(model: Model, rows: Mapping[str, Any]) -> set[str]:
 
 def weights(state: Any, paths: set[str]) -> dict[str, Any]:
     """The params among them, {'encoder': {...}}, wherever in the state they are."""
-    found = {after(p, 'params'): leaf for p, leaf in flat(state).items() if p in paths}
-    found.pop('', None)
+    found = parts(state, paths, 'params')
     if not found:
         raise Mistake('fine_tune: encode of this method reads no params; leave it out of the evals')
     return unflatten_dict({tuple(name.split('/')): leaf for name, leaf in found.items()})
+
+
+def parts(state: Any, paths: set[str], word: str) -> dict[str, jax.Array]:
+    """The leaves at those paths that have the word, by what follows it."""
+    found = {after(path, word): leaf for path, leaf in flat(state).items() if path in paths}
+    return {name: leaf for name, leaf in found.items() if name}
+
+
+def filled(state: Any, paths: set[str], word: str, new: Mapping[str, Any]) -> Any:
+    """The state with these in place of its `parts`."""
+
+    def at(path, leaf):
+        path = path_name(path)
+        return new.get(after(path, word), leaf) if path in paths else leaf
+
+    return jax.tree_util.tree_map_with_path(at, state)
 
 
 def flat(tree: Any) -> dict[str, Any]:
@@ -216,24 +236,7 @@ def after(path: str, word: str) -> str:
     return rest if found else ''
 
 
-def changed(state: Any, paths: set[str], word: str, change: Any) -> Any:
-    """The state with change(name, leaf) at those paths where a name follows the word."""
-
-    def at(path, leaf):
-        path = path_name(path)
-        name = after(path, word) if path in paths else ''
-        return change(name, leaf) if name else leaf
-
-    return jax.tree_util.tree_map_with_path(at, state)
-
-
-def filled(state: Any, paths: set[str], encoder: Any) -> Any:
-    """The state with these params in place of those that `encode` reads."""
-    new = flat(encoder)
-    return changed(state, paths, 'params', lambda name, leaf: new[name])
-
-
-def noted(found: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
+def by_batch(found: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
     """Intercepts batch norm: by the batch, whose mean and variance go to `found`."""
     norm = context.module
     if not isinstance(norm, nn.BatchNorm) or context.method_name != '__call__':
@@ -247,13 +250,5 @@ def noted(found: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
     return (x + params.get('bias', 0)).astype(args[0].dtype)
 
 
-def by_batch(
-    paths: set[str], state: Any, found: Mapping[str, Any], *, momentum: float = 0.9
-) -> Any:
-    """The state with the stored statistics that `encode` reads moved toward those of a batch."""
-    new = flat(dict(found))
-
-    def move(name, leaf):
-        return momentum * leaf + (1 - momentum) * new[name] if name in new else leaf
-
-    return changed(state, paths, 'batch_stats', move)
+def followed(old: jax.Array, new: jax.Array, *, momentum: float = 0.9) -> jax.Array:
+    return momentum * old + (1 - momentum) * new

@@ -29,24 +29,25 @@ def kmeans(
     """Centered features of length one, grouped by k-means into as many clusters as classes.
 
     The tightest of so many starts. nmi, ari (the adjusted Rand index) and purity are shares,
-    accuracy that of the best one-to-one naming of clusters by classes, in percent.
+    accuracy that of the best one-to-one naming of clusters by classes, in percent, where there are
+    as many.
     """
     return score(at_layer(subject, layer), split, size, clusters, starts, rounds)
 
 
 def score(subject, name, size, clusters, starts, rounds):
     h, label = features(subject, name, pick(split(subject.source, name).count, size), 'kmeans')
-    count = clusters or int(label.max()) + 1
+    classes = subject.source.classes or int(label.max()) + 1
+    count = clusters or classes
     if not 1 < count <= len(h) or label.min() == label.max():
         raise Mistake(
             f'kmeans needs two classes, and more rows than clusters; the {len(h)} rows of the split'
             f' {name} of {subject.source.name} are of {len(np.unique(label))}, clusters={count}'
         )
     x = jnp.asarray(unit(h - h.mean(0)))
-    best = min((grouped(x, i, count, rounds) for i in range(starts)), key=lambda found: found[0])
-    table = np.zeros((count, int(label.max()) + 1))  # [clusters, classes]
-    np.add.at(table, (best[1], label), 1)
-    return against(table) | {'clusters': count, 'rows': len(h)}
+    tries = (grouped(x, start, count, rounds) for start in range(starts))
+    _, found = min(tries, key=lambda tried: tried[0])
+    return against(found, label, count, classes) | {'clusters': count, 'rows': len(h)}
 
 
 def grouped(x, start: int, count: int, rounds: int) -> tuple[float, np.ndarray]:
