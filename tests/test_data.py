@@ -1,12 +1,16 @@
 """Sources: what make offers, glyphs, embedded sets, arrays; purity, splits, mistakes."""
 
+import inspect
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from ssljax import data
 from ssljax.data import source
-from ssljax.data.glyphs import CANVAS, EM, FONTS, prototypes, sample
+from ssljax.data.glyphs import CANVAS, EM, FACTORS, FONTS, prototypes, sample
 from ssljax.names import Mistake
 
 SMALL = dict(name='glyphs', train=300, validation=40, test=50)
@@ -16,7 +20,27 @@ def rows(spec, split='train', index=(0, 1, 2)):
     return data.make(spec).splits[split].rows(np.array(index))
 
 
-@pytest.mark.parametrize('name', ['density', 'digits', 'glyphs', 'patches', 'python_text'])
+def test_sources_are_found_by_listing_and_make_a_source():
+    offered = data.offered()
+    assert {'arrays', 'folder', 'glyphs', 'text', 'tfds', 'few_labels', 'sound'} <= set(offered)
+    alone = []
+    for name, function in offered.items():
+        assert function.__name__ == name and function.__doc__
+        options = inspect.signature(function).parameters.values()
+        assert all(o.kind is o.KEYWORD_ONLY and o.annotation is not o.empty for o in options), name
+        files = {'path', 'dir'} & set(inspect.signature(function).parameters)
+        if not files and all(o.default is not o.empty for o in options):
+            alone.append(name)
+            made = data.make(name)
+            assert isinstance(made, source.Source) and made.splits['train'].count > 1
+            assert data.make(made) is made
+    assert {'density', 'digits', 'glyphs', 'patches', 'python_text'} < set(alone)
+
+
+NAMES = ['density', 'digits', 'glyphs', 'patches', 'python_text', 'shapes_video', 'tones']
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_rows_do_not_depend_on_company(name):
     one, two = data.make(dict(name=name)), data.make(dict(name=name))
     assert one.fingerprint == two.fingerprint
@@ -51,9 +75,10 @@ def test_seeds_splits_and_kinds_differ():
         )
     ]
     assert len(set(prints)) == len(prints)
-    for other in (rows(SMALL | dict(seed=1)), rows(SMALL, 'test')):
-        assert (other['x'] != rows(SMALL)['x']).any((1, 2, 3)).all()
-        assert (other['contrast'] != rows(SMALL)['contrast']).all()
+    small = SMALL | dict(keep=('contrast',))
+    for other in (rows(small | dict(seed=1)), rows(small, 'test')):
+        assert (other['x'] != rows(small)['x']).any((1, 2, 3)).all()
+        assert (other['contrast'] != rows(small)['contrast']).all()
 
 
 def test_draws_are_uniform_and_normal():
@@ -70,16 +95,28 @@ def test_draws_are_uniform_and_normal():
 # glyphs -------------------------------------------------------------------------------------------
 
 
+def test_factors_are_made_where_they_are_asked_for_and_change_nothing_else():
+    plain, kept = rows(SMALL), rows(SMALL | dict(keep=('slant', 'font')))
+    assert set(plain) == {'x', 'label'} and set(kept) == {'x', 'label', 'slant', 'font'}
+    for name in plain:
+        np.testing.assert_array_equal(plain[name], kept[name])
+    assert data.make(SMALL).fingerprint != data.make(SMALL | dict(keep=('font',))).fingerprint
+    made = data.make('glyphs')
+    old = json.loads((Path(__file__).parents[1] / 'results/simclr.json').read_text())['data']
+    if old['name'] == 'glyphs' and old['decoder'] == made.decoder:  # its runs can go on
+        assert made.fingerprint == old['fingerprint']
+
+
 def test_no_font_is_in_two_splits():
     assert [len(fonts) for fonts in FONTS.values()] == [13, 3, 5]
     assert len({font for fonts in FONTS.values() for font in fonts}) == 21
-    spec = dict(name='glyphs', train=400, validation=200, test=200)
+    spec = dict(name='glyphs', train=400, validation=200, test=200, keep=('font',))
     seen = [set(rows(spec, name, np.arange(200))['font']) for name in source.SPLITS]
     assert seen == [set(range(13)), {13, 14, 15}, {16, 17, 18, 19, 20}]
 
 
 def test_factors_have_their_ranges_and_classes_are_even():
-    found = rows(dict(name='glyphs', train=4000), index=np.arange(4000))
+    found = rows(dict(name='glyphs', train=4000, keep=FACTORS), index=np.arange(4000))
     for name, low, high in (
         ('size', 15.6, 23.4),
         ('aspect', -0.15, 0.15),
@@ -98,7 +135,7 @@ def test_factors_have_their_ranges_and_classes_are_even():
 
 
 def test_the_ink_is_where_the_factors_say():
-    found = rows(SMALL, index=np.arange(300))
+    found = rows(SMALL | dict(keep=FACTORS), index=np.arange(300))
     x = found['x'][..., 0] / 255.0
     ink = (x - np.median(x, (1, 2), keepdims=True)) * np.sign(found['contrast'])[:, None, None]
     ink = ink > 0.2
@@ -126,7 +163,8 @@ def test_bilinear_lookup_is_scipys():
 
 
 def test_size_scales_the_image_not_the_task():
-    small, large = rows(SMALL), rows(SMALL | dict(size=64))
+    small = SMALL | dict(keep=('position',))
+    small, large = rows(small), rows(small | dict(size=64))
     assert large['x'].shape == (3, 64, 64, 1)
     np.testing.assert_array_equal(large['label'], small['label'])
     np.testing.assert_allclose(large['position'], small['position'] * 2, rtol=1e-6)
@@ -196,20 +234,21 @@ def test_densities_have_their_shapes():
 def test_arrays_round_trip(tmp_path):
     rng = np.random.default_rng(0)
     x, label = rng.integers(0, 256, (20, 5, 4), np.uint8), np.arange(20) % 3
-    np.savez(tmp_path / 'a.npz', x=x, label=label, length=np.arange(20.0), x_test=x[:7])
-    made = data.make(dict(name=f'arrays:{tmp_path}/a.npz', validation=6))
+    np.savez(tmp_path / 'a.npz', x=x, label=label, at=np.arange(20.0), x_test=x[:7])
+    made = data.make(dict(name=f'arrays:{tmp_path}/a.npz', validation=6, keep=('at',)))
     assert {k: s.count for k, s in made.splits.items()} == dict(train=14, test=7, validation=6)
     assert made.classes == 3
     found = [made.splits[k].rows(np.arange(made.splits[k].count)) for k in ('train', 'validation')]
     merged = {k: np.concatenate([f[k] for f in found]) for k in found[0]}
-    at = merged['length'].astype(int)
-    assert sorted(at) == list(range(20)) and merged['length'].dtype == np.float32
+    at = merged['at'].astype(int)
+    assert sorted(at) == list(range(20)) and merged['at'].dtype == np.float32
     np.testing.assert_array_equal(merged['x'], x[at, :, :, None])
     np.testing.assert_array_equal(merged['label'], label[at])
     before = made.fingerprint
     x[3, 3, 3] ^= 1
-    np.savez(tmp_path / 'a.npz', x=x, label=label, length=np.arange(20.0), x_test=x[:7])
-    assert data.make(dict(name=f'arrays:{tmp_path}/a.npz', validation=6)).fingerprint != before
+    np.savez(tmp_path / 'a.npz', x=x, label=label, at=np.arange(20.0), x_test=x[:7])
+    spec = dict(name=f'arrays:{tmp_path}/a.npz', validation=6, keep=('at',))
+    assert data.make(spec).fingerprint != before
 
 
 def test_what_cannot_be_held_out_is_named(tmp_path):
@@ -243,6 +282,24 @@ def test_held_rows_are_made_once():
     assert sorted(asked) == [1, 3, 9]
 
 
+def test_drawn_rows_are_made_few_at_a_time_since_draws_take_memory():
+    asked = []
+
+    def make(split, index):
+        asked.append(len(index))
+        return {'x': index * 2}
+
+    for size, again in ((8, 0), (2**30, 1)):  # small splits are kept, large ones made again
+        splits = source.made(dict(train=50, test=0), make, draws=2**18, size=size)
+        assert list(splits) == ['train']
+        index = np.random.default_rng(0).permutation(50)[:30]
+        for time in range(2):
+            asked.clear()
+            np.testing.assert_array_equal(splits['train'].rows(index)['x'], index * 2)
+            assert max(asked, default=0) <= 4 and sum(asked) == (0 if time and not again else 30)
+        assert len(splits['train'].rows(index[:0])['x']) == 0
+
+
 SAVED = {
     'keys': dict(y=np.zeros(3)),
     'floats': dict(x=np.zeros((2, 4, 4, 3), np.float32)),
@@ -267,6 +324,8 @@ SAVED = {
         (dict(name='glyphs', classes='AA'), 'different'),
         (dict(name='glyphs', size=4), 'size=4'),
         (dict(name='glyphs', train=-1), 'train=-1'),
+        (dict(name='glyphs', keep=('slam',)), 'did you mean slant'),
+        (7, 'no source'),
         (dict(name='density', kind='moon'), 'did you mean moons'),
         (dict(name='patches', size=200), '128'),
         (dict(name='arrays'), 'arrays:PATH'),
@@ -287,7 +346,7 @@ SAVED = {
     ],
 )
 def test_mistakes_are_one_line(spec, says, tmp_path):
-    name = spec.get('name', '').removeprefix('arrays:')
+    name = '' if spec == 7 else spec.get('name', '').removeprefix('arrays:')
     if name in (*SAVED, 'good', 'broken'):
         spec = spec | dict(name=f'arrays:{tmp_path / name}.npz')
         good = dict(x=np.zeros((2, 4)), x_test=np.zeros((1, 4)))

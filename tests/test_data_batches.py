@@ -1,12 +1,13 @@
 """The order of the examples and the thread that delivers them."""
 
+import itertools
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from ssljax.data.batches import Batches, order
+from ssljax.data.batches import Batches, batch_rows, order
 from ssljax.data.source import Split
 from ssljax.names import Mistake
 
@@ -29,13 +30,81 @@ def test_permutations_are_fair():
     assert ((counts - 500) ** 2 / 500).sum() < 50  # about chi2 of 25
 
 
-@pytest.mark.parametrize('hosts', [1, 2, 4, 8])
-def test_hosts_share_the_global_batch(hosts):
-    where = [dict(process_index=h, process_count=hosts) for h in range(hosts)]
-    for k in (0, 3, 1000):
-        parts = [order(1, k, 16, 50, **w) for w in where]
-        np.testing.assert_array_equal(np.concatenate(parts), order(1, k, 16, 50))
-        assert {len(part) for part in parts} == {16 // hosts}
+TWO = Split(23, None, domains=(ECHO, Split(7, lambda index: {'y': -index})))
+
+
+def streamed(split):
+    """The split read through a stream alone, which asks for three batches ahead."""
+
+    def stream(indices):
+        ahead = [index for index in itertools.islice(indices, 3)]
+        while ahead:
+            yield split.rows(ahead.pop(0))
+            ahead.extend(itertools.islice(indices, 1))
+
+    return Split(split.count, None, stream)
+
+
+@pytest.mark.parametrize('hosts', [1, 2, 3, 16])
+@pytest.mark.parametrize('how', ['rows', 'stream', 'two domains', 'two streams'])
+def test_processes_make_their_own_rows_of_the_global_batch(hosts, how):
+    split = TWO if how.startswith('two') else ECHO
+    if how == 'two streams':
+        split = split._replace(domains=tuple(map(streamed, split.domains)))
+    if how == 'stream':
+        split = streamed(split)
+    places = np.random.default_rng(hosts).permutation(16)  # of a mesh: any cut of the batch
+    cuts, whole, parts = np.array_split(places, hosts), [], []
+    with Batches(TWO if 'two' in how else ECHO, seed=1, batch=16, start=5, stop=9) as batches:
+        whole = list(batches)
+    for cut in cuts:
+        with Batches(
+            split, seed=1, batch=16, start=5, stop=9, mine=cut, place=lambda rows: [rows]
+        ) as batches:
+            parts.append([(k, rows) for k, (rows,) in batches])
+        assert {len(v) for _, rows in parts[-1] for v in rows.values()} == {len(cut)}
+    for at, (k, rows) in enumerate(whole):
+        np.testing.assert_array_equal(rows['index'], order(1, k, 16, 23))
+        for name, values in rows.items():
+            union = np.empty_like(values)
+            for cut, part in zip(cuts, parts, strict=True):
+                assert part[at][0] == k
+                union[cut] = part[at][1][name]
+            np.testing.assert_array_equal(union, values, err_msg=name)
+
+
+def test_two_domains_each_walk_their_own_permutations():
+    def by_hand(number, count):  # one permutation of a domain, from the bits of its key
+        bits = np.random.Philox(key=np.array([3, number], np.uint64)).random_raw(count)
+        return sorted(range(count), key=lambda i: bits[i])
+
+    with Batches(TWO, seed=3, batch=5, stop=12) as batches:
+        found = [rows for _, rows in batches]
+    walks = {name: np.concatenate([r[name] for r in found]) for name in ('index', 'index_y')}
+    for name, count, first in (('index', 23, 0), ('index_y', 7, 2**48)):
+        epochs = [by_hand(first + e, count) for e in range(60 // count + 1)]
+        np.testing.assert_array_equal(walks[name], np.concatenate(epochs)[:60])
+        for epoch in range(60 // count):  # no row twice before all have been seen
+            assert len(set(walks[name][epoch * count : (epoch + 1) * count])) == count
+    np.testing.assert_array_equal(np.concatenate([r['x'] for r in found]), walks['index'] * 10)
+    np.testing.assert_array_equal(np.concatenate([r['y'] for r in found]), -walks['index_y'])
+    assert found[0]['index_y'].dtype == np.int32
+
+
+def test_rows_that_two_files_have_in_pairs_are_not_met_in_pairs():
+    twins = Split(500, None, domains=(Split(500, ECHO.rows), Split(500, lambda i: {'y': i})))
+    rows = batch_rows(twins, seed=0, k=0, batch=500)
+    assert (rows['index'] == rows['index_y']).sum() < 8  # about one by chance
+
+
+def test_a_batch_at_once_is_the_one_that_is_delivered():
+    for split in (ECHO, TWO):
+        with Batches(split, seed=4, batch=6, start=10**9, mine=np.array([5, 0])) as batches:
+            k, rows = next(batches)
+        at_once = batch_rows(split, seed=4, k=k, batch=6, mine=np.array([5, 0]))
+        assert rows.keys() == at_once.keys()
+        for name in rows:
+            np.testing.assert_array_equal(rows[name], at_once[name], strict=True)
 
 
 def test_a_far_batch_costs_what_a_near_one_does():
@@ -123,9 +192,9 @@ def test_closing_ends_the_thread_and_waiting_is_measured():
 
 
 def test_mistakes():
-    with pytest.raises(Mistake, match='multiple of 3'):
-        order(0, 0, 16, 50, process_count=3)
-    with pytest.raises(Mistake, match='multiple of 3'):
-        Batches(ECHO, seed=0, batch=16, process_count=3)
-    with pytest.raises(Mistake, match='no rows'):
-        Batches(Split(0, ECHO.rows), seed=0, batch=4)
+    with pytest.raises(ValueError, match='outside of a batch of 16'):
+        Batches(ECHO, seed=0, batch=16, mine=np.array([3, 16]))
+    empty = Split(0, ECHO.rows)
+    for split in (empty, ECHO._replace(domains=(ECHO, empty))):
+        with pytest.raises(Mistake, match='no rows'):
+            Batches(split, seed=0, batch=4)

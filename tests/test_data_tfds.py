@@ -225,14 +225,28 @@ for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(v
     with Batches(b.splits['train'], seed=0, batch=4) as early:  # left before its end
         next(early)
 
+# two streams at once, changed on the way, each process its part
+def two(loader):
+    tiny = dict(name='tfds:tiny', dir=root, hold=0, loader=loader)
+    few = dict(name='few_labels', per_class=3, of=dict(name='noisy_labels', of=tiny, rate=0.5))
+    return data.make(dict(name='unpaired', x=few, y=dict(tiny, rows=7))).splits['train']
+
+for mine in (None, np.array([4, 1])):
+    how = dict(seed=1, batch=6, start=3, stop=12, mine=mine)
+    with Batches(two('numpy'), **how) as one, Batches(two('tf'), **how) as other:
+        for (k, x), (_, y) in zip(one, other, strict=True):
+            assert sorted(x) == sorted(y) == ['index', 'index_y', 'label', 'labelled', 'x', 'y']
+            for key in x:
+                np.testing.assert_array_equal(x[key], y[key], strict=True)
+
 # a run is fed through tf.data, and ends bit for bit where the other route ends
 from pathlib import Path
-from ssljax import assemble, cache, train
+from ssljax import cache, resolve, train
 from ssljax.checkpoint import read
 cache.programs()
 ends = []
 for loader in ('numpy', 'tf'):
-    found = assemble.resolve('configs/simclr.py:smoke', [
+    found = resolve.resolve('configs/simclr.py:smoke', [
         ('evals', '{}'), ('log.tensorboard', 'false'),
         ('data', repr(dict(name='tfds:tiny', dir=root, hold=0, loader=loader)))])
     assert train.train(found, Path(root) / f'run-{loader}') == 0

@@ -4,7 +4,7 @@ import functools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,31 +12,69 @@ import numpy as np
 from ssljax.data.source import Rows, Split, permutation
 from ssljax.names import Mistake
 
-epoch_order = functools.lru_cache(maxsize=4)(permutation)  # a batch may straddle two epochs
+INDEX = ('index', 'index_y')  # the entry with the indices of each domain
+DOMAIN = 2**48  # permutations apart: no domain reaches those of the next
+
+# a batch may straddle two epochs of each domain, and an evaluator may walk its own
+epoch_order = functools.lru_cache(maxsize=8)(permutation)
 
 
-def order(
-    seed: int, k: int, batch: int, count: int, *, process_index: int = 0, process_count: int = 1
-) -> np.ndarray:
-    """Indices of batch k, int64 [batch] (or this process's slice); each epoch is a permutation."""
-    if batch % process_count:
-        raise Mistake(
-            f'a batch of {batch} cannot be shared by {process_count} processes;'
-            f' type a multiple of {process_count}'
-        )
-    share = batch // process_count
-    place = k * batch + process_index * share + np.arange(share)
-    epochs, within = np.divmod(place, count)
-    index = np.empty(share, np.int64)
+def order(seed: int, k: int, batch: int, count: int, *, domain: int = 0) -> np.ndarray:
+    """Indices of all rows of batch k, int64 [batch]; each epoch is a permutation of `count` rows.
+
+    Each domain has permutations of its own: rows that are paired in two files are not met in pairs.
+    """
+    positions = k * batch + np.arange(batch)
+    epochs, within = np.divmod(positions, count)
+    index = np.empty(batch, np.int64)
     for epoch in np.unique(epochs):
         now = epochs == epoch
-        index[now] = epoch_order(seed, int(epoch), count)[within[now]]
+        index[now] = epoch_order(seed, domain * DOMAIN + int(epoch), count)[within[now]]
     return index
+
+
+def domains(split: Split) -> dict[str, Split]:
+    """What walks an order of its own, by the entry that its indices have in a batch."""
+    return dict(zip(INDEX, split.domains or (split,)))
+
+
+def indices(
+    split: Split, seed: int, k: int, batch: int, mine: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The rows of batch k, or those at the positions `mine` in it, of each domain."""
+    by_domain = {}
+    for domain, (name, part) in enumerate(domains(split).items()):
+        index = order(seed, k, batch, part.count, domain=domain)
+        by_domain[name] = index if mine is None else index[mine]
+    return by_domain
+
+
+def batch_rows(
+    split: Split, *, seed: int, k: int, batch: int, mine: np.ndarray | None = None
+) -> Rows:
+    """Rows of one batch, made at once: the same as those that Batches delivers.
+
+    seed: of the order of the rows.
+    k: number of the batch, from 0.
+    batch: rows of the global batch.
+    mine: positions in the global batch of the rows to make; None: all.
+    """
+    index = indices(split, seed, k, batch, mine)
+    return joined(index, (part.rows(index[name]) for name, part in domains(split).items()))
+
+
+def joined(index: dict[str, np.ndarray], parts: Iterable[Rows]) -> Rows:
+    """One batch from the rows of each domain, with their indices."""
+    rows: Rows = {}
+    for part in parts:
+        rows |= part
+    return rows | {name: values.astype(np.int32) for name, values in index.items()}
 
 
 class Batches:
     """Iterates over (k, place(rows of batch k)) from `start`, made in a thread `ahead` of the use.
 
+    mine: the positions in the global batch of the rows that this process makes; None: all.
     Holds a thread: use it in a `with`, or close it. `waited` counts the seconds the caller waited.
     """
 
@@ -50,22 +88,18 @@ class Batches:
         stop: int | None = None,
         place: Callable[[Rows], Any] = lambda rows: rows,
         ahead: int = 2,
-        process_index: int = 0,
-        process_count: int = 1,
+        mine: np.ndarray | None = None,
     ):
-        if split.count < 1:
+        if min(part.count for part in domains(split).values()) < 1:
             raise Mistake('the split has no rows; type another data set or a smaller validation')
+        if mine is not None and not ((0 <= mine) & (mine < batch)).all():
+            raise ValueError(f'mine has positions {mine} outside of a batch of {batch} rows')
         self.waited = 0.0
         self.closed = threading.Event()
         self.room = threading.Semaphore(ahead)  # counts batches, so that exactly `ahead` are held
         self.ready: queue.SimpleQueue = queue.SimpleQueue()
         self.over: BaseException | None = None
-
-        def index(k: int) -> np.ndarray:
-            where = dict(process_index=process_index, process_count=process_count)
-            return order(seed, k, batch, split.count, **where)
-
-        index(start)  # a mistake shows here, not in the thread
+        index = functools.partial(indices, split, seed, batch=batch, mine=mine)
         work = (split, index, start, stop, place)
         self.thread = threading.Thread(target=self.fill, args=work, daemon=True)
         self.thread.start()
@@ -77,24 +111,37 @@ class Batches:
                 yield k
                 k += 1
 
-        stream = None
+        def walk(name: str) -> Iterator[np.ndarray]:
+            for k in steps():
+                yield index(k=k)[name]
+
+        parts, streams = domains(split), {}
+
+        def rows(name: str, now: dict[str, np.ndarray], k: int) -> Rows:
+            if name not in streams:
+                return parts[name].rows(now[name])
+            batch = next(streams[name], None)
+            if batch is None:  # a bare StopIteration would pass for the end of the run
+                raise RuntimeError(f'the stream of rows ended before batch {k}')
+            return batch
+
         try:
-            if split.stream:
-                stream = split.stream(index(k) for k in steps())
+            for name, part in parts.items():
+                if part.stream:
+                    streams[name] = part.stream(walk(name))
             for k in steps():
                 self.room.acquire()
                 if self.closed.is_set():
                     return
-                rows = next(stream, None) if stream else split.rows(index(k))
-                if rows is None:  # a bare StopIteration would pass for the end of the run
-                    raise RuntimeError(f'the stream of rows ended before batch {k}')
-                self.ready.put((k, place({**rows, 'index': index(k).astype(np.int32)})))
+                now = index(k=k)
+                self.ready.put((k, place(joined(now, [rows(name, now, k) for name in parts]))))
             self.ready.put(StopIteration())
         except BaseException as error:  # whatever ends the thread belongs to the caller
             self.ready.put(error)
         finally:
-            if hasattr(stream, 'close'):
-                stream.close()
+            for stream in streams.values():
+                if hasattr(stream, 'close'):
+                    stream.close()
 
     def __iter__(self) -> 'Batches':
         return self

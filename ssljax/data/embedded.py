@@ -1,5 +1,7 @@
 """Sources that need no file: scikit-learn's digits and photographs, and densities in the plane."""
 
+from typing import Annotated, Literal
+
 import numpy as np
 
 from ssljax.data.pixels import pillow
@@ -10,11 +12,13 @@ from ssljax.data.source import (
     Split,
     draws,
     fingerprint,
+    made,
     normal,
     permutation,
     select,
     uniform,
 )
+from ssljax.kinds import Count, Natural, Range
 from ssljax.names import Mistake, choose
 
 
@@ -39,7 +43,7 @@ def digits() -> Source:
     )
 
 
-def patches(*, size: int = 16, gray: bool = False) -> Source:
+def patches(*, size: Annotated[int, Range(2)] = 16, gray: bool = False) -> Source:
     """Squares of scikit-learn's two photographs, uint8 [size, size, 1 or 3]; label: which one.
 
     Train: every square of the left 60 % of each photograph. Validation and test: squares side by
@@ -57,9 +61,9 @@ def patches(*, size: int = 16, gray: bool = False) -> Source:
     windows = np.lib.stride_tricks.sliding_window_view(photos, (size, size), (1, 2))
 
     def split(name: str) -> Split:
-        place = SPLITS.index(name)
+        number = SPLITS.index(name)
         stride = 1 if name == 'train' else size
-        view = windows[:, ::stride, edges[place] : edges[place + 1] - size + 1 : stride]
+        view = windows[:, ::stride, edges[number] : edges[number + 1] - size + 1 : stride]
         shape = view.shape[:3]  # photograph, row, column; then [C, size, size]
 
         def rows(index: np.ndarray) -> Rows:
@@ -128,27 +132,29 @@ KINDS = {  # draws -> points and the part each belongs to; the number of parts
 
 def density(
     *,
-    kind: str = 'moons',
-    train: int = 100_000,
-    validation: int = 10_000,
-    test: int = 10_000,
-    seed: int = 0,
+    kind: Literal[*KINDS] = 'moons',
+    train: Count = 100_000,
+    validation: Natural = 10_000,
+    test: Natural = 10_000,
+    seed: Natural = 0,
 ) -> Source:
-    """Points of a density in the plane, float32 [2]; each a function of (seed, split, index)."""
+    """Points of a density in the plane, float32 [2]; each a function of (seed, split, index).
+
+    kind: the density: moons, rings, pinwheel, checkerboard, spirals or gaussians.
+    train, validation, test: rows of each split.
+    seed: of the points.
+    """
     points, classes = KINDS[choose(kind, KINDS, 'density')]
     counts = dict(train=train, validation=validation, test=test)
 
-    def split(name: str) -> Split:
-        def rows(index: np.ndarray) -> Rows:
-            words = draws(seed, SPLITS.index(name), index, 5)
-            x, label = points(uniform(words[:, :3]), normal(words[:, 3:]))
-            return {'x': x.astype(np.float32), 'label': label.astype(np.int32)}
-
-        return Split(counts[name], rows)
+    def rows(split: str, index: np.ndarray) -> Rows:
+        words = draws(seed, SPLITS.index(split), index, 5)
+        x, label = points(uniform(words[:, :3]), normal(words[:, 3:]))
+        return {'x': x.astype(np.float32), 'label': label.astype(np.int32)}
 
     return Source(
         f'density:{kind}',
-        {name: split(name) for name in SPLITS if counts[name]},
+        made(counts, rows, draws=5, size=12),
         fingerprint('density 1', kind, seed, tuple(counts.items())),
         classes=classes,
         class_names=tuple(map(str, range(classes))),

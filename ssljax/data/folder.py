@@ -6,11 +6,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ssljax.cli import span
 from ssljax.data.pixels import (
+    Loader,
     canvas,
     load,
     opened,
@@ -23,7 +25,7 @@ from ssljax.data.pixels import (
 )
 from ssljax.data.scan import SUFFIXES, File, Scan, book, scan
 from ssljax.data.source import SPLITS, Rows, Source, Split, fingerprint, held, select
-from ssljax.log import span
+from ssljax.kinds import Count, Natural, NonNegative, Range
 from ssljax.names import Mistake, nearest
 
 PARTS = {
@@ -41,20 +43,21 @@ SHOWN = 20  # of the files that are left out
 def folder(
     *,
     path: str = '',
-    size: int | tuple[int, int] = 64,
-    channels: int = 0,
+    size: Count | tuple[Count, Count] = 64,
+    channels: Literal[0, 1, 3] = 0,
     label: bool = True,
-    validation: float = 0.1,
-    test: float = 0.1,
-    bits: int = 16,
-    loader: str = 'auto',
-    hold: int = 2**30,
+    validation: NonNegative = 0.1,
+    test: NonNegative = 0.1,
+    bits: Annotated[int, Range(8, 16)] = 16,
+    loader: Loader = 'auto',
+    hold: Natural = 2**30,
 ) -> Source:
     """Any images below a directory. The first level of folders is the class; it may have none.
 
     If the top level is train/ and test/ or validation/ (val/, valid/), these are the splits.
     Broken files are listed and left out; what is transparent becomes white.
 
+    path: the directory.
     size: side, or (height, width), of the canvas: scaled to cover it, then cropped at the center.
     channels: 1 or 3; 0 means 1 where every image is stored as gray, else 3.
     label: false: folders are no classes, as in a collection of photographs by year.
@@ -103,9 +106,9 @@ def folder(
         class_names=kinds,
         decoder=pillow(),  # by both routes
     )
-    told = report(root, seen, source, out, shape, label)
+    lines = report(root, seen, source, out, shape, label)
     notes = [*remarks(names, files, kinds, bits)]
-    print('\n'.join([*told, *(f'note        {n}' for n in notes)]), file=sys.stderr, flush=True)
+    print('\n'.join([*lines, *(f'note        {n}' for n in notes)]), file=sys.stderr, flush=True)
     return source
 
 
@@ -157,24 +160,24 @@ def several(words: Sequence[str], most: int = 6) -> str:
 def layout(root: Path, names: Sequence[str], label: bool) -> tuple[list[str], list[str]]:
     """The split of each image, and its class, if there are any."""
     tops = sorted({name.split('/')[0] for name in names if '/' in name})
-    found = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS}
-    if len(found) == len(tops) > 0 or len(set(found.values())) > 1:
-        others = [f'{top}/' for top in tops if top not in found]
+    split_of = {top: PARTS[top.lower()] for top in tops if top.lower() in PARTS}
+    if len(split_of) == len(tops) > 0 or len(set(split_of.values())) > 1:
+        others = [f'{top}/' for top in tops if top not in split_of]
         others += [name for name in names if '/' not in name]
-        doubled = [top for top in found if list(found.values()).count(found[top]) > 1]
-        told = ', '.join(f'{top}/' for top in found)
+        doubled = [top for top in split_of if list(split_of.values()).count(split_of[top]) > 1]
+        listed = ', '.join(f'{top}/' for top in split_of)
         if others:
             raise Mistake(
-                f'folder: {root} has {told}, which are splits, and beside them'
+                f'folder: {root} has {listed}, which are splits, and beside them'
                 f' {several(others)}; move those out, or rename what is no split'
             )
         if doubled:
-            raise Mistake(f'folder: {root} has {told}: {doubled[0]} is there twice; join the two')
-        if 'train' not in found.values():
+            raise Mistake(f'folder: {root} has {listed}: {doubled[0]} is there twice; join the two')
+        if 'train' not in split_of.values():
             raise Mistake(
-                f'folder: {root} has {told} but no train/; add it, or rename what is there'
+                f'folder: {root} has {listed} but no train/; add it, or rename what is there'
             )
-        parts = [found[name.split('/')[0]] for name in names]
+        parts = [split_of[name.split('/')[0]] for name in names]
         inner = [name.split('/', 1)[1] for name in names]
     else:
         parts, inner = ['train'] * len(names), list(names)
@@ -244,15 +247,15 @@ def images(
     reach = 2 * max(shape[:2])  # what a JPEG may be decoded to; the canvas is scaled from there
 
     def one(i: int) -> np.ndarray:
-        place = root / names[i]
+        path = root / names[i]
         try:
-            raw = place.read_bytes()
+            raw = path.read_bytes()
             if len(raw) != files[i].size:
                 raise ValueError(f'it had {files[i].size:,} bytes and has {len(raw):,}')
             return canvas(pixels(load(opened(raw), reach), shape[2], bits), shape)
         except Exception as error:  # it was whole when it was scanned
             raise Mistake(
-                f'folder: {place} has changed since the start ({error}); start again, in a new'
+                f'folder: {path} has changed since the start ({error}); start again, in a new'
                 ' workdir if it is to stay changed'
             ) from error
 
@@ -300,10 +303,12 @@ def report(
     whole = [file for file in seen.files.values() if not file.reason]
     kinds = [f'{n:,} {kind}' for kind, n in Counter(f.format for f in whole).most_common()]
     sides = sorted({min(f.side for f in whole), max(f.side for f in whole)})
-    told = f'{seen.read:,} read in {span(seen.seconds)}' if seen.read else 'all known from before'
+    reading = (
+        f'{seen.read:,} read in {span(seen.seconds)}' if seen.read else 'all known from before'
+    )
     yield (
         f'data        {source.name}: {len(whole):,} images ({several(kinds)}), the shorter side'
-        f' {" to ".join(map(str, sides))} pixels; {told}'
+        f' {" to ".join(map(str, sides))} pixels; {reading}'
     )
     broken = {name: file.reason for name, file in seen.files.items() if file.reason} | seen.broken
     if broken:

@@ -6,6 +6,7 @@ An image is a pure function of (seed, split, index); nothing is downloaded.
 
 import functools
 import string
+from typing import Annotated
 
 import numpy as np
 
@@ -13,14 +14,14 @@ from ssljax.data.source import (
     SPLITS,
     Rows,
     Source,
-    Split,
     draws,
     fingerprint,
-    held,
+    made,
     normal,
     uniform,
 )
-from ssljax.names import Mistake
+from ssljax.kinds import Count, Natural, Range
+from ssljax.names import Mistake, choose
 
 # Every font that matplotlib ships with a true alphabet. No test font is seen in training (its
 # family may be: these are about seven designs), nor is a validation font in either of the others.
@@ -45,50 +46,53 @@ FONTS = {
 }
 CANVAS, EM = 64, 48  # of a prototype, in pixels
 SCALARS, FIELD = 32, 8  # words for the factors; the ground texture's grid
+FACTORS = ('font', 'size', 'aspect', 'slant', 'rotation', 'position', 'stroke', 'contrast')
 
 
 def glyphs(
     *,
-    size: int = 32,
-    train: int = 20_000,
-    validation: int = 2_000,
-    test: int = 4_000,
-    seed: int = 0,
+    size: Annotated[int, Range(8, 256)] = 32,
+    train: Count = 20_000,
+    validation: Natural = 2_000,
+    test: Natural = 4_000,
+    seed: Natural = 0,
     classes: str = '0123456789ABCDEFGHJKLMNPQRSTUVWXYZ',
+    keep: tuple[str, ...] = (),
 ) -> Source:
-    """Gray uint8 images [size, size, 1] of `classes`, with the factors that made them as rows.
+    """Gray uint8 images [size, size, 1] of printed characters.
 
-    `size` scales the image, not the task. Letters O and I are left out: 0 and 1 look the same.
+    size: side of an image in pixels; it scales the image, not the task.
+    train, validation, test: rows of each split.
+    seed: of the images.
+    classes: the characters. By default O and I are left out: they look like 0 and 1.
+    keep: factors of FACTORS that are to be entries of the rows, beside x and label.
     """
     odd = sorted(set(classes) - set(string.digits + string.ascii_letters))
     if odd or len(set(classes)) != len(classes) or len(classes) < 2:
-        found = f'characters {"".join(odd)!r}' if odd else f'{classes!r}'
-        raise Mistake(f'glyphs: classes has {found}; type two or more different ones of 0-9A-Za-z')
+        problem = f'characters {"".join(odd)!r}' if odd else f'{classes!r}'
+        raise Mistake(
+            f'glyphs: classes has {problem}; type two or more different ones of 0-9A-Za-z'
+        )
     if not 8 <= size <= 256:
         raise Mistake(f'glyphs: size={size}; type a number of pixels from 8 to 256')
     counts = dict(train=train, validation=validation, test=test)
     for name, count in counts.items():
         if count < 0:
             raise Mistake(f'glyphs: {name}={count}; type a number of images')
+    for name in keep:
+        choose(name, FACTORS, 'factor of glyphs')
     table = prototypes(classes)
 
-    def split(name: str) -> Split:
-        def rows(index: np.ndarray) -> Rows:
-            parts = [
-                render(table, seed, name, index[i : i + 500], size)
-                for i in range(0, max(len(index), 1), 500)
-            ]
-            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-        plain = Split(counts[name], rows)
-        return held(plain) if counts[name] * size * size < 2**30 else plain
+    def rows(split: str, index: np.ndarray) -> Rows:
+        return render(table, seed, split, index, size, keep)
 
     import matplotlib
 
+    what = (size, seed, classes, tuple(counts.items()), FONTS, table)
     return Source(
         'glyphs',
-        {name: split(name) for name in SPLITS if counts[name]},
-        fingerprint('glyphs 1', size, seed, classes, tuple(counts.items()), FONTS, table),
+        made(counts, rows, draws=SCALARS + FIELD**2 + size**2, size=size**2),
+        fingerprint('glyphs 1', *what, *([tuple(keep)] if keep else [])),
         classes=len(classes),
         class_names=tuple(classes),
         decoder=f'matplotlib {matplotlib.__version__}',
@@ -119,7 +123,14 @@ def prototypes(classes: str) -> np.ndarray:
     return (blur @ table @ blur).astype(np.float32)
 
 
-def render(table: np.ndarray, seed: int, split: str, index: np.ndarray, size: int) -> Rows:
+def render(
+    table: np.ndarray,
+    seed: int,
+    split: str,
+    index: np.ndarray,
+    size: int,
+    keep: tuple[str, ...] = (),
+) -> Rows:
     """Draws the factors of each image, then the image: x uint8 [B, size, size, 1], label, ..."""
     n, unit = len(index), size / 32  # lengths below are in pixels of a 32 x 32 image
     words = draws(seed, SPLITS.index(split), index, SCALARS + FIELD**2 + size**2)
@@ -176,9 +187,8 @@ def render(table: np.ndarray, seed: int, split: str, index: np.ndarray, size: in
     kernel /= kernel.sum(-1, keepdims=True)
     image = kernel @ image @ kernel.transpose(0, 2, 1)
     image = image + each(noise) * normal(words[:, SCALARS + FIELD**2 :]).reshape(n, size, size)
-    return {
-        'x': np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)[..., None],
-        'label': label,
+    x = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)[..., None]
+    factors = {
         'font': font,
         'size': em * unit,
         'aspect': aspect,
@@ -188,6 +198,7 @@ def render(table: np.ndarray, seed: int, split: str, index: np.ndarray, size: in
         'stroke': stroke,
         'contrast': polarity * contrast,
     }
+    return {'x': x, 'label': label} | {name: factors[name] for name in keep}
 
 
 def sample(flat: np.ndarray, which: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -204,5 +215,5 @@ def sample(flat: np.ndarray, which: np.ndarray, y: np.ndarray, x: np.ndarray) ->
 
 def stretch(size: int) -> np.ndarray:
     """Linear interpolation from FIELD points to `size`: [size, FIELD]."""
-    place = np.linspace(0, FIELD - 1, size)[:, None]
-    return np.maximum(0, 1 - np.abs(place - np.arange(FIELD))).astype(np.float32)
+    coordinate = np.linspace(0, FIELD - 1, size)[:, None]
+    return np.maximum(0, 1 - np.abs(coordinate - np.arange(FIELD))).astype(np.float32)

@@ -9,13 +9,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ssljax.data.source import Rows
 from ssljax.names import Mistake, choose
 
+Loader = Literal['auto', 'tf', 'numpy']
 THREADS = 16  # they mostly wait for the disk, or decode outside Python's lock
 LARGE = threading.Lock()  # huge images are decoded one at a time, so that memory stays bounded
 HUGE = 2**25  # pixels
@@ -136,7 +137,7 @@ def middle(image: np.ndarray, axis: int, most: int) -> np.ndarray:
 def route(loader: str) -> str:
     """'tf' or 'numpy', whichever 'auto' means here; TensorFlow is not imported."""
     there = importlib.util.find_spec('tensorflow') is not None
-    if choose(loader, ('auto', 'tf', 'numpy'), 'loader') == 'auto':
+    if choose(loader, get_args(Loader), 'loader') == 'auto':
         return 'tf' if there else 'numpy'
     if loader == 'tf' and not there:
         raise Mistake('loader=tf, but TensorFlow is not installed; type loader=numpy')

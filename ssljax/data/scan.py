@@ -21,9 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ssljax import cache
+from ssljax.cli import span
 from ssljax.data.pixels import formats, is_gray, load, opened, pillow, pixels, pool
 from ssljax.data.source import fingerprint
-from ssljax.log import span
 
 SUFFIXES = tuple(
     '.apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff'
@@ -67,22 +67,22 @@ class Scan(NamedTuple):
 def walk(root: str) -> Found:
     """Lists a directory. Links are followed, after all else, and nothing is listed twice."""
     home = os.path.realpath(root)
-    found = Found({}, {}, Counter(), 0)
+    listing = Found({}, {}, Counter(), 0)
     seen, again, links = set(), 0, []
     folders = [('', home)]
     while folders or links:
         if not folders:  # what lies here itself keeps its own name: links come last, in order
-            name, place = heapq.heappop(links)
-            target = os.path.realpath(place)
+            name, path = heapq.heappop(links)
+            target = os.path.realpath(path)
             if target in seen or home.startswith(os.path.join(target, '')):  # a loop, a copy
                 again += 1
             elif os.path.isdir(target):
                 folders.append((name + '/', target))
             elif not os.path.exists(target):
                 if suffix(name) in SUFFIXES:
-                    found.broken[name] = 'a link to nothing'
+                    listing.broken[name] = 'a link to nothing'
             else:
-                note(found, seen, name, target)
+                note(listing, seen, name, target)
             continue
         prefix, folder = folders.pop()
         if folder in seen:
@@ -92,7 +92,7 @@ def walk(root: str) -> Found:
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
-            found.broken[prefix or '.'] = f'cannot be listed ({error.strerror})'
+            listing.broken[prefix or '.'] = f'cannot be listed ({error.strerror})'
             continue
         for entry in entries:
             name = prefix + entry.name
@@ -103,8 +103,8 @@ def walk(root: str) -> Found:
             elif entry.is_dir():
                 folders.append((name + '/', entry.path))
             else:
-                note(found, seen, name, entry.path)
-    return found._replace(again=again)
+                note(listing, seen, name, entry.path)
+    return listing._replace(again=again)
 
 
 def suffix(name: str) -> str:
@@ -164,8 +164,8 @@ def explain(error: Exception, raw: bytes) -> str:
 
 def scan(root: Path) -> Scan:
     """Looks at every image below a directory; what an earlier scan knows is not read again."""
-    began, found, known = time.perf_counter(), walk(str(root)), recall(root)
-    files = dict(sorted(found.images.items()))
+    began, listing, known = time.perf_counter(), walk(str(root)), recall(root)
+    files = dict(sorted(listing.images.items()))
     for name, one in files.items():
         old = known.get(name, one)
         files[name] = old if old[:2] == one[:2] else one
@@ -190,7 +190,7 @@ def scan(root: Path) -> Scan:
         if todo or len(known) != len(files):
             keep(root, {name: one for name, one in files.items() if one.digest})
     return Scan(
-        files, found.broken, found.others, found.again, time.perf_counter() - began, len(todo)
+        files, listing.broken, listing.others, listing.again, time.perf_counter() - began, len(todo)
     )
 
 
@@ -207,13 +207,13 @@ def examined(root: Path, names: list[str], files: dict[str, File]) -> Iterator[F
 def progress(done: int, count: int, seconds: float) -> None:
     """A bar on a terminal, else a line."""
     left = span((count - done) * seconds / done)
-    told = f'{done:,}/{count:,} images  {done / seconds:.0f}/s  {left}'
+    line = f'{done:,}/{count:,} images  {done / seconds:.0f}/s  {left}'
     if sys.stderr.isatty():
         full = round(30 * done / count)
-        bar = f'\r[{"=" * full}{" " * (30 - full)}] {told}'
+        bar = f'\r[{"=" * full}{" " * (30 - full)}] {line}'
         print(bar, end='\x1b[K', file=sys.stderr, flush=True)
     else:
-        print(f'folder      reading {told}', file=sys.stderr, flush=True)
+        print(f'folder      reading {line}', file=sys.stderr, flush=True)
 
 
 # What is known ------------------------------------------------------------------------------------

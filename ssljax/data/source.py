@@ -1,8 +1,9 @@
 """What a source of data is, and what sources share: selections, host memory, counted draws."""
 
+import collections
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,16 @@ SPLITS = ('train', 'validation', 'test')
 
 
 class Split(NamedTuple):
-    """Random access to rows, and for sets larger than host memory a stream of them."""
+    """Random access to rows, and for sets larger than host memory a stream of them.
+
+    Two unpaired domains are two splits, each trained on in an order of its own. Then `count` is
+    that of the first, and `rows` gives pairs, for evaluation.
+    """
 
     count: int
     rows: Callable[[np.ndarray], Rows]  # indices [B] -> host arrays [B, ...]
     stream: Callable[[Iterator[np.ndarray]], Iterator[Rows]] | None = None  # the same, read ahead
+    domains: tuple['Split', ...] = ()  # empty: the split itself is the only one
 
 
 class Source(NamedTuple):
@@ -37,7 +43,27 @@ class Source(NamedTuple):
 def select(split: Split, index: np.ndarray) -> Split:
     """The rows of a split that `index` names, renumbered from 0."""
     stream = split.stream and (lambda indices: split.stream(index[i] for i in indices))
-    return Split(len(index), lambda i: split.rows(index[i]), stream)
+    domains = split.domains and (select(split.domains[0], index), *split.domains[1:])
+    return Split(len(index), lambda i: split.rows(index[i]), stream, domains)
+
+
+def mapped(split: Split, change: Callable[[np.ndarray, Rows], Rows]) -> Split:
+    """The split whose rows are change(index, rows); of two domains, the first is changed."""
+
+    def stream(indices: Iterator[np.ndarray]) -> Iterator[Rows]:
+        asked: collections.deque = collections.deque()  # a stream reads ahead, in another thread
+
+        def noted() -> Iterator[np.ndarray]:
+            for index in indices:
+                asked.append(index)
+                yield index
+
+        for rows in split.stream(noted()):
+            yield change(asked.popleft(), rows)
+
+    domains = split.domains and (mapped(split.domains[0], change), *split.domains[1:])
+    rows = lambda index: change(index, split.rows(index))  # noqa: E731
+    return Split(split.count, rows, split.stream and stream, domains)
 
 
 def hold_out(split: Split, count: int, name: str = 'validation') -> tuple[Split, Split]:
@@ -69,6 +95,27 @@ def held(split: Split) -> Split:
         return {name: values[index] for name, values in store.items()}
 
     return Split(split.count, rows)
+
+
+def made(
+    counts: Mapping[str, int], make: Callable[[str, np.ndarray], Rows], *, draws: int, size: int
+) -> dict[str, Split]:
+    """The splits of a source that needs no file: make(split, index) -> rows, for few at a time.
+
+    draws, size: random words for a row, which take memory while it is made, and its bytes.
+    """
+    at_once = max(1, 2**20 // draws)
+
+    def split(name: str) -> Split:
+        def rows(index: np.ndarray) -> Rows:
+            starts = range(0, max(len(index), 1), at_once)
+            parts = [make(name, index[start : start + at_once]) for start in starts]
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+        plain = Split(counts[name], rows)
+        return held(plain) if counts[name] * size < 2**30 else plain
+
+    return {name: split(name) for name in SPLITS if counts.get(name)}
 
 
 def fingerprint(*parts: Any) -> str:

@@ -2,25 +2,37 @@
 
 import gzip
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 
 from ssljax.data.source import Rows, Source, Split, fingerprint
+from ssljax.kinds import Natural, Range, Share
 from ssljax.names import Mistake, choose
 
+Symbols = Literal['characters', 'bytes']
+Length = Annotated[int, Range(2)]  # of a window
 UNSEEN = '\N{REPLACEMENT CHARACTER}'  # the last token, where a later split has unseen characters
 
 
 def text(
     *,
     path: str = '',
-    symbols: str = 'characters',
-    length: int = 129,
-    stride: int = 0,
-    validation: int = 0,
-    test: float = 0.1,
+    symbols: Symbols = 'characters',
+    length: Length = 129,
+    stride: Natural = 0,
+    validation: Natural = 0,
+    test: Share = 0.1,
 ) -> Source:
-    """Any UTF-8 file (or .gz of one): the last `test` part of it is the test split."""
+    """Any UTF-8 file, or .gz of one, as windows of tokens.
+
+    path: the file.
+    symbols: what a token is, 'characters' or 'bytes'.
+    length: tokens of a window.
+    stride: new tokens that a window of validation or test scores; 0: half of its predictions.
+    validation: symbols before the test part that are the validation split; 0: none.
+    test: the last part of the text, from 0 to below 1, that is the test split.
+    """
     if not path:
         raise Mistake('text: no file named; type name=text:PATH')
     file = Path(path).expanduser()
@@ -29,37 +41,51 @@ def text(
     with (gzip.open if file.suffix == '.gz' else open)(file, 'rb') as handle:
         raw = handle.read()
     window = dict(length=length, stride=stride, validation=validation, test=test)
-    return tokens(f'text:{file.name}', raw, symbols=symbols, **window)
+    return _windows(f'text:{file.name}', raw, symbols=symbols, **window)
 
 
 def python_text(
     *,
-    symbols: str = 'characters',
-    length: int = 129,
-    stride: int = 0,
-    validation: int = 0,
-    test: float = 0.1,
+    symbols: Symbols = 'characters',
+    length: Length = 129,
+    stride: Natural = 0,
+    validation: Natural = 0,
+    test: Share = 0.1,
 ) -> Source:
-    """The English prose that ships with Python, its help topics. It differs between versions."""
+    """The English prose that ships with Python, its help topics. It differs between versions.
+
+    symbols: what a token is, 'characters' or 'bytes'.
+    length: tokens of a window.
+    stride: new tokens that a window of validation or test scores; 0: half of its predictions.
+    validation: symbols before the test part that are the validation split; 0: none.
+    test: the last part of the text, from 0 to below 1, that is the test split.
+    """
     from pydoc_data.topics import topics
 
     raw = '\n'.join(topics[name] for name in sorted(topics)).encode()
     window = dict(length=length, stride=stride, validation=validation, test=test)
-    return tokens('python_text', raw, symbols=symbols, **window)
+    return _windows('python_text', raw, symbols=symbols, **window)
 
 
 def shakespeare(
     *,
     dir: str = '',
-    symbols: str = 'characters',
-    length: int = 129,
-    stride: int = 0,
-    validation: int = 0,
-    test: float = 0.1,
+    symbols: Symbols = 'characters',
+    length: Length = 129,
+    stride: Natural = 0,
+    validation: Natural = 0,
+    test: Share = 0.1,
 ) -> Source:
     """tiny_shakespeare, its three parts joined: first 90 % train, last 10 % test, as usual.
 
     Karpathy 2015, github.com/karpathy/char-rnn.
+
+    dir: where the data sets of TFDS are (empty: TFDS_DATA_DIR, else ~/tensorflow_datasets).
+    symbols: what a token is, 'characters' or 'bytes'.
+    length: tokens of a window.
+    stride: new tokens that a window of validation or test scores; 0: half of its predictions.
+    validation: symbols before the test part that are the validation split; 0: none.
+    test: the last part of the text, from 0 to below 1, that is the test split.
     """
     from ssljax.data.tfds import records
 
@@ -69,10 +95,10 @@ def shakespeare(
         for name in ('train', 'validation', 'test')
     ]
     window = dict(length=length, stride=stride, validation=validation, test=test)
-    return tokens('shakespeare', b''.join(whole), symbols=symbols, **window)
+    return _windows('shakespeare', b''.join(whole), symbols=symbols, **window)
 
 
-def tokens(
+def _windows(
     name: str,
     raw: bytes,
     *,
@@ -107,8 +133,8 @@ def tokens(
         def rows(index: np.ndarray) -> Rows:
             low = first + index * stride
             high = np.minimum(low + stride, end)
-            place = high[:, None] - length + span  # [B, length]
-            return {'x': ids[place], 'mask': (place >= low[:, None]).astype(np.float32)}
+            positions = high[:, None] - length + span  # [B, length]
+            return {'x': ids[positions], 'mask': (positions >= low[:, None]).astype(np.float32)}
 
         return Split(-((first - end) // stride), rows)
 
@@ -145,9 +171,9 @@ def encode(
     if symbols == 'characters':
         seen = np.unique(ids[: end - validation])
         vocab = tuple(map(chr, seen))
-        place = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
-        known = seen[place] == ids
+        index = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
+        known = seen[index] == ids
         if not known.all():
             vocab = (*vocab, UNSEEN)
-        ids = np.where(known, place, len(seen)).astype(np.int32)
+        ids = np.where(known, index, len(seen)).astype(np.int32)
     return ids, vocab, (end - validation, end)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.data.pixels import THREADS, canvas, pillow, pool, route, stream, tensorflow
+from ssljax.data.pixels import THREADS, Loader, canvas, pillow, pool, route, stream, tensorflow
 from ssljax.data.source import (
     SPLITS,
     Rows,
@@ -28,6 +28,7 @@ from ssljax.data.source import (
     permutation,
     select,
 )
+from ssljax.kinds import Count, Natural
 from ssljax.names import Mistake, nearest
 
 
@@ -35,19 +36,20 @@ def tfds(
     *,
     path: str = '',
     dir: str = '',
-    size: int | tuple[int, int] = 0,
+    size: Natural | tuple[Count, Count] = 0,
     train: str = 'train',
-    validation: int = 0,
-    rows: int = 0,
+    validation: Natural = 0,
+    rows: Natural = 0,
     test: str = 'test',
     x: str = 'image',
     label: str = 'label',
     keep: tuple[str, ...] = (),
-    loader: str = 'auto',
-    hold: int = 2**30,
+    loader: Loader = 'auto',
+    hold: Natural = 2**30,
 ) -> Source:
     """The images of a TFDS directory: name=tfds:cifar10, tfds:cifar10:3.0.2, tfds:NAME/CONFIG.
 
+    path: NAME, NAME:VERSION or NAME/CONFIG; without a version, the newest.
     dir: where the data sets are (empty: TFDS_DATA_DIR, else ~/tensorflow_datasets).
     size: side, or (height, width), of the canvas: scaled to cover it, then cropped at the center.
     train, test: the set's own names of the splits (imagenet2012: test='validation').
@@ -129,13 +131,13 @@ class Records(NamedTuple):
 
 def records(path: str, dir: str = '') -> tuple[Any, dict[str, Records]]:
     """The features of a TFDS data set, and the records of each of its splits."""
-    place = locate(path, dir)
+    folder = locate(path, dir)
     import tensorflow_datasets
 
-    builder = tensorflow_datasets.builder_from_directory(str(place))
+    builder = tensorflow_datasets.builder_from_directory(str(folder))
     splits = builder.info.splits
     if not splits:
-        raise Mistake(f'tfds: {place} lists no splits; build the data set again')
+        raise Mistake(f'tfds: {folder} lists no splits; build the data set again')
     reader = tfrecords if builder.info.file_format.value == 'tfrecord' else array_records
     return builder.info.features, {name: reader(builder, name) for name in splits}
 
@@ -143,17 +145,17 @@ def records(path: str, dir: str = '') -> tuple[Any, dict[str, Records]]:
 def locate(path: str, dir: str) -> Path:
     """The directory of NAME, NAME:VERSION or NAME/CONFIG: its newest version."""
     root = Path(dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets').expanduser()
-    place = root.joinpath(*path.replace(':', '/').split('/'))
-    if (place / 'features.json').is_file():
-        return place
-    inside = sorted(p for p in place.iterdir() if p.is_dir()) if place.is_dir() else []
+    folder = root.joinpath(*path.replace(':', '/').split('/'))
+    if (folder / 'features.json').is_file():
+        return folder
+    inside = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     versions = [p for p in inside if re.fullmatch(r'\d+\.\d+\.\d+', p.name)]
     versions = [p for p in versions if (p / 'features.json').is_file()]
     if versions:
         return max(versions, key=lambda p: tuple(map(int, p.name.split('.'))))
     if inside:
         names = ', '.join(p.name for p in inside)
-        raise Mistake(f'tfds: {place} holds no data set; it has {names}; type tfds:{path}/ONE')
+        raise Mistake(f'tfds: {folder} holds no data set; it has {names}; type tfds:{path}/ONE')
     there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
     name = path.replace(':', '/').split('/')[0]
     raise Mistake(
@@ -173,7 +175,7 @@ def tfrecords(builder: Any, split: str) -> Records:
 
     def scan(path: Any) -> np.ndarray:
         """Offset, length and crc of each record of one file: int64 [n, 3]."""
-        found, end = [], os.path.getsize(path)
+        entries, end = [], os.path.getsize(path)
         with open(path, 'rb', buffering=1 << 16) as file:
             at = 0
             while at < end:
@@ -182,9 +184,9 @@ def tfrecords(builder: Any, split: str) -> Records:
                 if at + length + 16 > end:
                     raise Mistake(f'tfds: {path} is cut short at byte {at}; copy it again')
                 file.seek(length, io.SEEK_CUR)
-                found.append((at + 12, length, struct.unpack('<I', file.read(4))[0]))
+                entries.append((at + 12, length, struct.unpack('<I', file.read(4))[0]))
                 at += length + 16
-        return np.array(found, np.int64).reshape(-1, 3)
+        return np.array(entries, np.int64).reshape(-1, 3)
 
     tables = list(pool().map(scan, info.filepaths))
     table = np.concatenate(tables)
@@ -292,8 +294,8 @@ def numpy_rows(features: Any, source: Records, wanted: dict[str, str], shape: tu
     def rows(index: np.ndarray) -> Rows:
         if not len(index):
             return {name: values[:0] for name, values in rows(np.array([0])).items()}
-        found = list(pool().map(example, source.raw(index)))
-        return {name: tidy(np.stack([row[name] for row in found])) for name in wanted}
+        examples = list(pool().map(example, source.raw(index)))
+        return {name: tidy(np.stack([row[name] for row in examples])) for name in wanted}
 
     return Split(source.count, rows)
 
