@@ -1,54 +1,27 @@
 """Evaluators of features against scikit-learn and numpy statements of what they measure."""
 
-import inspect
-import sys
-
 import jax
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from toys import KEY, blobs, encode, labeled, one_line, source, subject
+from toys import KEY, blobs, encode, labeled, one_line, score, source, subject
 
 from ssljax import evals
-from ssljax.evals.knn import classify, unit, whitened
-from ssljax.evals.linear_probe import fit, predict
+from ssljax.evals import linear_head
+from ssljax.evals.baselines import fitted_to
+from ssljax.evals.knn import classify, whitened
+from ssljax.evals.linear_head import fit, predict, problem
+from ssljax.evals.measures import unit
 from ssljax.evals.pictures import grid, neighbors
 from ssljax.evals.subject import answers, pick
 from ssljax.names import Mistake
 
-# ---- what every evaluator has
+# ---- rows that are picked
 
 
-def test_modules_state_what_they_need():
-    for name in evals.__all__:
-        module = sys.modules[f'ssljax.evals.{name}']
-        first, *rest = inspect.signature(getattr(evals, name)).parameters.values()
-        assert first.name == 'subject'
-        assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in rest)
-        assert evals.explain(name, [*module.NEEDS, 'other']) == ''
-        for baseline in module.BASELINES:
-            assert list(inspect.signature(baseline).parameters) == ['source', 'key']
-
-
-def test_explain_says_what_there_is():
-    assert evals.explain('knn', ('sample',)) == (
-        'knn needs the readout encode; this method offers: sample'
-    )
-    with pytest.raises(Mistake, match='did you mean knn'):
-        evals.explain('knnn', ())
-
-
-@pytest.mark.parametrize('name', evals.__all__)
-def test_a_missing_readout_is_a_mistake(name):
-    who, _ = subject(labeled(), other=encode)
-    with pytest.raises(Mistake) as mistake:
-        getattr(evals, name)(who)
-    one_line(mistake, name, 'offers: other')
-
-
-@pytest.mark.parametrize('evaluate', [evals.knn, evals.linear_probe])
-def test_mistakes_about_labels_and_features(evaluate):
+@pytest.mark.parametrize('name', ['knn', 'linear_probe'])
+def test_mistakes_about_labels_and_features(name):
     for rows, part in (
         (lambda x, y: dict(x=x), 'has none'),
         (lambda x, y: dict(x=x, label=y * 0 + 3), 'two classes'),
@@ -61,13 +34,13 @@ def test_mistakes_about_labels_and_features(evaluate):
     ):
         toy = source(train=rows(*blobs(0, 400)), test=rows(*blobs(1, 100)))
         with pytest.raises(Mistake) as mistake:
-            evaluate(subject(toy, encode=encode)[0])
-        one_line(mistake, evaluate.__name__, part)
+            score(name, subject(toy, encode=encode)[0])
+        one_line(mistake, name, part)
     with pytest.raises(Mistake) as mistake:
-        evaluate(subject(labeled(train=10, test=30), encode=encode)[0])
+        score(name, subject(labeled(train=10, test=30), encode=encode)[0])
     one_line(mistake, 'needs 20', '10')
     with pytest.raises(Mistake) as mistake:
-        evaluate(subject(labeled(train=400), encode=encode)[0])
+        score(name, subject(labeled(train=400), encode=encode)[0])
     one_line(mistake, "'test'", 'offered: train')
 
 
@@ -109,10 +82,8 @@ def test_knn_is_scikit_learns(k, temperature):
     np.testing.assert_array_equal(nearest, theirs.kneighbors(q.astype('d'))[1])
     np.testing.assert_array_equal(found, theirs.predict(q.astype('d')))
     toy = source(train=dict(x=x, label=y), test=dict(x=q, label=truth))
-    got = evals.knn(subject(toy, encode=encode)[0], k=k, temperature=temperature)
+    got = score('knn', subject(toy, encode=encode)[0], k=k, temperature=temperature)
     assert got['accuracy'] == pytest.approx(100 * theirs.score(q, truth))
-    p = got['accuracy'] / 100
-    assert got['standard_error'] == pytest.approx(100 * (p * (1 - p) / 333) ** 0.5)
     assert (got['bank'], got['queries']) == (500, 333)
 
 
@@ -133,7 +104,7 @@ def test_knn_columns_are_those_of_each_k_and_of_whitened_features(count, width):
     x, q = ((rows @ mix + 5).astype('f') for rows in (x, q))
     toy = source(train=dict(x=x, label=y), test=dict(x=q, label=truth))
     also = ((50, 0.1), (count, 2.0), (count + 1, 1.0))
-    got = evals.knn(subject(toy, encode=encode)[0], also=also)
+    got = score('knn', subject(toy, encode=encode)[0], also=also)
     expected = {}
     for end, (a, b) in {'': (x.astype('d'), q), '_whitened': pca_whitened(x, q)}.items():
         for name, k, t in (('', 20, 0.07), ('_k50', 50, 0.1), (f'_k{count}', count, 2.0)):
@@ -143,10 +114,10 @@ def test_knn_columns_are_those_of_each_k_and_of_whitened_features(count, width):
     accuracies = {name: value for name, value in got.items() if name.startswith('accuracy')}
     assert accuracies == pytest.approx(expected, abs=0.31)  # a row of 333, where two votes tie
     assert got['accuracy'] < got['accuracy_whitened'] - 2
-    bare = evals.knn(subject(toy, encode=encode)[0], also=(), whiten=False)
+    bare = score('knn', subject(toy, encode=encode)[0], also=(), whiten=False)
     assert [name for name in bare if name.startswith('accuracy')] == ['accuracy']
     with pytest.raises(Mistake, match='pairs'):
-        evals.knn(subject(toy, encode=encode)[0], also=(200, 0.1))
+        score('knn', subject(toy, encode=encode)[0], also=(200, 0.1))
 
 
 def test_whitened_features_are_white_on_the_bank():
@@ -197,7 +168,7 @@ def test_knn_saves_its_neighbors():
     y = (np.arange(60) % 3).astype(np.int32)
     rows = dict(x=x, label=y)
     who, saved = subject(source(train=rows, test=rows), encode=lambda b: b['x'] / 255)
-    evals.knn(who)
+    score('knn', who)
     assert saved['neighbors'].size == (6 * 68, 8 * 68)  # 8 rows: the query, then 5
     pixels = np.asarray(saved['neighbors'])
     np.testing.assert_array_equal(pixels[2:66, 2:66], pixels[2:66, 70:134])  # itself is nearest
@@ -211,22 +182,38 @@ def test_probe_is_scikit_learns():
     (x, y), (q, truth) = blobs(0, 400, noise=2), blobs(1, 1000, noise=2)
     mean, scale = x.mean(0), x.std(0)
     x, q = (x - mean) / scale, (q - mean) / scale
-    start = None
+    start, given = None, problem(x, y)
     for l2 in (1.0, 1e-2, 1e-4):
         theirs = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-6, max_iter=2000).fit(x, y)
-        start = fit(x, y, l2=l2, start=start, tolerance=1e-4)
+        start = fit(given, l2, start, tolerance=1e-4)
         w, b = np.asarray(start['w']), np.asarray(start['b'])
         np.testing.assert_allclose(w, theirs.coef_.T, atol=5e-3)
         np.testing.assert_allclose(b - b.mean(), theirs.intercept_, atol=5e-3)
-        rough = predict(fit(x, y, l2=l2), q)  # as it is used
+        rough = predict(fit(given, l2), q)  # as it is used
         assert abs(np.mean(rough == truth) - theirs.score(q, truth)) <= 0.002
     assert len(start['b']) == 5
+
+
+@pytest.mark.parametrize('way', ['rows alone', 'variances alone'])
+def test_probe_finds_the_same_minimum_by_other_ways(way, monkeypatch):
+    """Without the columns, as on a GPU; and without a covariance, as of very many features."""
+    x, y = blobs(0, 400, noise=2)
+    x = (x - x.mean(0)) / x.std(0) @ np.random.default_rng(0).normal(size=(12, 12)).astype('f')
+    expected = fit(problem(x, y), 1e-2, tolerance=1e-5)
+    if way == 'variances alone':
+        monkeypatch.setattr(linear_head, 'WIDEST', 11)
+    given = problem(x, y)
+    assert given.spread.shape == ((12, 12) if way == 'rows alone' else (12, 1))
+    given = given._replace(columns=None) if way == 'rows alone' else given
+    params = fit(given, 1e-2, tolerance=1e-5)
+    for name in ('w', 'b'):
+        np.testing.assert_allclose(params[name], expected[name], atol=1e-3)
 
 
 def test_probe_limit_of_a_strong_penalty():
     x, y = blobs(0, 400)
     y = np.where(np.arange(400) < 100, y, 2).astype(np.int32)
-    params = fit(x, y, l2=1e6, tolerance=1e-6)
+    params = fit(problem(x, y), 1e6, tolerance=1e-6)
     np.testing.assert_allclose(params['w'], 0, atol=1e-5)
     shares = np.bincount(y) / 400
     np.testing.assert_allclose(jax.nn.softmax(params['b']), shares, atol=1e-4)
@@ -234,15 +221,15 @@ def test_probe_limit_of_a_strong_penalty():
 
 def test_probe_chooses_on_validation_and_scores_on_test():
     toy = labeled(noise=2.5)
-    got = evals.linear_probe(subject(toy, encode=encode)[0])
+    got = score('linear_probe', subject(toy, encode=encode)[0])
     parts = {n: s.rows(np.arange(s.count)) for n, s in toy.splits.items()}
     mean, scale = parts['train']['x'].mean(0), parts['train']['x'].std(0)
     x = {n: (rows['x'] - mean) / scale for n, rows in parts.items()}
     theirs = LogisticRegression(C=1 / (got['l2'] * 400), tol=1e-6, max_iter=2000)
     theirs.fit(x['train'], parts['train']['label'])
     for name, metric in (('validation', 'validation_accuracy'), ('test', 'accuracy')):
-        score = 100 * theirs.score(x[name], parts[name]['label'])
-        assert got[metric] == pytest.approx(score, abs=0.51)  # one row of 200
+        percent = 100 * theirs.score(x[name], parts[name]['label'])
+        assert got[metric] == pytest.approx(percent, abs=0.51)  # one row of 200
     best = max(
         LogisticRegression(C=1 / (l2 * 400), max_iter=2000)
         .fit(x['train'], parts['train']['label'])
@@ -254,7 +241,7 @@ def test_probe_chooses_on_validation_and_scores_on_test():
     parts['test']['label'] = parts['test']['label'][::-1]
     units = np.float32(np.geomspace(0.01, 100, 12))
     toy = source(**{n: rows | {'x': rows['x'] * units + 3} for n, rows in parts.items()})
-    again = evals.linear_probe(subject(toy, encode=encode)[0])
+    again = score('linear_probe', subject(toy, encode=encode)[0])
     assert again['l2'] == got['l2']
     assert again['validation_accuracy'] == pytest.approx(got['validation_accuracy'], abs=0.51)
     assert again['accuracy'] < 40 < got['accuracy']
@@ -262,7 +249,7 @@ def test_probe_chooses_on_validation_and_scores_on_test():
 
 def test_probe_without_validation_and_with_dead_features():
     toy = labeled(train=444, test=300)
-    got = evals.linear_probe(subject(toy, encode=lambda b: b['x'] * (np.arange(12) > 2))[0])
+    got = score('linear_probe', subject(toy, encode=lambda b: b['x'] * (np.arange(12) > 2))[0])
     assert got['train'] == 400 and got['accuracy'] > 50
 
 
@@ -284,14 +271,26 @@ def test_pixel_baselines():
     assert np.isfinite(known['standardized']['encode'](dict(x=x * 0))).all()
 
 
+def test_baselines_are_fitted_to_some_rows_by_chunks():
+    x = np.arange(2500, dtype=np.float32)[:, None]
+    toy = source(train=dict(x=x))
+    parts = [rows['x'] for rows in fitted_to(toy, chunk=700)]
+    assert [len(part) for part in parts] == [700, 700, 700, 400]
+    np.testing.assert_array_equal(np.concatenate(parts), x)
+    few = np.concatenate([rows['x'] for rows in fitted_to(toy, 30, chunk=7)])
+    np.testing.assert_array_equal(few, x[pick(2500, 30)])
+    mean = evals.trivial('reconstruction', toy, KEY)['mean_image']['reconstruct'](dict(x=x[:2]))
+    np.testing.assert_allclose(mean['reconstruction'], x.mean(), rtol=1e-6)
+
+
 def test_error_rate_counts_and_the_majority_is_the_commonest():
     made = labeled()._replace(classes=5)
     truth = made.splits['test'].rows(np.arange(made.splits['test'].count))['label']
     right, _ = subject(made, classify=lambda rows: rows['label'])
-    assert evals.error_rate(right)['error'] == 0
+    assert score('error_rate', right)['error'] == 0
     wrong, _ = subject(made, classify=lambda rows: rows['label'] + (rows['index'] % 4 == 0))
     share = 100 * np.mean(np.arange(len(truth)) % 4 == 0)
-    np.testing.assert_allclose(evals.error_rate(wrong)['error'], share)
+    np.testing.assert_allclose(score('error_rate', wrong)['error'], share)
     train = made.splits['train'].rows(np.arange(made.splits['train'].count))['label']
     common = evals.trivial('error_rate', made, KEY)['majority']['classify'](
         dict(x=np.zeros((3, 2)))
@@ -299,7 +298,7 @@ def test_error_rate_counts_and_the_majority_is_the_commonest():
     assert common.tolist() == [np.bincount(train).argmax()] * 3
     soft, _ = subject(made, classify=lambda rows: np.zeros((len(rows['x']), 3)))
     with pytest.raises(Mistake) as mistake:
-        evals.error_rate(soft)
+        score('error_rate', soft)
     one_line(mistake, 'error_rate', 'one class per row')
 
 

@@ -13,8 +13,9 @@ import toys
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from ssljax import evals, evaluate
+from ssljax import evaluate
 from ssljax.evals.blocks import by_blocks
+from ssljax.evals.evaluator import gain, standard_error
 from ssljax.evals.fine_tune import (
     adamw,
     by_batch,
@@ -51,11 +52,16 @@ def pixels(batch):
     return batch['x'].reshape(len(batch['x']), -1)
 
 
+def fresh(method):
+    """A run at step 0, as evaluators see it."""
+    job = jobs.job(method)
+    return evaluate.subject(job.model.at(job.fresh()), job.source, 'trained')
+
+
 @pytest.fixture(scope='module')
 def trained():
     """A small run and what evaluators see of it."""
-    job = jobs.job('classifier')
-    return evaluate.subject(job, job.fresh(), 'trained')
+    return fresh('classifier')
 
 
 # ---- what learns
@@ -116,9 +122,7 @@ def test_a_held_encoder_begins_to_move():
 
 
 def test_what_encode_reads_wherever_it_is():
-    simclr, dino = (
-        evaluate.subject(job, job.fresh(), 'x').model for job in map(jobs.job, ('simclr', 'dino'))
-    )
+    simclr, dino = (fresh(method).model for method in ('simclr', 'dino'))
     rows = {'x': np.zeros((1, 32, 32, 1), np.uint8)}
     paths = read(simclr, rows)
     assert all('projector' not in path for path in paths)
@@ -133,8 +137,8 @@ def test_what_encode_reads_wherever_it_is():
 
 def test_batch_statistics_are_flax_own():
     """Beside the net in its training mode: outputs, gradients and stored statistics."""
-    job = jobs.job('classifier')
-    state, net = job.fresh(), evaluate.subject(job, job.fresh(), 'x').model
+    job, net = jobs.job('classifier'), fresh('classifier').model
+    state = net.state
     x = np.random.default_rng(0).normal(size=(16, 32, 32, 1)).astype('f')
     encoder = make(job.config['model']['encoder'])
     stats = state.memory['stats']['encoder']
@@ -170,18 +174,20 @@ def test_batch_statistics_are_flax_own():
 
 def test_fine_tuning_learns_and_a_baseline_cannot(trained):
     few = dict(train_size=64, test='train', batch=32, view=PLAIN)  # it learns them by heart
-    short = evals.fine_tune(trained, steps=1, learning_rate=1e-6, **few)
-    long = evals.fine_tune(trained, steps=80, learning_rate=1e-2, statistics='batch', **few)
-    assert long['accuracy'] > short['accuracy'] + 3 * long['standard_error']
+    short = toys.scores('fine_tune', trained, steps=1, learning_rate=1e-6, **few)
+    options = dict(steps=80, learning_rate=1e-2, statistics='batch')
+    long = toys.scores('fine_tune', trained, **options, **few)
+    mean, error = gain(long.rows['accuracy'], short.rows['accuracy'])
+    assert mean > 3 * error
     source = trained.source
     with pytest.raises(Mistake) as mistake:
-        evals.fine_tune(toys.subject(source, encode=pixels)[0])
+        toys.score('fine_tune', toys.subject(source, encode=pixels)[0])
     toys.one_line(mistake, 'fine_tune needs a model; someone has no weights')
     with pytest.raises(Mistake) as mistake:
-        evals.fine_tune(trained, only='heads', **few)
+        toys.score('fine_tune', trained, only='heads', **few)
     toys.one_line(mistake, "only='heads' matches none", 'encoder/')
     with pytest.raises(Mistake) as mistake:
-        evals.fine_tune(trained, statistics='new', **few)
+        toys.score('fine_tune', trained, statistics='new', **few)
     toys.one_line(mistake, "'new'", 'batch, stored')
 
 
@@ -192,7 +198,7 @@ def test_sgd_probe_is_sgd():
     """Beside a loop in NumPy over the same draws, in float64."""
     made = pictures(noise=2.0)
     who, _ = toys.subject(made, encode=pixels)
-    found = evals.sgd_probe(who, view=PLAIN, learning_rates=(0.05,), batch=50, epochs=3)
+    found = toys.score('sgd_probe', who, view=PLAIN, learning_rates=(0.05,), batch=50, epochs=3)
     x, y = made.splits['train'].rows(np.arange(400)).values()
     x = x.reshape(len(x), -1).astype(float)
     mean, scale = x.mean(0), x.std(0)
@@ -220,15 +226,15 @@ def test_sgd_probe_chooses_a_rate_and_sees_other_views():
 
     who, _ = toys.subject(made, encode=encode)
     options = dict(learning_rates=(1e-5, 0.03), batch=50, epochs=3)
-    found = evals.sgd_probe(who, view=dict(name='crop', scale=(0.5, 0.9)), **options)
+    found = toys.score('sgd_probe', who, view=dict(name='crop', scale=(0.5, 0.9)), **options)
     assert found['learning_rate'] == 0.03
     views = [x for x in seen if len(x) == 400][1:]  # the first are the rows as they are
     assert len(views) == 3 and not any(np.allclose(views[0], other) for other in views[1:])
-    probe = evals.linear_probe(who)
-    plain = evals.sgd_probe(who, view=PLAIN, **options)
-    assert abs(plain['accuracy'] - probe['accuracy']) < 3 * probe['standard_error']
+    probe = toys.scores('linear_probe', who).rows['accuracy']
+    plain = toys.scores('sgd_probe', who, view=PLAIN, **options).rows['accuracy']
+    assert abs(plain.mean() - probe.mean()) < 3 * standard_error(probe)
     with pytest.raises(Mistake) as mistake:
-        evals.sgd_probe(toys.subject(toys.labeled(), encode=toys.encode)[0])
+        toys.score('sgd_probe', toys.subject(toys.labeled(), encode=toys.encode)[0])
     toys.one_line(mistake, 'sgd_probe needs images', '[12]')
 
 
@@ -237,16 +243,16 @@ def test_sgd_probe_chooses_a_rate_and_sees_other_views():
 
 def test_kmeans_beside_scikit():
     who, _ = toys.subject(toys.labeled(noise=1.2), encode=toys.encode)
-    found = evals.kmeans(who)
+    found = toys.score('kmeans', who)
     x, y = who.source.splits['test'].rows(np.arange(300)).values()
     x = x - x.mean(0)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     other = KMeans(5, n_init=10, random_state=0).fit_predict(x)
     assert found['nmi'] == pytest.approx(normalized_mutual_info_score(y, other), abs=0.02)
-    easy = evals.kmeans(toys.subject(toys.labeled(noise=0.01), encode=toys.encode)[0])
+    easy = toys.score('kmeans', toys.subject(toys.labeled(noise=0.01), encode=toys.encode)[0])
     assert easy['accuracy'] == 100 and easy['ari'] == pytest.approx(1)
     with pytest.raises(Mistake) as mistake:
-        evals.kmeans(who, clusters=301)
+        toys.score('kmeans', who, clusters=301)
     toys.one_line(mistake, 'clusters=301', '300 rows')
 
 
@@ -265,7 +271,7 @@ def test_a_layer_is_what_linen_says_it_is(trained):
     expected = seen['intermediates']['Conv_0']['__call__'][0].mean((1, 2))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     with pytest.raises(Mistake) as mistake:
-        evals.knn(trained, k=5, layer='Conv_7')
+        toys.score('knn', trained, k=5, layer='Conv_7')
     toys.one_line(mistake, "layer 'Conv_7'", 'Conv_0')
     plain, _ = toys.subject(trained.source, encode=pixels)
     assert at_layer(plain, 'Conv_0') is plain
@@ -279,10 +285,10 @@ def test_features_are_computed_once_for_all_evaluators():
         return batch['x']
 
     who = toys.subject(made, encode=encode)[0]._replace(kept={})
-    first = evals.knn(who, picture=False)
+    first = toys.score('knn', who, picture=False)
     count = len(asked)
-    assert evals.knn(who, picture=False) == first and len(asked) == count
-    evals.linear_probe(who)
+    assert toys.score('knn', who, picture=False) == first and len(asked) == count
+    toys.score('linear_probe', who)
     assert len(asked) == count + 1  # validation rows
 
 

@@ -5,12 +5,16 @@ import pytest
 import scipy.linalg
 import scipy.stats
 from PIL import Image
-from toys import KEY, labeled, one_line, source, subject
+from toys import KEY, labeled, one_line, score, scores, source, subject
 
 from ssljax import data, evals
 from ssljax.evals.baselines import ORDER, gaussian, train_ids
+from ssljax.evals.distances import energy_score, frechet
+from ssljax.evals.evaluator import standard_error
+from ssljax.evals.judge import JUDGES
+from ssljax.evals.measures import entropy
 from ssljax.evals.ngram import kneser_ney
-from ssljax.evals.samples import JUDGES, entropy, frechet, opinion
+from ssljax.evals.samples import opinion, variety
 from ssljax.names import Mistake
 
 # ---- density
@@ -31,14 +35,14 @@ def test_text_is_scored_once_and_exactly(tmp_path, options):
     train = ids[: cut - options.get('validation', 0)]
     np.testing.assert_array_equal(train_ids(toy), train)
     uniform = np.log(len(toy.vocab))
-    who, _ = subject(toy, log_prob=lambda b: np.full(b['x'][:, 1:].shape, -uniform))
-    got = evals.density(who)
+    who, _ = subject(toy, token_log_prob=lambda b: np.full(b['x'][:, 1:].shape, -uniform))
+    got, rows = scores('perplexity', who)
     assert got['characters'] == len(raw) - cut
     assert got['nats_per_character'] == pytest.approx(uniform)
     assert got['perplexity'] == pytest.approx(len(toy.vocab))
-    assert got['standard_error'] == pytest.approx(0, abs=1e-9)
+    assert rows['nats_per_character'].mean() == pytest.approx(uniform)
 
-    known = evals.trivial('density', toy, KEY)
+    known = evals.trivial('perplexity', toy, KEY)
     assert set(known) == {'unigram', 'kneser_ney'}
     counts = np.bincount(train, minlength=len(toy.vocab)) + 1
     before = options.get('length', 129) - options.get('stride', 64)
@@ -48,7 +52,7 @@ def test_text_is_scored_once_and_exactly(tmp_path, options):
         'kneser_ney': kneser_ney(train, ids[cut - before :], ORDER, len(toy.vocab))[before:],
     }
     for name, log_prob in expected.items():
-        got = evals.density(subject(toy, **known[name])[0])
+        got = score('perplexity', subject(toy, **known[name])[0])
         assert got['nats_per_character'] == pytest.approx(-log_prob.mean(), rel=1e-6)
         assert got['bits_per_character'] == pytest.approx(-log_prob.mean() / np.log(2), rel=1e-6)
 
@@ -57,26 +61,23 @@ def test_characters_are_those_of_the_tokens():
     x = np.array([[0, 1, 2], [2, 2, 1]])
     mask = np.array([[0, 1, 1], [0, 0, 1]], 'f')
     toy = source(vocab=('a', 'bc', 'def'), test=dict(x=x, mask=mask))
-    who, _ = subject(
-        toy, log_prob=lambda b: np.array([[-1.0, -2.0], [np.nan, -4.0]])[: len(b['x'])]
-    )
-    got = evals.density(who)
+    log_prob = np.array([[-1.0, -2.0], [np.nan, -4.0]])
+    got, rows = scores('perplexity', subject(toy, token_log_prob=lambda b: log_prob)[0])
     assert got['characters'] == 2 + 3 + 2
     assert got['nats_per_character'] == pytest.approx(7 / 7)
     assert got['perplexity'] == pytest.approx(np.exp(7 / 3))
+    np.testing.assert_allclose(rows['nats_per_character'], [3 * 2 / 7, 4 * 2 / 7])
 
 
-def test_standard_error_is_that_of_the_mean():
+def test_density_by_its_rows():
     nll = np.random.default_rng(0).gamma(3, size=5000)
     toy = source(test=dict(x=nll[:, None].repeat(2, 1).astype('f')))
-    got = evals.density(subject(toy, log_prob=lambda b: -b['x'][:, 0])[0])
-    assert got['nats'] == pytest.approx(nll.mean(), rel=1e-5)
-    assert got['bits_per_dim'] == pytest.approx(nll.mean() / 2 / np.log(2), rel=1e-5)
-    assert got['standard_error'] == pytest.approx(nll.std() / 5000**0.5, rel=0.2)
-    like = np.repeat(nll[:50], 100)  # alike within a block: fifty numbers, not five thousand
-    toy = source(test=dict(x=like[:, None].astype('f')))
-    got = evals.density(subject(toy, log_prob=lambda b: -b['x'][:, 0])[0])
-    assert got['standard_error'] > 0.7 * nll[:50].std() / 50**0.5
+    for name, ask in (('density', 'log_prob'), ('bound', 'bound')):
+        got, rows = scores(name, subject(toy, **{ask: lambda b: -b['x'][:, 0]})[0])
+        np.testing.assert_allclose(rows['nats'], nll, rtol=1e-6)
+        assert got['nats'] == pytest.approx(nll.mean(), rel=1e-5)
+        assert got['bits_per_dim'] == pytest.approx(nll.mean() / 2 / np.log(2), rel=1e-5)
+        assert standard_error(rows['nats']) == pytest.approx(nll.std() / 5000**0.5, rel=1e-5)
 
 
 def test_gaussian_baseline_is_scipys():
@@ -86,11 +87,62 @@ def test_gaussian_baseline_is_scipys():
     toy = source(train=dict(x=x), test=dict(x=q))
     expected = scipy.stats.multivariate_normal(x.mean(0), np.cov(x.T)).logpdf(q)
     np.testing.assert_allclose(gaussian(toy, KEY)['log_prob'](dict(x=q)), expected, atol=1e-3)
-    got = evals.density(subject(toy, **gaussian(toy, KEY))[0])
-    assert got['nats'] == pytest.approx(-expected.mean(), rel=1e-3)
+    for name in ('density', 'bound'):
+        known = evals.trivial(name, toy, KEY)
+        assert set(known) == {'gaussian'}
+        got = score(name, subject(toy, **known['gaussian'])[0])
+        assert got['nats'] == pytest.approx(-expected.mean(), rel=1e-3)
 
 
-def test_density_mistakes(tmp_path):
+def gray(seed, count, shape=(4, 3, 1)):
+    """Images whose pixels have levels of their own."""
+    random = np.random.default_rng(seed)
+    middle = np.random.default_rng(9).integers(40, 200, shape)
+    return np.clip(middle + random.integers(-30, 30, (count, *shape)), 0, 255).astype(np.uint8)
+
+
+def test_pixels_by_themselves_are_counted():
+    """The mass of each row by loops, and no mass is lost or made."""
+    x, q = gray(0, 50), gray(1, 20)
+    toy = source(train=dict(x=x), test=dict(x=q))
+    for name, ask in (('density', 'log_prob'), ('bound', 'bound'), ('evidence', 'log_weights')):
+        known = evals.trivial(name, toy, KEY)
+        assert set(known) == {'per_pixel'} and ask in known['per_pixel']
+    expected = []
+    for row in q:
+        mass = 1.0
+        for place in np.ndindex(row.shape):
+            same = sum(int(other[place] == row[place]) for other in x)
+            mass *= (same + 1) / (50 + 256)
+        expected.append(np.log(mass))
+    got, rows = scores('density', subject(toy, **known['per_pixel'])[0])
+    np.testing.assert_allclose(rows['nats'], -np.array(expected), rtol=1e-5)
+    assert got['bits_per_dim'] == pytest.approx(-np.mean(expected) / 12 / np.log(2), rel=1e-5)
+    every = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    one = source(train=dict(x=x[:, :1, :1]), test=dict(x=every))
+    log_p = evals.trivial('density', one, KEY)['per_pixel']['log_prob'](dict(x=every))
+    assert np.exp(log_p).sum() == pytest.approx(1)
+
+
+def test_black_and_white_pixels_are_coins():
+    x, q = (255 * (gray(seed, count) > 110).astype(np.uint8) for seed, count in ((0, 50), (1, 20)))
+    toy = source(train=dict(x=x), test=dict(x=q))
+    known = evals.trivial('density', toy, KEY)
+    assert set(known) == {'bernoulli', 'per_pixel'}
+    p = ((x == 255).sum(0) + 1) / 52
+    expected = scipy.stats.bernoulli(p).logpmf(q == 255).sum((1, 2, 3))
+    got = score('density', subject(toy, **known['bernoulli'])[0])
+    assert got['nats'] == pytest.approx(-expected.mean())
+    exact = score('evidence', subject(toy, **evals.trivial('evidence', toy, KEY)['bernoulli'])[0])
+    assert exact['elbo'] == pytest.approx(expected.mean())
+    assert exact['importance_weighted'] == pytest.approx(expected.mean())
+    both = [score('density', subject(toy, **known[name])[0])['nats'] for name in known]
+    assert both[0] < both[1]  # the coin knows that there are two levels
+    text = source(vocab=('a',), train=dict(x=np.zeros((9, 4), int)))
+    assert not evals.trivial('density', text, KEY)
+
+
+def test_likelihood_mistakes(tmp_path):
     toy, _ = sentences(tmp_path)
     good = lambda b: np.zeros(b['x'][:, 1:].shape)  # noqa: E731
     for log_prob, split, part in (
@@ -100,16 +152,20 @@ def test_density_mistakes(tmp_path):
         (lambda b: good(b) * np.nan, 'test', 'not a number'),
     ):
         with pytest.raises(Mistake) as mistake:
-            evals.density(subject(toy, log_prob=log_prob)[0], split=split)
+            score('perplexity', subject(toy, token_log_prob=log_prob)[0], split=split)
         one_line(mistake, part)
     x = np.zeros((3, 4), int)
     toy = source(vocab=('a',), test=dict(x=x, mask=np.ones((3, 4))))
     with pytest.raises(Mistake) as mistake:
-        evals.density(subject(toy, log_prob=good)[0])
+        score('perplexity', subject(toy, token_log_prob=good)[0])
     one_line(mistake, '3 rows', 'first token')
     with pytest.raises(Mistake) as mistake:
-        evals.density(subject(labeled(), log_prob=lambda b: b['x'])[0])
-    one_line(mistake, '[B]', '[300, 12]')
+        score('perplexity', subject(labeled(), token_log_prob=good)[0])
+    one_line(mistake, 'perplexity needs texts', 'no vocabulary')
+    for name, ask in (('density', 'log_prob'), ('bound', 'bound')):
+        with pytest.raises(Mistake) as mistake:
+            score(name, subject(labeled(), **{ask: lambda b: b['x']})[0])
+        one_line(mistake, name, f'{ask} [B]', '[300, 12]')
 
 
 # ---- samples
@@ -129,20 +185,50 @@ def test_frechet_is_the_formula():
     assert np.isfinite(frechet(a[:3], b[:3]))  # fewer rows than features
 
 
+def judged(p):
+    """All that class probabilities say."""
+    return {name: rows.mean() for name, rows in opinion(p).items()} | variety(p)
+
+
 def test_opinion_limits_and_inception_score():
     K = 7
     every, unsure = np.eye(K).repeat(4, 0), np.full((20, K), 1 / K)
-    assert opinion(every) == pytest.approx(
+    assert judged(every) == pytest.approx(
         dict(sharpness=0, variety=np.log(K), score=K, confident=1)
     )
-    assert opinion(unsure) == pytest.approx(
+    assert judged(unsure) == pytest.approx(
         dict(sharpness=np.log(K), variety=np.log(K), score=1, confident=0)
     )
-    assert opinion(np.eye(K)[[3] * 9])['score'] == pytest.approx(1)
+    assert judged(np.eye(K)[[3] * 9])['score'] == pytest.approx(1)
     p = np.random.default_rng(0).dirichlet(np.ones(K) / 3, 100)
     kl = (p * np.log(p / p.mean(0))).sum(1).mean()
-    assert opinion(p)['score'] == pytest.approx(np.exp(kl))
+    assert judged(p)['score'] == pytest.approx(np.exp(kl))
     np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1))
+
+
+def test_energy_score_by_loops():
+    random = np.random.default_rng(0)
+    fake, real = random.normal(size=(7, 2, 2)), random.normal(size=(5, 2, 2))
+    far = lambda a, b: np.sqrt(((a - b) ** 2).sum())  # noqa: E731
+    own = [far(a, b) for i, a in enumerate(fake) for j, b in enumerate(fake) if i != j]
+    expected = [np.mean(own) / 2 - np.mean([far(a, x) for a in fake]) for x in real]
+    np.testing.assert_allclose(energy_score(fake, real), expected)
+    np.testing.assert_allclose(energy_score(fake, real, block=3), expected)
+
+
+@pytest.mark.parametrize('spread, shift', [(0.0, 0), (0.3, 0), (3.0, 0), (1.0, 2)])
+def test_energy_score_is_proper(spread, shift):
+    """The law of the data beats each other one, a collapsed one too, and by the rows."""
+    random = np.random.default_rng(0)
+    x, good = random.normal(size=(2, 1000, 2))
+    toy = source(test=dict(x=np.repeat(x, 2, 0)))
+    ask = lambda fake: lambda b: fake[: len(b['x'])]  # noqa: E731
+    best, worse = (
+        scores('samples', subject(toy, sample=ask(fake))[0]).rows['energy_score']
+        for fake in (good, spread * random.normal(size=(1000, 2)) + shift)
+    )
+    gains = best - worse
+    assert gains.mean() > 5 * gains.std() / 1000**0.5
 
 
 def stripes(seed, count):
@@ -165,18 +251,18 @@ def test_a_net_of_the_users_own(monkeypatch, tmp_path):
     toy = source(train=dict(x=x), test=dict(x=x))
     fake = random.normal(size=(20, 4, 4, 1)).astype('f')
     who, _ = subject(toy, sample=lambda b: fake[: len(b['x'])])
-    got = evals.samples(who, net='mine:look')
+    got = score('samples', who, net='mine:look')
     h, h_real = (v.reshape(len(v), -1)[:, :3] for v in (fake, x[::2]))
     assert got['frechet'] == pytest.approx(frechet(h, h_real), rel=1e-3)
-    assert set(got) == {'frechet', 'kernel', 'precision', 'recall', 'samples'}
+    assert set(got) == {'energy_score', 'frechet', 'kernel', 'precision', 'recall', 'samples'}
     with pytest.raises(Mistake) as mistake:
-        evals.samples(who, net='mine:see')
+        score('samples', who, net='mine:see')
     one_line(mistake, "no function 'mine:see'", 'net=PACKAGE.MODULE:FUNCTION')
 
 
 def test_samples_are_judged():
     toy = source(train=stripes(0, 400), test=stripes(1, 200))
-    random, scores, saved = np.random.default_rng(0), {}, {}
+    random, judged_as, saved = np.random.default_rng(0), {}, {}
     others = {
         'noise': lambda b: random.uniform(-1, 1, b['x'].shape),
         'one': lambda b: np.repeat(stripes(2, 1)['x'] / 127.5 - 1, len(b['x']), 0),
@@ -185,15 +271,16 @@ def test_samples_are_judged():
     for name, readout in readouts.items():
         who, saved[name] = subject(toy, **readout)
         before = set(JUDGES)
-        scores[name] = evals.samples(who, judge_steps=40)
-        assert scores[name]['judge_accuracy'] > 95
-        assert scores[name]['samples'] == 100
+        judged_as[name] = score('samples', who, judge_steps=40)
+        assert judged_as[name]['judge_accuracy'] > 95
+        assert judged_as[name]['samples'] == 100
         assert len(set(JUDGES) - before) == (name == 'real')  # one judge for all
-    real, noise, one = scores['real'], scores['noise'], scores['one']
+    real, noise, one = judged_as['real'], judged_as['noise'], judged_as['one']
     assert real['score'] > 2.5 > noise['score'] and real['confident'] > 0.9
     assert one['variety'] < 0.5 < real['variety']
     assert real['frechet'] > 1e-3  # rows are never compared with themselves
     assert real['frechet'] < 0.2 * min(one['frechet'], noise['frechet'])
+    assert real['energy_score'] > max(one['energy_score'], noise['energy_score'])
     assert isinstance(saved['one']['samples'], Image.Image)
     assert saved['one']['samples'].size == (8 * 68, 8 * 68)
 
@@ -205,12 +292,12 @@ def test_sample_mistakes_and_points():
         (lambda b: np.full(b['x'].shape, np.nan), '20 of 20'),
     ):
         with pytest.raises(Mistake) as mistake:
-            evals.samples(subject(toy, sample=sample)[0])
+            score('samples', subject(toy, sample=sample)[0])
         one_line(mistake, part)
     x = np.random.default_rng(0).normal(size=(400, 2))
     toy = source(train=dict(x=x), test=dict(x=x))
-    got = evals.samples(
-        subject(toy, sample=lambda b, shift: b['x'] + shift)[0], options={'shift': 5}
+    got = score(
+        'samples', subject(toy, sample=lambda b, shift: b['x'] + shift)[0], options={'shift': 5}
     )
     assert got['frechet'] == pytest.approx(50, rel=0.1)
 
@@ -218,16 +305,16 @@ def test_sample_mistakes_and_points():
 def test_samples_of_text(tmp_path):
     toy, _ = sentences(tmp_path)
     who, saved = subject(toy, **evals.trivial('samples', toy, KEY)['real'])
-    got = evals.samples(who, count=10)
+    got = score('samples', who, count=10)
     assert got['known_words'] == 1 and got['samples'] == 10
     text = ' '.join(f'cat tac {word}' for word in ('mats', 'stam') * 20)[: 129 - 5] + ' mats'
     ids = np.array([toy.vocab.index(c) for c in text])
-    got = evals.samples(subject(toy, sample=lambda b: ids[None].repeat(len(b['x']), 0))[0])
+    got = score('samples', subject(toy, sample=lambda b: ids[None].repeat(len(b['x']), 0))[0])
     words = text.split()[1:-1]
     assert got['known_words'] == pytest.approx(
         np.mean([w in ('cat', 'mats') for w in words]), abs=0.04
     )
     assert got['distinct_words'] == len(set(words)) / got['words']
     assert saved['samples'].count('-' * 40) == 7 and len(saved['samples']) > 8 * 129
-    got = evals.samples(subject(toy, sample=lambda b: np.zeros((len(b['x']), 9), int))[0])
+    got = score('samples', subject(toy, sample=lambda b: np.zeros((len(b['x']), 9), int))[0])
     assert got['words'] == 0 and got['known_words'] == 0

@@ -43,7 +43,7 @@ def paired(texts=3, count=40, noise=0.8, dim=6):
 @pytest.mark.parametrize('texts', [1, 3])
 def test_cross_retrieval_by_loops(texts):
     who, x, table = paired(texts)
-    found = evals.cross_retrieval(who, at=(1, 5))
+    found = toys.score('cross_retrieval', who, at=(1, 5))
     owner = np.arange(len(table)) // texts
     near = [sorted(range(len(table)), key=lambda j: -cosine(z, table[j])) for z in x]
     first = []
@@ -66,7 +66,7 @@ def test_cross_retrieval_by_loops(texts):
 def test_what_is_equal_for_all_finds_nothing():
     who, _, _ = paired()
     same = {name: lambda batch: np.ones((len(batch['text']), 4), 'f') for name in who.readouts}
-    found = evals.cross_retrieval(who._replace(readouts=same))
+    found = toys.score('cross_retrieval', who._replace(readouts=same))
     assert found['text_recall_10'] == found['image_recall_10'] == 0
 
 
@@ -85,7 +85,7 @@ def test_zero_shot_by_loops():
     source = who.source._replace(tokens=tokens, class_names=names)
     readouts = who.readouts | {'embed_text': lambda batch: table[batch['text'][:, 0]]}
     who = who._replace(source=source, readouts=readouts)
-    found = evals.zero_shot(who, prompts=prompts)
+    found = toys.score('zero_shot', who, prompts=prompts)
     right = top = 0
     for i, z in enumerate(x):
         scores = []
@@ -101,17 +101,17 @@ def test_zero_shot_by_loops():
         (dict(names=('one', 'two')), '2 names'),
     ):
         with pytest.raises(Mistake) as mistake:
-            evals.zero_shot(who, **options)
+            toys.score('zero_shot', who, **options)
         toys.one_line(mistake, words)
     with pytest.raises(Mistake) as mistake:
-        evals.zero_shot(who._replace(source=source._replace(tokens=None)))
+        toys.score('zero_shot', who._replace(source=source._replace(tokens=None)))
     toys.one_line(mistake, 'write texts as tokens')
 
 
 def test_no_texts_is_one_line():
     plain = toys.subject(toys.labeled(), embed=toys.encode, embed_text=toys.encode)[0]
     with pytest.raises(Mistake) as mistake:
-        evals.cross_retrieval(plain)
+        toys.score('cross_retrieval', plain)
     toys.one_line(mistake, 'images with texts', 'label, x')
     assert 'embed_text; this method offers: embed' in evals.explain('zero_shot', ['embed'])
 
@@ -158,21 +158,22 @@ def lines_of(truth, read, vocab=' abcdefgh'):
 def test_transcription_by_hand():
     truth, read = ['abc de', 'fgh', 'a b c'], ['abd de', 'fgh a', 'a c']
     who, saved = lines_of(truth, read)
-    found = evals.transcription(who)
+    found = toys.score('transcription', who)
     assert found['character_error'] == pytest.approx(100 * (1 + 2 + 2) / 14)
     assert found['word_error'] == pytest.approx(100 * (1 + 1 + 1) / 6)
     assert found['exact'] == 0
     assert saved['transcription'].startswith('abc de\nabd de\n')
-    assert evals.transcription(lines_of(truth, truth)[0])['exact'] == 100
-    nothing = evals.transcription(lines_of(truth, ['', '', ''])[0])
+    assert toys.score('transcription', lines_of(truth, truth)[0])['exact'] == 100
+    nothing = toys.score('transcription', lines_of(truth, ['', '', ''])[0])
     assert nothing['character_error'] == nothing['word_error'] == 100
     with pytest.raises(Mistake) as mistake:
-        evals.transcription(
-            who._replace(readouts={'transcribe': lambda batch: np.full((len(batch['x']), 2), 9)})
+        toys.score(
+            'transcription',
+            who._replace(readouts={'transcribe': lambda batch: np.full((len(batch['x']), 2), 9)}),
         )
     toys.one_line(mistake, 'below 9', 'up to 9')
     with pytest.raises(Mistake) as mistake:
-        evals.transcription(toys.subject(toys.labeled(), transcribe=toys.encode)[0])
+        toys.score('transcription', toys.subject(toys.labeled(), transcribe=toys.encode)[0])
     toys.one_line(mistake, 'texts and a vocabulary')
 
 
@@ -199,21 +200,21 @@ def test_word_similarity_by_hand(lexicon, tmp_path):
     lines = [f'{WORDS[a]}\t{WORDS[b].upper()}\t{s}' for a, b, s in pairs] + ['king unicorn 3']
     path = tmp_path / 'pairs.txt'
     path.write_text('\n'.join(lines))
-    found = evals.word_similarity(who, path=str(path))
+    found = toys.score('word_similarity', who, path=str(path))
     a = ranks([cosine(table[i], table[j]) for i, j, _ in pairs])
     b = ranks([s for *_, s in pairs])
     assert found['spearman'] == pytest.approx(100 * np.corrcoef(a, b)[0, 1])
     assert found['covered'] == pytest.approx(100 * 6 / 7) and found['pairs'] == 6
     with pytest.raises(Mistake) as mistake:
-        evals.word_similarity(who, path=str(tmp_path / 'none'))
+        toys.score('word_similarity', who, path=str(tmp_path / 'none'))
     toys.one_line(mistake, 'no file', '--evals.word_similarity.path=FILE')
     path.write_text('a b')
     with pytest.raises(Mistake) as mistake:
-        evals.word_similarity(who, path=str(path))
+        toys.score('word_similarity', who, path=str(path))
     toys.one_line(mistake, 'word word score')
     path.write_text('a b 1\nking queen 2')
     with pytest.raises(Mistake) as mistake:
-        evals.word_similarity(who, path=str(path))
+        toys.score('word_similarity', who, path=str(path))
     toys.one_line(mistake, '1 of 2 pairs', '10 words')
 
 
@@ -225,7 +226,7 @@ def test_analogies_by_loops_and_planted(lexicon, tmp_path):
     text = ': family\nKing queen man woman\nman woman boy girl\nking queen man empress\n: gram7\n'
     path = tmp_path / 'questions.txt'
     path.write_text(text + 'walk walked talk talked\ntalk talked walk walked\n')
-    found = evals.analogies(who, path=str(path))
+    found = toys.score('analogies', who, path=str(path))
     unit = table / np.linalg.norm(table, axis=1, keepdims=True)
     right = []
     for a, b, c, d in questions:
@@ -240,11 +241,11 @@ def test_analogies_by_loops_and_planted(lexicon, tmp_path):
     assert found['covered'] == 80 and found['questions'] == 4
     path.write_text('one two three')
     with pytest.raises(Mistake) as mistake:
-        evals.analogies(who, path=str(path))
+        toys.score('analogies', who, path=str(path))
     toys.one_line(mistake, 'not four words')
     path.write_text('a b c d')
     with pytest.raises(Mistake) as mistake:
-        evals.analogies(who, path=str(path))
+        toys.score('analogies', who, path=str(path))
     toys.one_line(mistake, 'none of 1 questions', '10 words')
 
 
@@ -274,7 +275,7 @@ def test_segmentation_by_loops(options):
     made, masks = masked()
     maps = np.random.default_rng(5).random((12, 3, 4, 4))
     who, _ = toys.subject(made, attend=lambda batch: maps[batch['index']])
-    found = evals.segmentation(who, mask='seen', **options)
+    found = toys.score('segmentation', who, mask='seen', **options)
     objects, ignore = options.get('objects', (1, 2)), options.get('ignore', ())
     shares = []
     for mask, heads in zip(masks, maps, strict=True):
@@ -305,18 +306,20 @@ def test_segmentation_by_loops(options):
 def test_attention_on_the_object_is_a_hundred():
     made, masks = masked()
     who, _ = toys.subject(made, attend=lambda b: (masks[b['index']] > 0)[:, None].astype('f'))
-    assert evals.segmentation(who, mask='seen', mass=1.0)['jaccard'] == 100
+    assert toys.score('segmentation', who, mask='seen', mass=1.0)['jaccard'] == 100
     middle = evals.trivial('segmentation', made, toys.KEY)['center']
-    assert 0 < evals.segmentation(toys.subject(made, **middle)[0], mask='seen')['jaccard'] < 60
+    assert (
+        0 < toys.score('segmentation', toys.subject(made, **middle)[0], mask='seen')['jaccard'] < 60
+    )
     small = made._replace(
         splits={'test': Split(12, lambda i: {'x': np.zeros((len(i), 4, 4, 3)), 'seen': masks[i]})}
     )
     with pytest.raises(Mistake) as mistake:
-        evals.segmentation(who._replace(source=small), mask='seen')
+        toys.score('segmentation', who._replace(source=small), mask='seen')
     toys.one_line(mistake, 'masks [8, 8]', 'images [4, 4]', 'data.size=0')
     for options, words in (({}, "entry 'mask'"), ({'mask': 'seen', 'objects': (9,)}, '[9]')):
         with pytest.raises(Mistake) as mistake:
-            evals.segmentation(who, **options)
+            toys.score('segmentation', who, **options)
         toys.one_line(mistake, words)
 
 
@@ -347,7 +350,7 @@ def linear_gaussian(spread):
 
 def test_with_the_true_posterior_each_bound_is_the_likelihood():
     who, truth, _ = linear_gaussian(1.0)
-    found = evals.evidence(who, samples=4)
+    found = toys.score('evidence', who, samples=4)
     assert found['elbo'] == pytest.approx(truth.mean(), abs=1e-6)
     assert found['importance_weighted'] == pytest.approx(truth.mean(), abs=1e-6)
     assert found['bits_per_dim'] == pytest.approx(-truth.mean() / 3 / math.log(2), abs=1e-6)
@@ -356,7 +359,7 @@ def test_with_the_true_posterior_each_bound_is_the_likelihood():
 
 def test_more_samples_give_a_tighter_bound():
     who, truth, w = linear_gaussian(3.0)
-    one, few, many = (evals.evidence(who, samples=n) for n in (1, 16, 400))
+    one, few, many = (toys.score('evidence', who, samples=n) for n in (1, 16, 400))
     by_hand = np.mean([math.log(np.mean(np.exp(row))) for row in w])
     assert few['importance_weighted'] == pytest.approx(by_hand)
     assert one['importance_weighted'] == pytest.approx(one['elbo'])
@@ -364,9 +367,11 @@ def test_more_samples_give_a_tighter_bound():
     assert many['importance_weighted'] == pytest.approx(truth.mean(), abs=0.02)
     assert 1 < few['effective'] < 16
     gaussian = evals.trivial('evidence', who.source, toys.KEY)['gaussian']
-    exact = evals.evidence(toys.subject(who.source, **gaussian)[0], samples=2)
+    exact = toys.score('evidence', toys.subject(who.source, **gaussian)[0], samples=2)
     assert exact['elbo'] == pytest.approx(exact['importance_weighted'])
     assert exact['elbo'] == pytest.approx(truth.mean(), abs=0.2)
     with pytest.raises(Mistake) as mistake:
-        evals.evidence(toys.subject(who.source, log_weights=lambda b, *, samples: b['x'])[0])
+        toys.score(
+            'evidence', toys.subject(who.source, log_weights=lambda b, *, samples: b['x'])[0]
+        )
     toys.one_line(mistake, '[B, 64]', '[200, 3]')

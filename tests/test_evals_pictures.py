@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 from sklearn import metrics
 from sklearn.cluster import KMeans
-from toys import KEY, blobs, labeled, one_line, source, subject
+from toys import KEY, blobs, labeled, one_line, score, scores, source, subject
 
 from ssljax import evals
 from ssljax.evals.pictures import heated, strips
@@ -46,7 +46,7 @@ def test_a_masked_reconstruction_is_measured_where_it_is_hidden(weight):
     x = images()
     toy = source(train=dict(x=x), test=dict(x=x))
     who, saved = subject(toy, reconstruct=painter(weight))
-    got = evals.reconstruction(who, size=None, options={'ratio': 0.5})
+    got, rows = scores('reconstruction', who, size=None, options={'ratio': 0.5})
     found = painter(weight)(dict(x=x, index=np.arange(40)), ratio=0.5)
     errors, means = [], []
     for i in range(40):  # patch by patch
@@ -60,38 +60,51 @@ def test_a_masked_reconstruction_is_measured_where_it_is_hidden(weight):
     assert got['mse_of_means'] == pytest.approx(np.mean(means), rel=1e-4)
     assert got['removed'] == pytest.approx(1 - (1 - weight) ** 2, abs=1e-4)
     assert got['masked'] == pytest.approx(0.5)
-    per_row = np.mean(np.reshape(errors, (40, 3)), 1)
-    assert got['standard_error'] == pytest.approx(per_row.std() / 40**0.5, rel=1e-3, abs=1e-9)
+    each, blank = (np.mean(np.reshape(v, (40, 3)), 1) for v in (errors, means))
+    np.testing.assert_allclose(rows['mse'], each, rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(rows['removed'], (blank - each) / blank.mean(), atol=1e-4)
     assert saved['reconstruction'].height == 4 * (5 * 8 + 4)  # four rows, enlarged five times
 
 
 def test_a_plain_reconstruction_and_the_mean_image():
     x, held = images(300), images(50, seed=1)
     toy = source(train=dict(x=x), test=dict(x=held))
-    who, saved = subject(toy, reconstruct=lambda b: b['x'] / 127.5 - 1 + 0.1)
-    got = evals.reconstruction(who)
+    who, saved = subject(toy, reconstruct=lambda b: dict(reconstruction=b['x'] / 127.5 - 1.0 + 0.1))
+    got = score('reconstruction', who)
     assert got['mse'] == pytest.approx(0.01, rel=1e-4) and 'removed' not in got
     assert saved['reconstruction'].height == 2 * (5 * 8 + 4)
     known = evals.trivial('reconstruction', toy, KEY)
-    got = evals.reconstruction(subject(toy, **known['mean_image'])[0])
+    got = score('reconstruction', subject(toy, **known['mean_image'])[0])
     expected = ((held / 127.5 - x.mean(0) / 127.5) ** 2).mean()
     assert got['mse'] == pytest.approx(expected, rel=1e-4)
     points = source(train=dict(x=np.ones((9, 2))), test=dict(x=np.zeros((9, 2))))
     who, saved = subject(points, **evals.trivial('reconstruction', points, KEY)['mean_image'])
-    assert evals.reconstruction(who)['mse'] == pytest.approx(1) and not saved
+    assert score('reconstruction', who)['mse'] == pytest.approx(1) and not saved
+
+
+def test_a_mask_without_means_is_measured_where_it_is_hidden():
+    toy = source(test=dict(x=images()))
+    whole = painter(0.5)
+    some = lambda b: {k: v for k, v in whole(b).items() if k in ('reconstruction', 'mask')}  # noqa: E731
+    (got, rows), full = (
+        scores('reconstruction', subject(toy, reconstruct=r)[0]) for r in (some, whole)
+    )
+    assert set(rows) == {'mse', 'masked'} and got['mse'] == full.numbers['mse']
 
 
 def test_reconstruction_mistakes():
     toy = source(test=dict(x=images()))
     good = painter(0.5)
     for reconstruct, part in (
-        (lambda b: b['x'][:, :4], '[40, 4, 12, 3]'),
-        (lambda b: np.full(b['x'].shape, np.nan), '40 of 40'),
+        (lambda b: b['x'], 'dict(reconstruction=...)'),
+        (lambda b: dict(means=b['x']), 'dict(reconstruction=...)'),
+        (lambda b: dict(reconstruction=b['x'][:, :4]), '[40, 4, 12, 3]'),
+        (lambda b: dict(reconstruction=np.full(b['x'].shape, np.nan)), '40 of 40'),
         (lambda b: good(b) | {'mask': ~good(b)['mask']}, 'true where a patch was hidden'),
         (lambda b: good(b) | {'mask': good(b)['mask'][:, :5]}, '5 patches'),
     ):
         with pytest.raises(Mistake) as mistake:
-            evals.reconstruction(subject(toy, reconstruct=reconstruct)[0])
+            score('reconstruction', subject(toy, reconstruct=reconstruct)[0])
         one_line(mistake, 'reconstruction', part)
 
 
@@ -102,7 +115,7 @@ def test_entropy_and_similarity_of_maps():
     maps = np.random.default_rng(0).dirichlet(np.ones(24), (30, 3)).reshape(30, 3, 4, 6) * 0.8
     maps[:, 2] = 0.5 / 24  # a uniform head
     toy = source(test=dict(x=images(30)))
-    got = evals.attention(subject(toy, attend=lambda b: maps[b['index']])[0])
+    got = score('attention', subject(toy, attend=lambda b: maps[b['index']])[0])
     each = scipy.stats.entropy(maps.reshape(30, 3, 24), axis=2).mean(0) / np.log(24)
     assert got['entropy'] == pytest.approx(each.mean(), rel=1e-4)
     assert got['entropy_least'] == pytest.approx(each.min(), rel=1e-4)
@@ -118,23 +131,23 @@ def test_attention_limits_and_picture():
     one = np.eye(24).reshape(24, 4, 6)
     toy = source(test=dict(x=images(12)))
 
-    def score(attend):
+    def looked(attend):
         who, saved = subject(toy, attend=attend)
-        return evals.attention(who, images=5), saved
+        return score('attention', who, images=5), saved
 
-    apart, saved = score(lambda b: np.stack([one[b['index']], one[b['index'] + 12]], 1))
+    apart, saved = looked(lambda b: np.stack([one[b['index']], one[b['index'] + 12]], 1))
     assert (apart['entropy'], apart['similarity']) == pytest.approx((0, 0), abs=1e-6)
     assert saved['attention'].height == 3 * (8 * 8 + 4)  # the image and two heads
-    same, _ = score(lambda b: np.stack([one[b['index']]] * 2, 1))
+    same, _ = looked(lambda b: np.stack([one[b['index']]] * 2, 1))
     assert same['similarity'] == pytest.approx(1)
-    alone, _ = score(lambda b: np.full((len(b['x']), 1, 4, 6), 1 / 24))
+    alone, _ = looked(lambda b: np.full((len(b['x']), 1, 4, 6), 1 / 24))
     assert alone['entropy'] == pytest.approx(1) and 'similarity' not in alone
     for attend, part in (
         (lambda b: one[b['index']], '[12, 4, 6]'),
         (lambda b: one[b['index']][:, None] - 0.1, 'below 0'),
     ):
         with pytest.raises(Mistake) as mistake:
-            score(attend)
+            looked(attend)
         one_line(mistake, 'attention', part)
 
 
@@ -157,7 +170,8 @@ def test_cluster_scores_are_scikit_learns():
     x, label = blobs(0, 500)
     found = np.where(random.random(500) < 0.6, (label * 3 + 1) % 5, random.integers(5, size=500))
     toy = source(test=dict(x=x, label=label))
-    got = evals.cluster(subject(toy, assign=lambda b: found[b['index']])[0])
+    got, rows = scores('cluster', subject(toy, assign=lambda b: found[b['index']])[0])
+    np.testing.assert_array_equal(rows['accuracy'], 100 * (found == (label * 3 + 1) % 5))
     assert got['nmi'] == pytest.approx(metrics.normalized_mutual_info_score(label, found))
     table = metrics.cluster.contingency_matrix(label, found)
     assert got['purity'] == pytest.approx(table.max(0).sum() / 500)
@@ -168,7 +182,7 @@ def test_cluster_scores_are_scikit_learns():
     assert got['balance'] == pytest.approx(scipy.stats.entropy(sizes) / np.log(5))
 
     many = found * 40 + random.integers(7, size=500)  # of 200, 35 are used
-    got = evals.cluster(subject(toy, assign=lambda b: many[b['index']])[0], clusters=200)
+    got = score('cluster', subject(toy, assign=lambda b: many[b['index']])[0], clusters=200)
     assert got['nmi'] == pytest.approx(metrics.normalized_mutual_info_score(label, many))
     assert (got['used'], got['of'], 'accuracy' in got) == (35, 200, False)
     assert got['purity'] == pytest.approx(
@@ -181,12 +195,15 @@ def test_cluster_scores_are_scikit_learns():
 def test_cluster_limits():
     x, label = blobs(0, 60)
     toy = source(test=dict(x=x, label=label))
-    score = lambda assign, **options: evals.cluster(subject(toy, assign=assign)[0], **options)  # noqa: E731
-    assert score(lambda b: label[b['index']])['nmi'] == pytest.approx(1)
-    one = score(lambda b: np.zeros(len(b['x']), int))
+
+    def cluster(assign, **options):
+        return score('cluster', subject(toy, assign=assign)[0], **options)
+
+    assert cluster(lambda b: label[b['index']])['nmi'] == pytest.approx(1)
+    one = cluster(lambda b: np.zeros(len(b['x']), int))
     assert (one['nmi'], one['balance'], one['used']) == pytest.approx((0, 0, 1))
     bare = source(test=dict(x=x))
-    alone = evals.cluster(subject(bare, assign=lambda b: b['index'] % 7)[0])
+    alone = score('cluster', subject(bare, assign=lambda b: b['index'] % 7)[0])
     assert set(alone) == {'used', 'of', 'balance', 'rows'} and alone['balance'] > 0.99
     for assign, options, part in (
         (lambda b: b['x'], {}, '[60, 12]'),
@@ -194,23 +211,23 @@ def test_cluster_limits():
         (lambda b: label[b['index']], dict(clusters=3), 'more than clusters=3'),
     ):
         with pytest.raises(Mistake) as mistake:
-            score(assign, **options)
+            cluster(assign, **options)
         one_line(mistake, 'cluster', part)
 
 
 def test_baselines_of_clusters_get_as_many():
     toy = labeled(noise=0.5)
     known = evals.trivial('cluster', toy, KEY)
-    scores = {n: evals.cluster(subject(toy, **r)[0], clusters=5) for n, r in known.items()}
+    numbers = {n: score('cluster', subject(toy, **r)[0], clusters=5) for n, r in known.items()}
     train, test = (toy.splits[n].rows(np.arange(toy.splits[n].count)) for n in ('train', 'test'))
     theirs = KMeans(5, n_init=5, random_state=1).fit(train['x']).predict(test['x'])
     expected = metrics.normalized_mutual_info_score(test['label'], theirs)
-    assert scores['kmeans']['nmi'] == pytest.approx(expected, abs=0.03)
-    assert scores['kmeans']['nmi'] > 0.8 > 0.1 > scores['chance']['nmi'] > 0
-    assert scores['chance']['balance'] > 0.98
-    more = evals.cluster(subject(toy, **known['chance'])[0], clusters=60)
-    assert more['of'] == 60 and more['nmi'] > 3 * scores['chance']['nmi']  # by their number alone
-    assert evals.module('cluster').told(more) == {'clusters': 60}
+    assert numbers['kmeans']['nmi'] == pytest.approx(expected, abs=0.03)
+    assert numbers['kmeans']['nmi'] > 0.8 > 0.1 > numbers['chance']['nmi'] > 0
+    assert numbers['chance']['balance'] > 0.98
+    more = score('cluster', subject(toy, **known['chance'])[0], clusters=60)
+    assert more['of'] == 60 and more['nmi'] > 3 * numbers['chance']['nmi']  # by their number alone
+    assert evals.offered()['cluster'].told(more) == {'clusters': 60}
 
 
 def test_members_of_clusters_are_shown():
@@ -220,7 +237,7 @@ def test_members_of_clusters_are_shown():
     x[:, 0, 0, 0] = found  # so that a picture tells its cluster
     toy = source(test=dict(x=x, label=label))
     who, saved = subject(toy, assign=lambda b: found[b['index']])
-    evals.cluster(who)
+    score('cluster', who)
     sheet = np.asarray(saved['clusters'])
     margin = sheet.shape[1] - 10 * 68
     assert sheet.shape[0] == 10 * 68
@@ -249,10 +266,10 @@ def test_keys_of_jax_arrays_and_empty_pictures(name):
     """Readouts may answer with device arrays; no picture where none is asked for."""
     toy = source(train=dict(x=images()), test=dict(x=images(), label=np.arange(40) % 2))
     readouts = dict(
-        reconstruct=lambda b: jax.numpy.asarray(b['x'] / 127.5 - 1),
+        reconstruct=lambda b: dict(reconstruction=jax.numpy.asarray(b['x'] / 127.5 - 1)),
         attend=lambda b: jax.numpy.ones((len(b['x']), 2, 3, 3)) / 9,
         assign=lambda b: jax.numpy.asarray(b['index'] % 3),
     )
     who, saved = subject(toy, **readouts)
     options = dict(picture=False) if name == 'cluster' else dict(images=0)
-    assert getattr(evals, name)(who, **options) and not saved
+    assert score(name, who, **options) and not saved

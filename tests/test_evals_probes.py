@@ -8,9 +8,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from ssljax import evals
-from ssljax.evals import few_shot, linear_svm, mlp_probe, retrieval
-from ssljax.evals.cluster import ari
-from ssljax.evals.samples import kernel, precision_recall
+from ssljax.evals.distances import kernel, precision_recall
+from ssljax.evals.evaluator import standard_error
+from ssljax.evals.frozen import Frozen, search
+from ssljax.evals.partitions import against, ari
 from ssljax.names import Mistake
 
 
@@ -28,7 +29,7 @@ def rows(subject, split):
 
 
 def test_linear_svm_is_scikits(subject):
-    found = linear_svm(subject, l2=(0.01,))
+    found = toys.score('linear_svm', subject, l2=(0.01,))
     x, y = rows(subject, 'train')
     machine = LinearSVC(C=1 / (2 * 0.01 * len(x)), intercept_scaling=100, tol=1e-6, max_iter=10**5)
     score = 100 * machine.fit(x, y).score(*rows(subject, 'test'))
@@ -40,14 +41,16 @@ def test_mlp_probe_finds_what_no_line_does(subject):
     """Beside scikit-learn's, on classes that are signs of a product."""
     curved = {n: quadrants(i, c) for i, (n, c) in enumerate(dict(train=600, test=400).items())}
     curved = toys.subject(toys.source(**curved), encode=toys.encode)[0]
-    found, line = mlp_probe(curved, hidden=64, batch=32, learning_rate=4e-3), linear_svm(curved)
+    found = toys.score('mlp_probe', curved, hidden=64, batch=32, learning_rate=4e-3)
+    line = toys.score('linear_svm', curved)
     other = MLPClassifier((64,), max_iter=60, random_state=0, alpha=1e-3)
     score = 100 * other.fit(*rows(curved, 'train')).score(*rows(curved, 'test'))
     assert found['accuracy'] > score - 4 and found['accuracy'] > line['accuracy'] + 25
 
 
 def test_few_shot_by_an_independent_statement(subject):
-    found = few_shot(subject, ways=3, shots=(4, 1), queries=5, episodes=200)
+    options = dict(ways=3, shots=(4, 1), queries=5, episodes=200)
+    found, episodes = toys.scores('few_shot', subject, **options)
     part = subject.source.splits['test'].rows(np.arange(subject.source.splits['test'].count))
     train = subject.source.splits['train'].rows(np.arange(subject.source.splits['train'].count))
     h, label = part['x'] - train['x'].mean(0), part['label']
@@ -63,7 +66,8 @@ def test_few_shot_by_an_independent_statement(subject):
         for i, c in asked:
             scores = {k: h[i] @ m / np.linalg.norm(m) for k, m in learned.items()}
             right.append(max(scores, key=scores.get) == c)
-    assert abs(found['accuracy'] - 100 * np.mean(right)) < 4 * 2 * found['standard_error']
+    error = standard_error(episodes['accuracy'])
+    assert abs(found['accuracy'] - 100 * np.mean(right)) < 4 * 2 * error
     assert found['accuracy'] > found['accuracy_1_shot'] > 100 / 3 + 5
 
 
@@ -73,18 +77,20 @@ def test_few_shot_of_equal_features_is_chance(subject):
             'encode': lambda batch: np.random.default_rng(0).normal(size=(len(batch['x']), 8))
         }
     )
-    assert abs(few_shot(blind, ways=3, queries=5, episodes=300)['accuracy'] - 100 / 3) < 4
+    found = toys.score('few_shot', blind, ways=3, queries=5, episodes=300)
+    assert abs(found['accuracy'] - 100 / 3) < 4
 
 
 def test_few_shot_centers_by_rows_without_labels(subject):
     splits = subject.source.splits
     bare = subject.source._replace(splits=splits | {'train': unlabeled(splits['train'])})
     options = dict(ways=3, queries=5, episodes=50)
-    assert few_shot(subject._replace(source=bare), **options) == few_shot(subject, **options)
+    without = toys.score('few_shot', subject._replace(source=bare), **options)
+    assert without == toys.score('few_shot', subject, **options)
 
 
 def test_retrieval_by_scikit_and_by_hand(subject):
-    found = retrieval(subject, at=(1, 5))
+    found, each = toys.scores('retrieval', subject, at=(1, 5))
     part = subject.source.splits['test'].rows(np.arange(subject.source.splits['test'].count))
     h, label = part['x'], part['label']
     h = h / np.linalg.norm(h, axis=1)[:, None]
@@ -95,6 +101,8 @@ def test_retrieval_by_scikit_and_by_hand(subject):
         precision.append(average_precision_score(right, score))
         hits.append([right[np.argsort(-score)[:k]].any() for k in (1, 5)])
     assert found['mean_average_precision'] == pytest.approx(100 * np.mean(precision), abs=1e-3)
+    np.testing.assert_allclose(each['mean_average_precision'], 100 * np.array(precision), atol=1e-2)
+    np.testing.assert_array_equal(each['recall_5'], 100 * np.array(hits)[:, 1])
     assert found['recall_1'] == pytest.approx(100 * np.mean(hits, 0)[0])
     assert found['recall_5'] == pytest.approx(100 * np.mean(hits, 0)[1])
 
@@ -129,21 +137,74 @@ def test_kernel_distance_is_zero_on_average_where_both_are_alike():
     assert abs(np.mean(found)) < 3 * np.std(found) / 200**0.5
 
 
+def shares(fake, real):
+    return {name: among.mean() for name, among in precision_recall(fake, real).items()}
+
+
 def test_precision_and_recall_of_what_is_known():
     random = np.random.default_rng(0)
     real = random.normal(size=(400, 2))
-    same = precision_recall(random.normal(size=(400, 2)), real)
+    same = shares(random.normal(size=(400, 2)), real)
     assert same['precision'] > 0.9 and same['recall'] > 0.9
-    one_mode = precision_recall(0.05 * random.normal(size=(400, 2)), real)
+    one_mode = shares(0.05 * random.normal(size=(400, 2)), real)
     assert one_mode['precision'] > 0.9 and one_mode['recall'] < 0.1
-    off = precision_recall(random.normal(size=(400, 2)) + 50, real)
+    off = shares(random.normal(size=(400, 2)) + 50, real)
     assert off['precision'] == 0 == off['recall']
     # one row, by hand: real at 0, 1, 2, 3, 10 reach 3, 2, 2, 3, 9 to their third nearest
     line = np.array([[0.0], [1], [2], [3], [10]])
-    assert precision_recall(np.array([[18.5], [19.5], [5.5], [4.0]]), line)['precision'] == 0.75
+    fake = np.array([[18.5], [19.5], [5.5], [4.0]])
+    np.testing.assert_array_equal(precision_recall(fake, line)['precision'], [1, 0, 1, 1])
 
 
-OF_FEATURES = [name for name in evals.__all__ if evals.module(name).NEEDS == ('encode',)]
+@pytest.mark.parametrize('top', range(11))
+def test_the_search_ends_where_both_sides_are_worse(top):
+    """On a curve with one summit it finds it, and tries no more than it must."""
+    right = 100 - np.abs(np.arange(11) - top)  # of a hundred validation rows
+    strengths, tried = 10.0 ** -np.arange(11), []
+
+    def fit(strength, start):
+        tried.append(round(-np.log10(strength)))
+        return tried[-1]
+
+    def predict(i, x):
+        return (np.arange(len(x)) < right[i]).astype(int)
+
+    rows = Frozen(*[np.zeros((100, 1)), np.ones(100, int)] * 3, None, None, None)
+    found = search(rows, strengths[::-1], fit, predict).numbers
+    assert found['l2'] == strengths[top]
+    assert found['accuracy'] == found['validation_accuracy'] == right[top]
+    assert len(tried) == len(set(tried)) and tried[0] == 3
+    assert {i for i in range(top - 2, top + 3) if 0 <= i < 11} <= set(tried)
+    assert len(tried) <= abs(top - 3) + 5
+
+
+def test_a_solution_is_where_the_next_begins():
+    starts = {}
+    rows = Frozen(*[np.zeros((9, 1)), np.zeros(9, int)] * 3, None, None, None)
+
+    def fit(strength, start):
+        starts[strength] = start
+        return strength
+
+    search(rows, (1.0, 0.1, 0.01, 1e-3), fit, lambda params, x: np.zeros(len(x), int))
+    assert starts == {0.1: None, 1.0: 0.1, 0.01: 0.1}  # all alike: the strongest is best
+    starts.clear()
+    search(rows, (1.0, 0.1), fit, lambda params, x: np.zeros(len(x), int), warm=False)
+    assert starts == {1.0: None, 0.1: None}
+
+
+def test_clusters_are_named_one_to_one():
+    """Both would be class 0; the best naming gives it to the second."""
+    cluster = np.repeat([0, 0, 1], [5, 4, 4])
+    label = np.repeat([0, 1, 0], [5, 4, 4])
+    scores = against(cluster, label, 2)
+    np.testing.assert_array_equal(scores.rows['accuracy'], 100 * np.repeat([0, 1, 1], [5, 4, 4]))
+    np.testing.assert_array_equal(scores.rows['purity'], np.repeat([1, 0, 1], [5, 4, 4]))
+
+
+OF_FEATURES = [
+    name for name, one in evals.offered().items() if one.needs == ('encode',) and name != 'rank'
+]
 
 
 def square(part):
@@ -158,12 +219,12 @@ def images(subject):
     splits = {name: square(part) for name, part in subject.source.splits.items()}
     made = subject.source._replace(splits=splits)
     who, _ = toys.subject(made, encode=lambda batch: batch['x'].reshape(len(batch['x']), -1))
-    return who._replace(model=evals.Model(None, {}, None, None))
+    return who._replace(model=object())
 
 
 @pytest.mark.parametrize('name', OF_FEATURES)
 def test_labels_absent_one_class_or_few_rows_are_one_line(name, images):
-    evaluator, source = getattr(evals, name), images.source
+    source = images.source
     few = [lambda i: {k: v[:1] for k, v in source.splits['train'].rows(i[:1]).items()}]
     few = {split: part._replace(count=1, rows=few[0]) for split, part in source.splits.items()}
     for splits, words in (
@@ -172,15 +233,15 @@ def test_labels_absent_one_class_or_few_rows_are_one_line(name, images):
         (few, 'needs .*(1|0)'),
     ):
         with pytest.raises(Mistake, match=f'^{name} {words}') as mistake:
-            evaluator(images._replace(source=source._replace(splits=splits)))
+            toys.score(name, images._replace(source=source._replace(splits=splits)))
         toys.one_line(mistake, name)
 
 
 def test_too_few_rows_are_one_line(subject):
     with pytest.raises(Mistake, match='few_shot needs 5 classes of 20 rows'):
-        few_shot(subject, size=20)
+        toys.score('few_shot', subject, size=20)
     with pytest.raises(Mistake, match='mlp_probe needs 20 training rows; train gives 5'):
-        mlp_probe(subject, train_size=5)
+        toys.score('mlp_probe', subject, train_size=5)
 
 
 def quadrants(seed, count):

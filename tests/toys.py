@@ -48,3 +48,13 @@ def one_line(mistake, *parts):
     assert '\n' not in message
     for part in parts:
         assert part in message, message
+
+
+def scores(name, who, **options):
+    """What an evaluator says of a subject: numbers and rows."""
+    return evals.offered()[name].run(who, **options)
+
+
+def score(name, who, **options):
+    """Its numbers."""
+    return scores(name, who, **options).numbers

@@ -1,61 +1,48 @@
-"""Evaluators: functions (subject, *, options) -> numbers, the same for trained and baselines.
+"""Evaluators, found by listing: every file in here that has an `evaluator` offers one of its name.
 
-Each module says which readouts it NEEDS and which trivial BASELINES belong beside its number.
+An evaluator is a function (subject, *, options) -> Scores, with the readouts that it needs, trivial
+baselines, and how its numbers are shown. The same code scores the trained model and the baselines.
 """
 
-import sys
+import functools
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
 
+from ssljax import names
 from ssljax.data.source import Source
-from ssljax.evals.analogies import analogies
-from ssljax.evals.attention import attention
-from ssljax.evals.cluster import cluster
-from ssljax.evals.cross_retrieval import cross_retrieval
-from ssljax.evals.density import density
-from ssljax.evals.error_rate import error_rate
-from ssljax.evals.evidence import evidence
-from ssljax.evals.few_shot import few_shot
-from ssljax.evals.fine_tune import fine_tune
-from ssljax.evals.kmeans import kmeans
-from ssljax.evals.knn import knn
-from ssljax.evals.linear_probe import linear_probe
-from ssljax.evals.linear_svm import linear_svm
-from ssljax.evals.mlp_probe import mlp_probe
-from ssljax.evals.reconstruction import reconstruction
-from ssljax.evals.retrieval import retrieval
-from ssljax.evals.samples import samples
-from ssljax.evals.segmentation import segmentation
-from ssljax.evals.sgd_probe import sgd_probe
-from ssljax.evals.subject import Model as Model
-from ssljax.evals.subject import Subject as Subject
-from ssljax.evals.transcription import transcription
-from ssljax.evals.word_similarity import word_similarity
-from ssljax.evals.zero_shot import zero_shot
-from ssljax.names import choose
+from ssljax.evals.evaluator import Evaluator, Scores, Shown
+from ssljax.evals.subject import Subject
 
-__all__ = [
-    'analogies', 'attention', 'cluster', 'cross_retrieval', 'density', 'error_rate',
-    'evidence', 'few_shot', 'fine_tune', 'kmeans', 'knn', 'linear_probe', 'linear_svm',
-    'mlp_probe', 'reconstruction', 'retrieval', 'samples', 'segmentation', 'sgd_probe',
-    'transcription', 'word_similarity', 'zero_shot',
-]  # fmt: skip
+__all__ = ['Evaluator', 'Scores', 'Shown', 'Subject', 'explain', 'offered', 'trivial']
 
 
-def module(name: str):
-    """The module of the evaluator `name`."""
-    return sys.modules[f'{__name__}.{choose(name, __all__, "evaluator")}']
+@functools.cache
+def offered() -> Mapping[str, Evaluator]:
+    """The evaluators by name, in alphabetical order."""
+    modules = {
+        name: importlib.import_module(f'{__name__}.{name}') for name in names.modules(__name__)
+    }
+    return {
+        name: module.evaluator
+        for name, module in sorted(modules.items())
+        if isinstance(getattr(module, 'evaluator', None), Evaluator)
+    }
+
+
+def one(name: str) -> Evaluator:
+    return offered()[names.choose(name, offered(), 'evaluator')]
 
 
 def explain(name: str, readouts: Iterable[str]) -> str:
     """Why the evaluator cannot run on a method with these readouts, in one line; '' if it can."""
-    lacking = ', '.join(need for need in module(name).NEEDS if need not in readouts)
+    absent = ', '.join(need for need in one(name).needs if need not in readouts)
     offers = ', '.join(sorted(readouts)) or 'none'
-    return lacking and f'{name} needs the readout {lacking}; this method offers: {offers}'
+    return absent and f'{name} needs the readout {absent}; this method offers: {offers}'
 
 
 def trivial(name: str, source: Source, key: jax.Array) -> dict[str, Mapping[str, Callable]]:
     """The evaluator's trivial baselines that this source admits: name -> readouts."""
-    found = {f.__name__: f(source, key) for f in module(name).BASELINES}
-    return {name: readouts for name, readouts in found.items() if readouts}
+    made = {baseline.__name__: baseline(source, key) for baseline in one(name).baselines}
+    return {who: readouts for who, readouts in made.items() if readouts}

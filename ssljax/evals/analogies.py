@@ -10,16 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.evals.blocks import by_blocks, everywhere
-from ssljax.evals.subject import Subject, accuracy, unit
-from ssljax.evals.word_similarity import lines, vectors, vocabulary
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
+from ssljax.evals.measures import percent, unit
+from ssljax.evals.subject import Subject
+from ssljax.evals.word_vectors import lines, vectors, vocabulary
 from ssljax.names import Mistake
 
-NEEDS = ('vectors',)
-BASELINES = ()
-SHOWN = ('accuracy',)  # what a table shows, where it is there
 
-
-def analogies(subject: Subject, *, path: str = '') -> dict[str, float]:
+def score(subject: Subject, *, path: str = '') -> Scores:
     """Percent of questions answered right, by cosine of vectors of length one.
 
     path: a file with a question a line, four words; lines that begin with ':' name a section, and
@@ -46,20 +44,16 @@ def analogies(subject: Subject, *, path: str = '') -> dict[str, float]:
         )
     asked, sections = np.array(questions, np.int32), np.array(kinds)
     table = everywhere(unit(vectors(subject, 'analogies')))
-    (found,) = by_blocks(partial(answer, table), asked, 2**23 // table.shape[0] + 1)
-    percent, error = accuracy(found, asked[:, 3])
+    (answered,) = by_blocks(partial(answer, table), asked, 2**23 // table.shape[0] + 1)
+    right = percent(answered == asked[:, 3])
     parts = {
-        f'accuracy_{kind}': accuracy(found[chosen], asked[chosen, 3])[0]
+        f'accuracy_{kind}': right[chosen]
         for kind in ('semantic', 'syntactic')
         if (chosen := sections == kind).any()
     }
-    return {
-        'accuracy': percent,
-        'standard_error': error,
-        **parts,
-        'covered': 100 * len(asked) / total,
-        'questions': len(asked),
-    }
+    return averaged(
+        {'accuracy': right, **parts}, covered=100 * len(asked) / total, questions=len(asked)
+    )
 
 
 @jax.jit
@@ -68,3 +62,8 @@ def answer(table, asked):
     s = jnp.matmul(b - a + c, table.T, precision='highest')  # [q, V]
     rows = jnp.arange(len(asked))[:, None]
     return (s.at[rows, asked[:, :3]].set(-jnp.inf).argmax(1),)
+
+
+evaluator = Evaluator(
+    run=score, needs=('vectors',), shown={'accuracy': Shown('analogies, accuracy')}
+)

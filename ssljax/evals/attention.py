@@ -9,55 +9,51 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.evals.baselines import floats
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
+from ssljax.evals.measures import entropy, floats, unit
 from ssljax.evals.pictures import heated, strips
-from ssljax.evals.subject import Subject, answers, entropy, pick, readout, split, unit
+from ssljax.evals.subject import Subject, answers, part_of, pick, readout
+from ssljax.kinds import Count, Natural
 from ssljax.names import Mistake
 
-NEEDS = ('attend',)
-BASELINES = ()
-SHOWN = ('entropy', 'similarity')  # what a table shows, where it is there
 
-
-def attention(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = 2000,
-    images: int = 8,
+    size: Count | None = 2000,
+    images: Natural = 8,
     options: Mapping[str, Any] = {},
-) -> dict[str, float]:
+) -> Scores:
     """How spread and how alike the maps [B, heads, h, w] are, and a picture of some.
 
     entropy: of a map scaled to sum 1, as a share of a uniform map's; the mean, the least and the
     greatest head. similarity: the mean cosine of two heads' maps of one image; 1: all heads are
     one. Spread maps are alike whatever they show, so read the two together. mass: what falls on
     the grid, the rest being on other tokens.
+
+    split, size: so many rows of this split; none: all.
+    images: in the picture; 0: no picture.
+    options: of the readout attend.
     """
-    return score(subject, split, size, images, options)
-
-
-def score(subject, name, size, images, options):
-    part = split(subject.source, name)
+    part = part_of(subject.source, split)
     index = pick(part.count, size)
     ask = partial(readout(subject, 'attend', 'attention'), **options)
-    found, _ = answers(partial(measures, ask, subject.name), part, index)
-    mass, similarity, *heads = found.mean(0, dtype=np.float64)
+    measured, _ = answers(partial(measures, ask, subject.name), part, index)
+    mass, similarity, *heads = measured.T  # [N] each
     if images:
         chosen = np.linspace(0, len(index) - 1, min(images, len(index))).astype(int)
         picture(subject, ask, part, index[chosen])
-    scores = {
-        'entropy': float(np.mean(heads)),
-        'entropy_least': float(min(heads)),
-        'entropy_greatest': float(max(heads)),
-        'similarity': float(similarity),
-        'mass': float(mass),
-        'heads': len(heads),
-        'rows': len(found),
+    rows = {
+        'entropy': np.mean(heads, 0),
+        'similarity': similarity,
+        'entropy_least': min(heads, key=np.mean),
+        'entropy_greatest': max(heads, key=np.mean),
+        'mass': mass,
     }
     if len(heads) == 1:
-        del scores['similarity']
-    return scores
+        del rows['similarity']
+    return averaged(rows, heads=len(heads), rows=len(measured))
 
 
 def measures(ask: Callable, who: str, batch: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -88,3 +84,15 @@ def picture(subject: Subject, ask: Callable, part: Any, index: np.ndarray) -> No
     shown = {'image': x}
     shown |= {f'head {h + 1}': heated(x, maps[:, h]) for h in range(maps.shape[1])}
     subject.save('attention', strips(shown))
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('attend',),
+    shown={
+        'entropy': Shown('attention, entropy', decimals=3),
+        'similarity': Shown('attention, likeness of heads', decimals=3),
+    },
+    asks=passed_on('attend'),
+    lacking={'similarity': 'similarity: there is one head'},
+)

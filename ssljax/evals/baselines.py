@@ -4,18 +4,21 @@ An empty dict says that the source admits no such baseline.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 
 from ssljax.data.source import Source, draws
+from ssljax.evals.measures import flat, floats
 from ssljax.evals.ngram import kneser_ney as kneser_ney_ngram
 from ssljax.evals.subject import pick
 
 Readouts = dict[str, Callable]
 CHANCE = 0x5EED  # a stream of draws that no source makes its data from
 ORDER = 8  # of the n-grams; on Shakespeare's plays no order is better
+ROWS = 20000  # of train, at most, that a baseline is fitted to
+LEVELS = 256  # of a pixel
 
 
 def pixels(source: Source, key: jax.Array) -> Readouts:
@@ -39,7 +42,7 @@ def standardized(source: Source, key: jax.Array) -> Readouts:
 
 
 def real(source: Source, key: jax.Array) -> Readouts:
-    """Held-out rows of the data in place of samples: the bound."""
+    """Held-out rows of the data in place of samples: the best that a sampler can be."""
 
     def sample(batch):
         return np.asarray(batch['x']) if source.vocab else floats(batch['x'])
@@ -54,7 +57,8 @@ def majority(source: Source, key: jax.Array) -> Readouts:
 
     @functools.cache
     def commonest():
-        return np.bincount(some(source, 20000)['label']).argmax()
+        label = np.concatenate([rows['label'] for rows in fitted_to(source)])
+        return np.bincount(label).argmax()
 
     return {'classify': lambda batch: np.full(len(batch['x']), commonest())}
 
@@ -66,9 +70,14 @@ def mean_image(source: Source, key: jax.Array) -> Readouts:
 
     @functools.cache
     def mean():
-        return floats(some(source, 20000)['x']).mean(0)
+        count = min(source.splits['train'].count, ROWS)
+        total = sum(floats(rows['x']).sum(0, dtype=np.float64) for rows in fitted_to(source))
+        return (total / count).astype(np.float32)
 
-    return {'reconstruct': lambda batch: np.repeat(mean()[None], len(batch['x']), 0)}
+    def reconstruct(batch):
+        return {'reconstruction': np.repeat(mean()[None], len(batch['x']), 0)}
+
+    return {'reconstruct': reconstruct}
 
 
 def kmeans(source: Source, key: jax.Array) -> Readouts:
@@ -82,7 +91,7 @@ def kmeans(source: Source, key: jax.Array) -> Readouts:
         from sklearn.decomposition import PCA
         from sklearn.pipeline import make_pipeline
 
-        x = flat(some(source, 10000)['x'])
+        x = np.concatenate([flat(rows['x']) for rows in fitted_to(source, 10000)])
         # on 3072 pixels and for 300 clusters: the same scores in an eighth of the time
         axes = PCA(min(64, *x.shape), svd_solver='randomized', random_state=0)
         means = MiniBatchKMeans(min(clusters, len(x)), n_init=3, random_state=0)
@@ -103,31 +112,93 @@ def chance(source: Source, key: jax.Array) -> Readouts:
 
 def gaussian(source: Source, key: jax.Array) -> Readouts:
     """One Gaussian fitted to training rows; for vectors [N, D] that are few-dimensional."""
-    x = some(source, 20000)['x']
+    x = first_row(source)
     if source.vocab or x.ndim != 2 or x.shape[1] > 64:
         return {}
-    mean, covariance = x.mean(0), np.cov(x.T) + 1e-6 * np.eye(x.shape[1])
-    precision, (_, volume) = np.linalg.inv(covariance), np.linalg.slogdet(2 * np.pi * covariance)
+
+    @functools.cache
+    def fitted():
+        x = np.concatenate([rows['x'] for rows in fitted_to(source)]).astype(np.float64)
+        covariance = np.cov(x.T).reshape(2 * x.shape[1:]) + 1e-6 * np.eye(x.shape[1])
+        _, volume = np.linalg.slogdet(2 * np.pi * covariance)
+        return x.mean(0), np.linalg.inv(covariance), volume
 
     def log_prob(batch):
+        mean, precision, volume = fitted()
         d = batch['x'] - mean
         return -0.5 * (np.einsum('nd,de,ne->n', d, precision, d) + volume)
 
-    def log_weights(batch, *, samples):  # exact, so each bound is it
+    return exact(log_prob)
+
+
+def bernoulli(source: Source, key: jax.Array) -> Readouts:
+    """Each pixel is white by itself, as often as in training rows; for black and white images.
+
+    One white and one black are added to the counts of a pixel.
+    """
+    if source.vocab or first_row(source).dtype != np.uint8:
+        return {}
+    few = next(fitted_to(source, 500))['x']
+    if not np.isin(few, (0, 255)).all():
+        return {}
+
+    @functools.cache
+    def logs():  # of black and of white [H W C]
+        count = min(source.splits['train'].count, ROWS)
+        white = sum((rows['x'] > 127).sum(0) for rows in fitted_to(source)).ravel()
+        return np.log1p(count - white) - np.log(count + 2), np.log1p(white) - np.log(count + 2)
+
+    def log_prob(batch):
+        black, white = logs()
+        x = np.asarray(batch['x']).reshape(len(batch['x']), -1) > 127
+        return np.where(x, white, black).sum(1)
+
+    return exact(log_prob)
+
+
+def per_pixel(source: Source, key: jax.Array) -> Readouts:
+    """Each pixel has one of 256 levels by itself, as often as in training rows; for uint8 images.
+
+    One is added to the count of each level. The mass of a row in nats is exact.
+    """
+    if source.vocab or first_row(source).dtype != np.uint8:
+        return {}
+
+    @functools.cache
+    def table():  # log p of pixel and level [H W C, 256]
+        count, size = min(source.splits['train'].count, ROWS), first_row(source)[0].size
+        counts = np.zeros(size * LEVELS, np.int32)
+        for rows in fitted_to(source):
+            x = rows['x'].reshape(len(rows['x']), -1)
+            for part in x:  # a pixel is at one level in a row, so no place is met twice
+                counts[np.arange(size) * LEVELS + part] += 1
+        return (np.log1p(counts) - np.log(count + LEVELS)).astype(np.float32).reshape(size, LEVELS)
+
+    def log_prob(batch):
+        x = np.asarray(batch['x']).reshape(len(batch['x']), -1)
+        return table()[np.arange(x.shape[1]), x].sum(1, dtype=np.float64)
+
+    return exact(log_prob)
+
+
+def exact(log_prob: Callable) -> Readouts:
+    """A likelihood that is known is its own bound, and each of its weighted samples is it."""
+
+    def log_weights(batch, *, samples):
         return np.repeat(log_prob(batch)[:, None], samples, 1)
 
-    return {'log_prob': log_prob, 'log_weights': log_weights}
+    return {'log_prob': log_prob, 'bound': log_prob, 'log_weights': log_weights}
 
 
 def center(source: Source, key: jax.Array) -> Readouts:
     """One head that looks at the middle, where photographs have their object."""
-    if source.vocab or source.splits['train'].rows(np.arange(1))['x'].ndim != 4:
+    if source.vocab or first_row(source).ndim != 4:
         return {}
 
     def attend(batch):
         side = np.linspace(-1, 1, 32)
-        map = np.exp(-2 * (side[:, None] ** 2 + side**2))
-        return np.broadcast_to(map / map.sum(), (len(batch['x']), 1, 32, 32))
+        heat = np.exp(-2 * (side[:, None] ** 2 + side**2))
+        return np.broadcast_to(heat / heat.sum(), (len(batch['x']), 1, 32, 32))
 
     return {'attend': attend}
 
@@ -142,7 +213,7 @@ def unigram(source: Source, key: jax.Array) -> Readouts:
         counts = 1.0 + np.bincount(train_ids(source), minlength=len(source.vocab))
         return np.log(counts / counts.sum())
 
-    return {'log_prob': lambda batch: table()[batch['x'][:, 1:]]}
+    return {'token_log_prob': lambda batch: table()[batch['x'][:, 1:]]}
 
 
 def kneser_ney(source: Source, key: jax.Array) -> Readouts:
@@ -150,28 +221,27 @@ def kneser_ney(source: Source, key: jax.Array) -> Readouts:
     if not source.vocab:
         return {}
 
-    def log_prob(batch):
+    def token_log_prob(batch):
         ids, place = unfold(batch['x'], batch['mask'])
-        found = kneser_ney_ngram(train_ids(source), ids, ORDER, len(source.vocab))
-        return np.where(place >= 0, found[place], 0)[:, 1:]
+        log_p = kneser_ney_ngram(train_ids(source), ids, ORDER, len(source.vocab))
+        return np.where(place >= 0, log_p[place], 0)[:, 1:]
 
-    return {'log_prob': log_prob}
-
-
-def floats(x: np.ndarray) -> np.ndarray:
-    """The host's uint8 as the device's float32 in [-1, 1]; floats as they are."""
-    x = np.asarray(x)
-    return x / np.float32(127.5) - 1 if x.dtype == np.uint8 else x.astype(np.float32)
+    return {'token_log_prob': token_log_prob}
 
 
-def flat(x: np.ndarray) -> np.ndarray:
-    return floats(x).reshape(len(x), -1)
+def first_row(source: Source) -> np.ndarray:
+    """x of one training row [1, ...]."""
+    return np.asarray(source.splits['train'].rows(np.arange(1))['x'])
 
 
-def some(source: Source, count: int) -> dict[str, np.ndarray]:
-    """At most so many training rows."""
+def fitted_to(
+    source: Source, count: int = ROWS, *, chunk: int = 1000
+) -> Iterator[dict[str, np.ndarray]]:
+    """At most so many training rows, by chunks: large images in one piece would fill the memory."""
     train = source.splits['train']
-    return train.rows(pick(train.count, count))
+    index = pick(train.count, count)
+    for start in range(0, len(index), chunk):
+        yield train.rows(index[start : start + chunk])
 
 
 def train_ids(source: Source) -> np.ndarray:

@@ -23,8 +23,8 @@ def by_blocks(ask: Callable, queries: np.ndarray, block: int) -> tuple[np.ndarra
     for at in range(0, len(queries), block):
         part = queries[at : at + block]
         part = np.pad(part, ((0, block - len(part)), *((0, 0) for _ in part.shape[1:])))
-        found = ask(place(devices, {'queries': part})['queries'])
-        parts.append(jax.device_get(jax.device_put(found, whole)))
+        answer = ask(place(devices, {'queries': part})['queries'])
+        parts.append(jax.device_get(jax.device_put(answer, whole)))
     return tuple(np.concatenate(found)[: len(queries)] for found in zip(*parts, strict=True))
 
 

@@ -11,54 +11,45 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.data.source import Split
 from ssljax.evals.blocks import by_blocks, everywhere
-from ssljax.evals.subject import Subject, accuracy, answers, pick, readout, split, unit
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
+from ssljax.evals.measures import percent, unit
+from ssljax.evals.subject import Subject, answers, part_of, pick, readout
+from ssljax.evals.text_vectors import embedded
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-NEEDS = ('embed', 'embed_text')
-BASELINES = ()
-SHOWN = ('text_recall_1', 'image_recall_1')  # what a table shows, where it is there
 
-
-def cross_retrieval(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = None,
-    at: Sequence[int] = (1, 5, 10),
-) -> dict[str, float]:
+    size: Count | None = None,
+    at: Sequence[Count] = (1, 5, 10),
+) -> Scores:
     """By cosine, in percent: text_recall_k, whether one of an image's texts is among the k nearest
     of all texts; image_recall_k, whether a text's image is among the k nearest images.
 
     The batch's `text` is [B, T], or [B, n, T] where an image has n texts. A tie counts against the
     right one, so what is equal for all finds nothing. rank: the median place, from 1.
+    split, size: so many rows of this split; none: all. at: each k.
     """
-    return score(subject, split, size, at)
-
-
-def score(subject, name, size, at):
-    ask, _ = (readout(subject, name, 'cross_retrieval') for name in NEEDS)
-    part = split(subject.source, name)
+    ask, _ = (readout(subject, name, 'cross_retrieval') for name in ('embed', 'embed_text'))
+    part = part_of(subject.source, split)
     if 'text' not in (rows := part.rows(np.arange(1))):
         raise Mistake(
-            f'cross_retrieval needs images with texts; the split {name} of {subject.source.name}'
+            f'cross_retrieval needs images with texts; the split {split} of {subject.source.name}'
             f' has {", ".join(sorted(rows))}: leave cross_retrieval out of the evals'
         )
     z, rows = answers(ask, part, pick(part.count, size), keep=('text', 'text_length'))
     each = rows['text'].shape[1] if rows['text'].ndim == 3 else 1
     z_text = embedded(subject, flattened(rows, each), 'cross_retrieval')
     mine, theirs = np.arange(len(z)), np.arange(len(z_text)) // each  # the image of each
-    found = {'text': (z, mine, z_text, theirs), 'image': (z_text, theirs, z, mine)}
-    scores: dict[str, float] = {}
-    for kind, sides in found.items():
-        rank = places(*sides)
-        hits = {k: accuracy(rank <= k, np.ones(len(rank))) for k in at}
-        scores |= {f'{kind}_recall_{k}': percent for k, (percent, _) in hits.items()}
-        scores[f'{kind}_rank'] = float(np.median(rank))
-        if kind == 'text':
-            scores['standard_error'] = hits[at[0]][1]
-    return scores | {'images': len(z), 'texts': len(z_text)}
+    sides = {'text': (z, mine, z_text, theirs), 'image': (z_text, theirs, z, mine)}
+    ranks = {kind: places(*each) for kind, each in sides.items()}
+    recalls = {f'{kind}_recall_{k}': percent(r <= k) for kind, r in ranks.items() for k in at}
+    medians = {f'{kind}_rank': float(np.median(rank)) for kind, rank in ranks.items()}
+    return averaged(recalls, **medians, images=len(z), texts=len(z_text))
 
 
 def flattened(rows: Mapping[str, np.ndarray], each: int) -> dict[str, np.ndarray]:
@@ -67,25 +58,27 @@ def flattened(rows: Mapping[str, np.ndarray], each: int) -> dict[str, np.ndarray
     return {'text': text} | {k: v.reshape(-1) for k, v in rows.items() if k == 'text_length'}
 
 
-def embedded(subject: Subject, texts: Mapping[str, np.ndarray], who: str) -> np.ndarray:
-    """z of texts [N, T]."""
-    count = len(texts['text'])
-    part = Split(count, lambda i: {name: values[i] for name, values in texts.items()})
-    return answers(readout(subject, 'embed_text', who), part, np.arange(count))[0]
-
-
 def places(z: Any, owner: np.ndarray, others: Any, owners: np.ndarray) -> np.ndarray:
     """For each row of z, the place among all `others` of the nearest one of the same owner."""
     sides = [everywhere(unit(v).astype(np.float32)) for v in (z, others)]
     ids = [everywhere(v.astype(np.int32)) for v in (owner, owners)]
-    asked = np.arange(len(z), dtype=np.int32)
-    (found,) = by_blocks(partial(place, *sides, *ids), asked, 2**23 // len(others) + 1)
-    return found
+    queries = np.arange(len(z), dtype=np.int32)
+    return by_blocks(partial(place, *sides, *ids), queries, 2**23 // len(others) + 1)[0]
 
 
 @jax.jit
-def place(z, others, owner, owners, asked):
-    s = jnp.matmul(z[asked], others.T, precision='highest')
-    mine = owner[asked][:, None] == owners
+def place(z, others, owner, owners, queries):
+    s = jnp.matmul(z[queries], others.T, precision='highest')
+    mine = owner[queries][:, None] == owners
     best = jnp.where(mine, s, -jnp.inf).max(1, keepdims=True)
     return (1 + (~mine & (s >= best)).sum(1),)
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('embed', 'embed_text'),
+    shown={
+        'text_recall_1': Shown('image to text, recall at 1'),
+        'image_recall_1': Shown('text to image, recall at 1'),
+    },
+)

@@ -1,29 +1,30 @@
 """How often a classifier is wrong."""
 
 from ssljax.evals.baselines import majority
-from ssljax.evals.subject import Subject, accuracy, answers, classes, pick, readout, split
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
+from ssljax.evals.measures import percent
+from ssljax.evals.subject import Subject, answers, classes, part_of, pick, readout
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-NEEDS = ('classify',)
-BASELINES = (majority,)
-SHOWN = ('error',)  # what a table shows, where it is there
-LESS = ('error',)  # of these less is better
 
-
-def error_rate(subject: Subject, *, split: str = 'test', size: int | None = None) -> dict:
-    """Percent of rows whose class is named wrong, with its binomial standard error."""
-    return score(subject, split, size)
-
-
-def score(subject: Subject, name: str, size: int | None) -> dict[str, float]:
-    part = split(subject.source, name)
+def score(subject: Subject, *, split: str = 'test', size: Count | None = None) -> Scores:
+    """Percent of `size` rows of a split (none: of all) whose class is named wrong."""
+    part = part_of(subject.source, split)
     ask = readout(subject, 'classify', 'error_rate')
-    found, rows = answers(ask, part, pick(part.count, size), keep=('label',))
-    label = classes(subject, name, rows, 'error_rate')
-    if found.shape != label.shape or found.dtype.kind not in 'iu':
+    named, rows = answers(ask, part, pick(part.count, size), keep=('label',))
+    label = classes(subject, split, rows, 'error_rate')
+    if named.shape != label.shape or named.dtype.kind not in 'iu':
         raise Mistake(
-            f'error_rate needs one class per row; {subject.name} gave {found.dtype}'
-            f'{list(found.shape)} for {len(label)} rows'
+            f'error_rate needs one class per row; {subject.name} gave {named.dtype}'
+            f'{list(named.shape)} for {len(label)} rows'
         )
-    right, error = accuracy(found, label)
-    return {'error': 100 - right, 'standard_error': error, 'rows': len(label)}
+    return averaged({'error': percent(named != label)}, rows=len(label))
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('classify',),
+    baselines=(majority,),
+    shown={'error': Shown('error rate', less=True)},
+)

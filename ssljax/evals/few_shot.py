@@ -9,59 +9,57 @@ from collections.abc import Sequence
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.layer import at_layer
-from ssljax.evals.subject import Subject, encoded, features, pick, split, unit
+from ssljax.evals.measures import unit
+from ssljax.evals.subject import Subject, encoded, features, part_of, pick
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-NEEDS = ('encode',)
-BASELINES = (pixels, standardized)
-SHOWN = ('accuracy', 'accuracy_1_shot')  # what a table shows, where it is there
 
-
-def few_shot(
+def score(
     subject: Subject,
     *,
-    ways: int = 5,
-    shots: Sequence[int] = (5, 1),
-    queries: int = 15,
-    episodes: int = 600,
+    ways: Count = 5,
+    shots: Sequence[Count] = (5, 1),
+    queries: Count = 15,
+    episodes: Count = 600,
     split: str = 'test',
-    size: int | None = None,
+    size: Count | None = None,
     center: str = 'train',
-    center_size: int | None = 5000,
+    center_size: Count | None = 5000,
     layer: str = '',
-) -> dict[str, float]:
-    """Mean percent right over episodes drawn from the split, with its standard error.
+) -> Scores:
+    """Mean percent right over episodes, the same for every subject; an episode is a row.
 
-    Each episode draws `ways` classes, and of each `shots` examples to learn from and `queries` to
-    name. accuracy is that of the first of `shots`, the others follow by their number. Features are
-    centered by the mean of the split `center`; no label of it is read.
+    ways: classes of an episode. shots: examples of each class to learn from; accuracy is that of
+    the first number, the others follow by their number, as accuracy_1_shot.
+    queries: rows of each class to name. episodes: how many are drawn.
+    split, size: where they are drawn from, and of how many of its rows; none: of all.
+    center, center_size: features are centered by the mean of so many rows of this split; no label
+    of it is read.
+    layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
     """
-    subject = at_layer(subject, layer)
-    return score(subject, ways, shots, queries, episodes, split, size, center, center_size)
-
-
-def score(subject, ways, shots, queries, episodes, name, size, center, center_size):
-    part = split(subject.source, name)
-    h, label = features(subject, name, pick(part.count, size), 'few_shot')
-    around = pick(split(subject.source, center).count, center_size)
+    subject, source = at_layer(subject, layer), subject.source
+    h, label = features(subject, split, pick(part_of(source, split).count, size), 'few_shot')
+    around = pick(part_of(source, center).count, center_size)
     mean, _ = encoded(subject, center, around, 'few_shot')
     h = unit(h - mean.mean(0))
     members = [np.flatnonzero(label == c) for c in range(label.max() + 1)]
     members = [rows for rows in members if len(rows) >= max(shots) + queries]
     if len(members) < ways:
         raise Mistake(
-            f'few_shot needs {ways} classes of {max(shots) + queries} rows; the split {name} of'
-            f' {subject.source.name} has {len(members)}: set ways, shots or queries lower'
+            f'few_shot needs {ways} classes of {max(shots) + queries} rows; the split {split} of'
+            f' {source.name} has {len(members)}: set ways, shots or queries lower'
         )
-    found = {}
+    right = {}
     for i, shot in enumerate(shots):
         random = np.random.default_rng(0)
-        right = [episode(random, h, members, ways, shot, queries) for _ in range(episodes)]
-        at = '' if i == 0 else f'_{shot}_shot'
-        found[f'accuracy{at}'] = 100 * float(np.mean(right))
-        found[f'standard_error{at}'] = 100 * float(np.std(right) / np.sqrt(episodes))
-    return found | {'ways': ways, 'shots': shots[0], 'episodes': episodes, 'rows': len(h)}
+        name = 'accuracy' if i == 0 else f'accuracy_{shot}_shot'
+        right[name] = [
+            100 * episode(random, h, members, ways, shot, queries) for _ in range(episodes)
+        ]
+    return averaged(right, ways=ways, shots=shots[0], episodes=episodes, rows=len(h))
 
 
 def episode(random, h, members, ways, shot, queries) -> float:
@@ -70,3 +68,14 @@ def episode(random, h, members, ways, shot, queries) -> float:
     means = unit(h[rows[:, :shot]].mean(1))  # [ways, D]
     named = (h[rows[:, shot:]] @ means.T).argmax(-1)  # [ways, queries]
     return float((named == np.arange(ways)[:, None]).mean())
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('encode',),
+    baselines=(pixels, standardized),
+    shown={
+        'accuracy': Shown('{ways} ways, {shots[0]} shots'),
+        'accuracy_1_shot': Shown('{ways} ways, 1 shot'),
+    },
+)

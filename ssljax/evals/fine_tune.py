@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -19,49 +19,49 @@ import optax
 from flax.traverse_util import unflatten_dict
 
 from ssljax import augment, optim
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
+from ssljax.evals.measures import percent
 from ssljax.evals.subject import (
-    Model,
     Subject,
-    accuracy,
     answers,
     classes,
     features,
-    images,
+    images_of,
+    part_of,
     pick,
     readout,
-    split,
 )
+from ssljax.kinds import Count, Natural, NonNegative, Positive, ViewSpec
 from ssljax.losses import cross_entropy
 from ssljax.names import Mistake, choose
 from ssljax.sharding import path_name
 from ssljax.step import floats
 
-NEEDS = ('encode',)
-BASELINES = ()
-SHOWN = ('accuracy',)  # what a table shows, where it is there
 
-
-def fine_tune(
+def score(
     subject: Subject,
     *,
     train: str = 'train',
     test: str = 'test',
-    train_size: int | None = 10000,
-    test_size: int | None = None,
-    view: Mapping[str, Any] = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
-    learning_rate: float = 1e-3,
-    weight_decay: float = 0.05,
-    encoder_rate: float = 1.0,
-    layer_decay: float = 1.0,
+    train_size: Count | None = 10000,
+    test_size: Count | None = None,
+    view: ViewSpec = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
+    learning_rate: Positive = 1e-3,
+    weight_decay: NonNegative = 0.05,
+    encoder_rate: NonNegative = 1.0,
+    layer_decay: Positive = 1.0,
     only: str = '',
-    frozen: int = 0,
-    statistics: str = 'stored',
-    batch: int = 128,
-    steps: int = 300,
-) -> dict[str, float]:
+    frozen: Natural = 0,
+    statistics: Literal['stored', 'batch'] = 'stored',
+    batch: Count = 128,
+    steps: Count = 300,
+) -> Scores:
     """Test accuracy in percent after so many steps of AdamW on train_size labels; fixed draws.
 
+    train, test: splits. train_size, test_size: rows of each; none: all.
     view: of the training rows; flip=0.5 where a mirror image is of the same class.
+    learning_rate, weight_decay, batch, steps: of AdamW; the rate warms up for a tenth of the steps,
+    then falls to zero as a cosine.
     encoder_rate: the encoder's rate over the head's. layer_decay: that of a block over the next.
     only: of the encoder's params, those whose path matches this regular expression learn.
     frozen: first steps in which the head alone learns.
@@ -70,7 +70,7 @@ def fine_tune(
     """
     choose(statistics, ('stored', 'batch'), 'statistics')
     readout(subject, 'encode', 'fine_tune')
-    model, part = subject.model, images(subject, train, 'fine_tune')
+    model, part = subject.model, images_of(subject, train, 'fine_tune')
     if model is None:
         raise Mistake(f'fine_tune needs a model; {subject.name} has no weights')
     index = pick(part.count, train_size)
@@ -119,15 +119,11 @@ def fine_tune(
     def classify(key, tuned, batch):
         return logits(key, *tuned, batch).argmax(1)
 
-    ask, part = partial(model.over, classify, (state, stats, learned)), split(subject.source, test)
+    ask = partial(model.over, classify, (state, stats, learned))
+    part = part_of(subject.source, test)
     named, rows = answers(ask, part, pick(part.count, test_size), keep=('label',))
-    percent, error = accuracy(named, classes(subject, test, rows, 'fine_tune'))
-    return {
-        'accuracy': percent,
-        'standard_error': error,
-        'train': len(index),
-        'queries': len(named),
-    }
+    label = classes(subject, test, rows, 'fine_tune')
+    return averaged({'accuracy': percent(named == label)}, train=len(index), queries=len(named))
 
 
 def adamw(learning_rate: float, weight_decay: float, steps: int) -> optax.GradientTransformation:
@@ -143,11 +139,11 @@ def shares(encoder: Any, encoder_rate: float, layer_decay: float, only: str) -> 
     def share(path, d):
         return encoder_rate * layer_decay**d if re.search(only, path_name(path)) else 0.0
 
-    found = jax.tree_util.tree_map_with_path(share, depth)
+    rates = jax.tree_util.tree_map_with_path(share, depth)
     if only and not any(re.search(only, name) for name in flat(depth)):
         first, *_, last = sorted(flat(depth))
         raise Mistake(f'fine_tune: only={only!r} matches none of the params {first} to {last}')
-    return found
+    return rates
 
 
 def descend(
@@ -166,6 +162,12 @@ def descend(
     """The statistics of batch norm, which follow the batches, and the params of encoder and head.
 
     Without statistics batch norm is by the stored ones.
+
+    share: the rate of each param of the encoder over the head's.
+    view: the augmentation of the training images.
+    optimizer: of encoder and head.
+    frozen: first steps in which the head alone learns.
+    steps: number of all steps.
     """
 
     @jax.jit
@@ -175,16 +177,16 @@ def descend(
         batch |= {'x': augment.views(view, k1, batch['x'], 1)}
 
         def loss(learned):
-            found = {}
-            with nn.intercept_methods(partial(by_batch, found)) if stats else nullcontext():
+            seen = {}
+            with nn.intercept_methods(partial(by_batch, seen)) if stats else nullcontext():
                 value = cross_entropy(logits(k2, state, stats, learned, batch), batch['label'])
-            return value.mean(), flat(found)
+            return value.mean(), flat(seen)
 
-        grads, found = jax.grad(loss, has_aux=True)(learned)
+        grads, seen = jax.grad(loss, has_aux=True)(learned)
         updates, opt = optimizer.update(grads, opt, learned)
         moved = jax.tree.map(lambda u, s: u * s * acts, updates['encoder'], share)
         learned = optax.apply_updates(learned, {**updates, 'encoder': moved})
-        return {name: followed(old, found[name]) for name, old in stats.items()}, learned, opt
+        return {name: followed(old, seen[name]) for name, old in stats.items()}, learned, opt
 
     opt = optimizer.init(learned)
     for i in range(steps):
@@ -193,7 +195,7 @@ def descend(
     return stats, learned
 
 
-def read(model: Model, rows: Mapping[str, Any]) -> set[str]:
+def read(model: Any, rows: Mapping[str, Any]) -> set[str]:
     """Paths of what `encode` reads of the state."""
     encode = model.readouts['encode']
     program = jax.make_jaxpr(lambda s: encode(jax.random.key(0), s, floats(rows)))(model.state)
@@ -204,16 +206,16 @@ def read(model: Model, rows: Mapping[str, Any]) -> set[str]:
 
 def weights(state: Any, paths: set[str]) -> dict[str, Any]:
     """The params among them, {'encoder': {...}}, wherever in the state they are."""
-    found = parts(state, paths, 'params')
-    if not found:
+    params = parts(state, paths, 'params')
+    if not params:
         raise Mistake('fine_tune: encode of this method reads no params; leave it out of the evals')
-    return unflatten_dict({tuple(name.split('/')): leaf for name, leaf in found.items()})
+    return unflatten_dict({tuple(name.split('/')): leaf for name, leaf in params.items()})
 
 
 def parts(state: Any, paths: set[str], word: str) -> dict[str, jax.Array]:
     """The leaves at those paths that have the word, by what follows it."""
-    found = {after(path, word): leaf for path, leaf in flat(state).items() if path in paths}
-    return {name: leaf for name, leaf in found.items() if name}
+    named = {after(path, word): leaf for path, leaf in flat(state).items() if path in paths}
+    return {name: leaf for name, leaf in named.items() if name}
 
 
 def filled(state: Any, paths: set[str], word: str, new: Mapping[str, Any]) -> Any:
@@ -232,19 +234,19 @@ def flat(tree: Any) -> dict[str, Any]:
 
 def after(path: str, word: str) -> str:
     """What follows the last `word` of a path: 'encoder/Dense_0/kernel'; '' where it has none."""
-    _, found, rest = f'/{path}'.rpartition(f'/{word}/')
-    return rest if found else ''
+    _, separator, rest = f'/{path}'.rpartition(f'/{word}/')
+    return rest if separator else ''
 
 
-def by_batch(found: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
-    """Intercepts batch norm: by the batch, whose mean and variance go to `found`."""
+def by_batch(seen: dict, call: Any, args: Any, options: Any, context: Any) -> Any:
+    """Intercepts batch norm: by the batch, whose mean and variance go to `seen`."""
     norm = context.module
     if not isinstance(norm, nn.BatchNorm) or context.method_name != '__call__':
         return call(*args, **options)
     x = args[0].astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     mean, var = x.mean(axes), x.var(axes)
-    found['/'.join(norm.path)] = {'mean': mean, 'var': var}
+    seen['/'.join(norm.path)] = {'mean': mean, 'var': var}
     params = norm.variables.get('params', {})
     x = (x - mean) * jax.lax.rsqrt(var + norm.epsilon) * params.get('scale', 1)
     return (x + params.get('bias', 0)).astype(args[0].dtype)
@@ -252,3 +254,6 @@ def by_batch(found: dict, call: Any, args: Any, options: Any, context: Any) -> A
 
 def followed(old: jax.Array, new: jax.Array, *, momentum: float = 0.9) -> jax.Array:
     return momentum * old + (1 - momentum) * new
+
+
+evaluator = Evaluator(run=score, needs=('encode',), shown={'accuracy': Shown('fine-tuned')})

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssljax.evals.subject import Subject, accuracy, features, pick, split
+from ssljax.evals.evaluator import Scores, averaged
+from ssljax.evals.measures import percent
+from ssljax.evals.subject import Subject, features, part_of, pick
 from ssljax.names import Mistake
 
 
@@ -22,10 +24,6 @@ class Frozen(NamedTuple):
     mean: np.ndarray  # that was taken off, and
     scale: np.ndarray  # what was divided by
 
-    def turned(self, axes: np.ndarray) -> 'Frozen':
-        """The features times axes [D, E]."""
-        return self._replace(x=self.x @ axes, x_val=self.x_val @ axes, x_test=self.x_test @ axes)
-
 
 def frozen(
     subject: Subject, who: str, splits: tuple[str, str, str], sizes: tuple[int | None, ...]
@@ -33,7 +31,7 @@ def frozen(
     """Where the source has no split to choose by, every tenth of the training rows is held out."""
     (train, validation, test), (train_size, validation_size, test_size) = splits, sizes
     source = subject.source
-    i = pick(split(source, train).count, train_size)
+    i = pick(part_of(source, train).count, train_size)
     if len(i) < 20:
         raise Mistake(f'{who} needs 20 training rows; {train} gives {len(i)}')
     x, y = features(subject, train, i, who)
@@ -48,7 +46,7 @@ def frozen(
     else:
         held = np.arange(len(x)) % 10 == 9
         x_val, y_val, x, y, i = x[held], y[held], x[~held], y[~held], i[~held]
-    j = pick(split(source, test).count, test_size)
+    j = pick(part_of(source, test).count, test_size)
     x_test, y_test = features(subject, test, j, who)
     mean, scale = x.mean(0), x.std(0)
     scale = np.where(scale > 1e-6, scale, 1)  # a dead feature stays zero
@@ -63,28 +61,34 @@ def search(
     predict: Callable[[Any, np.ndarray], np.ndarray],
     *,
     warm: bool = True,
-) -> dict[str, float]:
+) -> Scores:
     """Test accuracy of the strength of a penalty that is best on validation rows.
 
-    From the strongest; it ends two past the best. warm: each start is the last solution.
+    From a third of the way from the strongest, uphill, until the two strengths on either side of
+    the best are worse. warm: each start is the solution of the nearest strength.
     """
-    best, worse, params = None, 0, None
-    for strength in sorted(strengths, reverse=True):
-        params = fit(strength, params if warm else None)
-        score, _ = accuracy(predict(params, rows.x_val), rows.y_val)
-        if best is None or score > best[0]:  # a tie goes to the stronger penalty
-            best, worse = (score, strength, params), 0
-        else:
-            worse += 1
-        if worse == 2:  # past the best, and weaker penalties are the slow ones
+    strengths = sorted(strengths, reverse=True)  # strong ones are quick, so they go first
+    solved, right = {}, {}
+
+    def solve(i):
+        near = min(solved, key=lambda j: abs(i - j)) if warm and solved else None
+        solved[i] = fit(strengths[i], solved.get(near))
+        right[i] = percent(predict(solved[i], rows.x_val) == rows.y_val)
+
+    solve((len(strengths) - 1) // 3)
+    while True:
+        best = min(right, key=lambda i: (-right[i].mean(), i))  # a tie goes to the stronger
+        beside = (best - 1, best + 1, best - 2, best + 2)
+        unknown = [i for i in beside if 0 <= i < len(strengths) and i not in solved]
+        if not unknown:
             break
-    score, strength, params = best
-    percent, error = accuracy(predict(params, rows.x_test), rows.y_test)
-    return {
-        'accuracy': percent,
-        'standard_error': error,
-        'validation_accuracy': score,
-        'l2': strength,
-        'train': len(rows.x),
-        'queries': len(rows.x_test),
-    }
+        solve(unknown[0])
+    return averaged(
+        {
+            'accuracy': percent(predict(solved[best], rows.x_test) == rows.y_test),
+            'validation_accuracy': right[best],
+        },
+        l2=strengths[best],
+        train=len(rows.x),
+        queries=len(rows.x_test),
+    )

@@ -6,46 +6,46 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import solve_triangular
-from threadpoolctl import threadpool_limits
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.blocks import by_blocks, everywhere
+from ssljax.evals.covariance import covariance, roots
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.layer import at_layer
+from ssljax.evals.measures import percent, unit
 from ssljax.evals.pictures import neighbors
-from ssljax.evals.subject import Subject, accuracy, features, pick, split, unit
+from ssljax.evals.subject import Subject, features, part_of, pick
+from ssljax.kinds import Count, Positive
 from ssljax.names import Mistake
 
-NEEDS = ('encode',)
-BASELINES = (pixels, standardized)
-# what a table shows, where it is there
-SHOWN = ('accuracy', 'accuracy_k200', 'accuracy_whitened')
 SHRINKAGE = 0.02  # of the mean variance, added to every direction's before whitening
-BLOCK = 4096  # rows at a time
 
 
-def knn(
+def score(
     subject: Subject,
     *,
-    k: int = 20,
-    temperature: float = 0.07,
-    also: Sequence[tuple[int, float]] = ((200, 0.1),),
+    k: Count = 20,
+    temperature: Positive = 0.07,
+    also: Sequence[tuple[Count, Positive]] = ((200, 0.1),),
     whiten: bool = True,
     bank: str = 'train',
     queries: str = 'test',
-    bank_size: int | None = 10000,
-    query_size: int | None = None,
+    bank_size: Count | None = 10000,
+    query_size: Count | None = None,
     layer: str = '',
     picture: bool = True,
-) -> dict[str, float]:
+) -> Scores:
     """Percent of queries named right by the vote exp(cosine / T) of their k nearest bank rows.
 
-    also: more pairs (k, T), as accuracy_k200, where the bank has so many rows.
+    k, temperature: of the vote. also: more pairs (k, T), as accuracy_k200, where the bank has so
+    many rows.
     whiten: the same of whitened features, where a few strong directions cannot drown the others.
+    bank, queries: splits. bank_size, query_size: rows of each; none: all.
     layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
+    picture: whether some queries and their neighbors are saved as a picture.
     """
     source, subject = subject.source, at_layer(subject, layer)
-    bank_rows, query_rows = split(source, bank), split(source, queries)
+    bank_rows, query_rows = part_of(source, bank), part_of(source, queries)
     i, j = pick(bank_rows.count, bank_size), pick(query_rows.count, query_size)
     if len(i) < k or not len(j):
         raise Mistake(
@@ -64,12 +64,12 @@ def knn(
     votes = {f'_k{n}': (int(n), float(t)) for n, t in also if n <= len(i)}
     votes = {'': (k, temperature)} | votes
     predicted, nearest = classify(h, label, q, votes.values())
-    percents = {f'accuracy{name}': accuracy(p, truth) for name, p in zip(votes, predicted)}
+    right = {f'accuracy{name}': percent(p == truth) for name, p in zip(votes, predicted)}
     if whiten:
         h, q = whitened(h, q)
         predicted, _ = classify(h, label, q, votes.values())
-        percents |= {
-            f'accuracy{name}_whitened': accuracy(p, truth) for name, p in zip(votes, predicted)
+        right |= {
+            f'accuracy{name}_whitened': percent(p == truth) for name, p in zip(votes, predicted)
         }
     if picture:
         some = np.linspace(0, len(j) - 1, min(8, len(j))).astype(int)
@@ -81,13 +81,7 @@ def knn(
         )
         if image is not None:
             subject.save('neighbors', image)
-    return {name: percent for name, (percent, _) in percents.items()} | {
-        'standard_error': percents['accuracy'][1],
-        'k': k,
-        'temperature': temperature,
-        'bank': len(i),
-        'queries': len(j),
-    }
+    return averaged(right, k=k, temperature=temperature, bank=len(i), queries=len(j))
 
 
 def classify(
@@ -136,12 +130,20 @@ def whitened(bank: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndar
     3072 features takes a sixth of their time.
     """
     mean, width = bank.mean(0, dtype=np.float64).astype(np.float32), bank.shape[1]
-    covariance = np.zeros((width, width))
-    for at in range(0, len(bank), BLOCK):  # float32 is exact enough within a block, not over all
-        part = bank[at : at + BLOCK] - mean
-        covariance += part.T @ part / len(bank)
-    shrinkage = SHRINKAGE * np.trace(covariance) / width or 1.0  # where all features are constant
-    with threadpool_limits(1):  # threads of BLAS that wait for one another on busy cores are slow
-        factor = np.linalg.cholesky(covariance + shrinkage * np.eye(width))  # [D, D]
-        inverse = solve_triangular(factor, np.eye(width), lower=True).T.astype(np.float32)
+    spread = covariance(bank)
+    shrinkage = SHRINKAGE * np.trace(spread) / width or 1.0  # where all features are constant
+    _, inverse = roots(spread + shrinkage * np.eye(width))
     return (bank - mean) @ inverse, (queries - mean) @ inverse
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('encode',),
+    baselines=(pixels, standardized),
+    shown={
+        'accuracy': Shown('k-NN, k = {k}'),
+        'accuracy_k200': Shown('k-NN, k = 200'),
+        'accuracy_whitened': Shown('k-NN, k = {k}, whitened'),
+        'accuracy_k200_whitened': Shown('k-NN, k = 200, whitened'),
+    },
+)

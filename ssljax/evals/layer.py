@@ -22,18 +22,18 @@ def at_layer(subject: Subject, layer: str) -> Subject:
 
 def inside(key: Any, state: State, batch: Batch, *, encode: Any, layer: str) -> jax.Array:
     """Output of the module `layer` in `encode`, its places averaged: [B, D]."""
-    rows, found = len(batch['x']), {}
+    count, outputs = len(batch['x']), {}
 
     def watch(call: Any, args: Any, options: Any, context: Any) -> Any:
         out = call(*args, **options)
-        if isinstance(out, jax.Array) and out.ndim > 1 and len(out) == rows:
-            found['/'.join(context.module.path)] = out
+        if isinstance(out, jax.Array) and out.ndim > 1 and len(out) == count:
+            outputs['/'.join(context.module.path)] = out
         return out
 
     with nn.intercept_methods(watch):
         encode(key, state, batch)
-    found.pop('', None)  # the whole encoder
-    if not found:
+    outputs.pop('', None)  # the whole encoder
+    if not outputs:
         raise Mistake(f'layer={layer}: encode of this method runs no layers; type layer=""')
-    h = found[choose(layer, found, 'layer')]
+    h = outputs[choose(layer, outputs, 'layer')]
     return h.mean(tuple(range(1, h.ndim - 1)))

@@ -9,35 +9,39 @@ import numpy as np
 import optax
 
 from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.frozen import frozen, search
 from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject
+from ssljax.kinds import Count, NonNegative, Positive
 from ssljax.losses import cross_entropy
 
-NEEDS = ('encode',)
-BASELINES = (pixels, standardized)
-SHOWN = ('accuracy',)  # what a table shows, where it is there
 
-
-def mlp_probe(
+def score(
     subject: Subject,
     *,
     train: str = 'train',
     validation: str = 'validation',
     test: str = 'test',
-    train_size: int | None = 10000,
-    validation_size: int | None = None,
-    test_size: int | None = None,
+    train_size: Count | None = 10000,
+    validation_size: Count | None = None,
+    test_size: Count | None = None,
     layer: str = '',
-    hidden: int = 512,
-    decay: Sequence[float] = (1.0, 0.1, 0.01),
-    learning_rate: float = 1e-3,
-    batch: int = 256,
-    epochs: int = 20,
-) -> dict[str, float]:
+    hidden: Count = 512,
+    decay: Sequence[NonNegative] = (1.0, 0.1, 0.01),
+    learning_rate: Positive = 1e-3,
+    batch: Count = 256,
+    epochs: Count = 20,
+) -> Scores:
     """Test accuracy in percent of the weight decay that is best on validation rows (`l2`).
 
     AdamW, its rate falling to zero as a cosine; fixed draws.
+
+    train, validation, test: splits. Without the second, every tenth training row is held out.
+    train_size, validation_size, test_size: rows of each; none: all.
+    layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
+    hidden: width of the hidden layer. decay: weight decays to choose from.
+    learning_rate, batch, epochs: of AdamW; the rate is the first, before it falls.
     """
     splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
     rows = frozen(at_layer(subject, layer), 'mlp_probe', splits, sizes)
@@ -82,3 +86,11 @@ def logits(params, x):
 
 def predict(params, x: np.ndarray) -> np.ndarray:
     return np.asarray(logits(params, x).argmax(1))
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('encode',),
+    baselines=(pixels, standardized),
+    shown={'accuracy': Shown('MLP probe')},
+)

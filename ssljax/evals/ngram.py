@@ -34,13 +34,12 @@ def witten_bell(train: np.ndarray, test: np.ndarray, order: int, vocab: int) -> 
 def discounts(n1: int, n2: int, n3: int, n4: int) -> list[float]:
     """What counts 1, 2, and 3 or more give up, from how many grams have counts 1 to 4."""
     y = n1 / max(n1 + 2 * n2, 1)
-    found = []
+    given_up = []
     for count, now, above in ((1, n1, n2), (2, n2, n3), (3, n3, n4)):
         value = count - (count + 1) * y * above / now if now and y else 0.5  # 0.5: no estimate
-        found.append(
-            float(np.clip(value, 0.1, count))
-        )  # above 0, or an unseen token costs infinity
-    return found
+        # above 0, or an unseen token costs infinity
+        given_up.append(float(np.clip(value, 0.1, count)))
+    return given_up
 
 
 class Grams(NamedTuple):

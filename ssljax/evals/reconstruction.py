@@ -9,64 +9,63 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.evals.baselines import floats, mean_image
+from ssljax.evals.baselines import mean_image
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
+from ssljax.evals.measures import floats
 from ssljax.evals.pictures import strips
-from ssljax.evals.subject import Subject, answers, pick, readout, split
+from ssljax.evals.subject import Subject, answers, part_of, pick, readout
+from ssljax.kinds import Count, Natural
 from ssljax.names import Mistake
 
-NEEDS = ('reconstruct',)
-BASELINES = (mean_image,)
-SHOWN = ('mse', 'removed')  # what a table shows, where it is there
-LESS = ('mse',)  # of these less is better
 
-
-def reconstruction(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = 2000,
-    images: int = 16,
+    size: Count | None = 2000,
+    images: Natural = 16,
     options: Mapping[str, Any] = {},
-) -> dict[str, float]:
+) -> Scores:
     """Mean squared error of pixels in [-1, 1], and a picture.
 
-    reconstruct gives images [B, ...]: the error is that of all pixels. Or a dict with `mask`
-    [B, patches], true where a patch was hidden: the error is that of hidden pixels, and `removed`
-    is the share of the error of `means`, each hidden patch's true mean, that `reconstruction`
-    removes. A method that is told these means has that to beat; below 0 it does harm. Patches are
-    hidden evenly, so the error of the mean image over all pixels is its error over hidden ones.
+    reconstruct gives arrays by name: `reconstruction` [B, ...], whose error is that of all pixels.
+    With `mask` [B, patches], true where a patch was hidden, the error is that of hidden pixels.
+    With `means`, where each hidden patch is its true mean, `removed` is the share of their error
+    that `reconstruction` removes: a method that is told these means has that to beat; below 0 it
+    does harm. Patches are hidden evenly, so the error of the mean image over all pixels is that
+    over hidden ones.
+
+    split, size: so many rows of this split; none: all.
+    images: in the picture; 0: no picture.
+    options: of the readout reconstruct.
     """
-    return score(subject, split, size, images, options)
-
-
-def score(subject, name, size, images, options):
-    part = split(subject.source, name)
+    part = part_of(subject.source, split)
     index = pick(part.count, size)
     ask = partial(readout(subject, 'reconstruct', 'reconstruction'), **options)
-    found, _ = answers(partial(errors, ask, subject.name), part, index)
-    mean = found.mean(0, dtype=np.float64)
-    scores = {
-        'mse': float(mean[0]),
-        'standard_error': float(found[:, 0].std() / len(found) ** 0.5),
-        'rows': len(found),
-    }
-    if found.shape[1] > 1:
-        scores |= {
-            'mse_of_means': float(mean[1]),
-            'removed': float(1 - mean[0] / max(mean[1], 1e-12)),
-            'masked': float(mean[2]),
-        }
+    names: list[str] = []
+    measured, _ = answers(partial(errors, ask, subject.name, names), part, index)
+    rows = dict(zip(names, measured.T.astype(np.float64)))  # by name [N]
+    if 'mse_of_means' in rows:
+        of_means = rows['mse_of_means']
+        rows['removed'] = (of_means - rows['mse']) / max(of_means.mean(), 1e-12)
     if images:
         chosen = np.linspace(0, len(index) - 1, min(images, len(index))).astype(int)
         picture(subject, ask, part, index[chosen])
-    return scores
+    return averaged(rows, rows=len(measured))
 
 
-def errors(ask: Callable, who: str, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Of each row: the mean squared error; of a masked one also that of means, and its share."""
-    x, found = floats(batch['x']), ask(batch)
-    masked = isinstance(found, Mapping)
-    made = np.asarray(found['reconstruction'] if masked else found, np.float32)
+def errors(
+    ask: Callable, who: str, names: list[str], batch: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Of each row [B, n]: the mean squared error; of a masked one also the share that was hidden,
+    and the error of means. What the columns are called goes to `names`."""
+    x, answer = floats(batch['x']), ask(batch)
+    if not isinstance(answer, Mapping) or 'reconstruction' not in answer:
+        given = sorted(answer) if isinstance(answer, Mapping) else f'an array {list(answer.shape)}'
+        raise Mistake(
+            f'reconstruction needs arrays by name, as dict(reconstruction=...); {who} gave {given}'
+        )
+    made = np.asarray(answer['reconstruction'], np.float32)
     if made.shape != x.shape:
         raise Mistake(
             f'reconstruction needs images of the shape of the data {list(x.shape)};'
@@ -77,19 +76,25 @@ def errors(ask: Callable, who: str, batch: Mapping[str, np.ndarray]) -> np.ndarr
             f'reconstruction: {bad} of {len(made)} images of {who} are not finite; the training'
             ' diverged: lower the learning rate'
         )
-    error = np.square(made - x)
-    if not masked:
-        return error.reshape(len(x), -1).mean(1, keepdims=True)
-    hidden = hidden_pixels(found['mask'], x.shape, who)
+    if 'mask' not in answer:
+        names[:] = ['mse']
+        return np.square(made - x).reshape(len(x), -1).mean(1, keepdims=True)
+    hidden = hidden_pixels(answer['mask'], x.shape, who)
     if np.abs(np.where(hidden, 0, made - x)).max() > 0.02:
         raise Mistake(
             f'reconstruction: {who} changes patches that were kept; `mask` must be true where a'
             ' patch was hidden, and kept patches must stay as they are'
         )
-    of_means = np.square(np.asarray(found['means'], np.float32) - x)
     count = np.maximum(hidden.sum((1, 2, 3)) * x.shape[3], 1)
-    sums = [np.where(hidden, e, 0).sum((1, 2, 3)) / count for e in (error, of_means)]
-    return np.stack([*sums, hidden.mean((1, 2, 3))], 1)
+
+    def where_hidden(image):
+        return np.where(hidden, np.square(image - x), 0).sum((1, 2, 3)) / count
+
+    columns = {'mse': where_hidden(made), 'masked': hidden.mean((1, 2, 3))}
+    if 'means' in answer:
+        columns['mse_of_means'] = where_hidden(np.asarray(answer['means'], np.float32))
+    names[:] = columns
+    return np.stack(list(columns.values()), 1)
 
 
 def hidden_pixels(mask: np.ndarray, shape: tuple[int, ...], who: str) -> np.ndarray:
@@ -107,17 +112,24 @@ def hidden_pixels(mask: np.ndarray, shape: tuple[int, ...], who: str) -> np.ndar
 
 
 def picture(subject: Subject, ask: Callable, part: Any, index: np.ndarray) -> None:
+    """What the readout gives that are pictures, above the originals."""
     rows = part.rows(index) | {'index': index.astype(np.int32)}
-    original, found = floats(rows['x']), ask(rows)
+    original = floats(rows['x'])
     if original.ndim != 4:
         return
-    if isinstance(found, Mapping):
-        shown = {
-            'masked': found['masked'],
-            'patch means': found['means'],
-            'reconstruction': found['reconstruction'],
-            'original': original,
-        }
-    else:
-        shown = {'original': original, 'reconstruction': found}
-    subject.save('reconstruction', strips(shown))
+    answer = ask(rows)
+    names = {'masked': 'masked', 'means': 'patch means', 'reconstruction': 'reconstruction'}
+    shown = {title: np.asarray(answer[name]) for name, title in names.items() if name in answer}
+    subject.save('reconstruction', strips({**shown, 'original': original}))
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('reconstruct',),
+    baselines=(mean_image,),
+    shown={
+        'mse': Shown('reconstruction, mean squared error', less=True, decimals=4),
+        'removed': Shown('reconstruction, share removed', decimals=3, trivial=0.0),  # the means
+    },
+    asks=passed_on('reconstruct'),
+)

@@ -9,53 +9,52 @@ import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.blocks import by_blocks, everywhere
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.layer import at_layer
-from ssljax.evals.subject import Subject, features, pick, split, unit
+from ssljax.evals.measures import percent, unit
+from ssljax.evals.subject import Subject, features, part_of, pick
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-NEEDS = ('encode',)
-BASELINES = (pixels, standardized)
-SHOWN = ('mean_average_precision', 'recall_1')  # what a table shows, where it is there
 
-
-def retrieval(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = 5000,
-    at: Sequence[int] = (1, 5, 10),
+    size: Count | None = 5000,
+    at: Sequence[Count] = (1, 5, 10),
     layer: str = '',
-) -> dict[str, float]:
+) -> Scores:
     """By cosine, in percent: recall_k, whether one of the k nearest is of the class; and the mean
     over rows of the average precision over the whole order.
 
     Rows whose class has no other are not asked.
+
+    split, size: so many rows of this split; none: all. at: each k.
+    layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
     """
-    return score(at_layer(subject, layer), split, size, at)
-
-
-def score(subject, name, size, at):
-    h, label = features(subject, name, pick(split(subject.source, name).count, size), 'retrieval')
+    part = part_of(subject.source, split)
+    h, label = features(at_layer(subject, layer), split, pick(part.count, size), 'retrieval')
     h = unit(h)
     asked = np.flatnonzero(np.bincount(label)[label] > 1)
     if not len(asked) or label.min() == label.max():
         raise Mistake(
-            f'retrieval needs two classes, one with two rows; the {len(h)} rows of the split {name}'
-            f' of {subject.source.name} have not: set size higher'
+            f'retrieval needs two classes, one with two rows; the {len(h)} rows of the split'
+            f' {split} of {subject.source.name} have not: set size higher'
+        )
+    if max(at) >= len(h):
+        raise Mistake(
+            f'retrieval needs {max(at)} other rows for at={tuple(at)}; the split {split} of'
+            f' {subject.source.name} gives {len(h) - 1}: set at lower or size higher'
         )
     rows = everywhere(h), everywhere(label)
-    found, precision = by_blocks(
+    hits, precision = by_blocks(
         lambda part: ranks(*rows, part, at=tuple(at)), asked.astype(np.int32), 2**23 // len(h) + 1
     )
-    percents = {f'recall_{k}': 100 * float(hits.mean()) for k, hits in zip(at, found.T)}
-    error = 100 * float(precision.std() / np.sqrt(len(precision)))
-    return {
-        'mean_average_precision': 100 * float(precision.mean()),
-        'standard_error': error,
-        **percents,
-        'queries': len(asked),
-        'rows': len(h),
-    }
+    recalls = {f'recall_{k}': percent(hit) for k, hit in zip(at, hits.T)}
+    return averaged(
+        {'mean_average_precision': 100 * precision, **recalls}, queries=len(asked), rows=len(h)
+    )
 
 
 @partial(jax.jit, static_argnames='at')
@@ -70,3 +69,14 @@ def ranks(h, label, asked, *, at):
     precision = hits / jnp.arange(1, len(h))
     average = (precision * right).sum(1) / right.sum(1)
     return jnp.stack([hits[:, k - 1] > 0 for k in at], 1), average
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('encode',),
+    baselines=(pixels, standardized),
+    shown={
+        'mean_average_precision': Shown('retrieval, mean average precision'),
+        'recall_1': Shown('retrieval, recall at 1'),
+    },
+)

@@ -11,65 +11,62 @@ from typing import Any
 import numpy as np
 
 from ssljax.evals.baselines import center
-from ssljax.evals.subject import Subject, answers, pick, readout, split
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
+from ssljax.evals.subject import Subject, answers, part_of, pick, readout
+from ssljax.kinds import Count, Natural, Share
 from ssljax.names import Mistake
 
-NEEDS = ('attend',)
-BASELINES = (center,)
-SHOWN = ('jaccard', 'jaccard_best_head')  # what a table shows, where it is there
 
-
-def segmentation(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = None,
+    size: Count | None = None,
     mask: str = 'mask',
-    objects: Sequence[int] = (),
-    ignore: Sequence[int] = (),
-    mass: float = 0.6,
+    objects: Sequence[Natural] = (),
+    ignore: Sequence[Natural] = (),
+    mass: Share = 0.6,
     options: Mapping[str, Any] = {},
-) -> dict[str, float]:
+) -> Scores:
     """Mean Jaccard in percent of segments from attention [B, heads, h, w] and masks.
 
-    mask: the entry of the batch, integers [B, H, W] or [B, H, W, 1]; `objects` are the numbers that
-    count as object (none: all above zero), pixels of `ignore` are left out. jaccard: of the one
-    head that is best over all rows; jaccard_best_head: of the best for each row, which flatters.
-    Rows without an object are not asked.
+    jaccard: of the one head that is best over all rows; jaccard_best_head: of the best for each
+    row, which flatters. Rows without an object are not asked.
+
+    split, size: so many rows of this split; none: all.
+    mask: the entry of the batch, integers [B, H, W] or [B, H, W, 1].
+    objects: the numbers that count as object; none: all above zero. ignore: those of pixels that
+    are left out.
+    mass: of a head's attention, what its segment holds.
+    options: of the readout attend.
     """
-    return score(subject, split, size, mask, objects, ignore, mass, options)
-
-
-def score(subject, name, size, mask, objects, ignore, mass, options):
     ask = partial(readout(subject, 'attend', 'segmentation'), **options)
-    part = split(subject.source, name)
+    part = part_of(subject.source, split)
     if mask not in (rows := part.rows(np.arange(1))) or rows[mask].ndim not in (3, 4):
         raise Mistake(
-            f'segmentation needs masks [H, W] in the entry {mask!r} of a batch; the split {name} of'
-            f" {subject.source.name} has {', '.join(sorted(rows))}: set mask to the entry's name"
+            f'segmentation needs masks [H, W] in the entry {mask!r} of a batch; the split {split}'
+            f" of {subject.source.name} has {', '.join(sorted(rows))}: set mask to the entry's name"
         )
-    (height, width), found = rows['x'].shape[1:3], rows[mask].shape[1:3]
-    if found != (height, width):
+    (height, width), side = rows['x'].shape[1:3], rows[mask].shape[1:3]
+    if side != (height, width):
         raise Mistake(
-            f'segmentation: masks {list(found)} do not lie on images [{height}, {width}]: train on'
+            f'segmentation: masks {list(side)} do not lie on images [{height}, {width}]: train on'
             ' images as they are stored, as by data.size=0'
         )
     measure = partial(overlaps, ask, mask, tuple(objects), tuple(ignore), mass)
-    found, _ = answers(measure, part, pick(part.count, size))
-    found = found[~np.isnan(found).any(1)]  # [N, heads]
-    if not len(found):
+    jaccard, _ = answers(measure, part, pick(part.count, size))
+    jaccard = 100 * jaccard[~np.isnan(jaccard).any(1)]  # [N, heads]
+    if not len(jaccard):
         raise Mistake(
             f'segmentation finds no object {list(objects) or "above 0"} in the masks of the split'
-            f' {name} of {subject.source.name}: set objects to numbers that occur'
+            f' {split} of {subject.source.name}: set objects to numbers that occur'
         )
-    head = int(found.mean(0).argmax())
-    return {
-        'jaccard': 100 * float(found[:, head].mean()),
-        'standard_error': 100 * float(found[:, head].std() / np.sqrt(len(found))),
-        'jaccard_best_head': 100 * float(found.max(1).mean()),
-        'head': head,
-        'rows': len(found),
-    }
+    head = int(jaccard.mean(0).argmax())
+    return averaged(
+        {'jaccard': jaccard[:, head], 'jaccard_best_head': jaccard.max(1)},
+        head=head,
+        rows=len(jaccard),
+    )
 
 
 def overlaps(
@@ -107,3 +104,15 @@ def enlarged(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Maps [..., h, w] at the size H x W, each pixel from the place it lies in."""
     rows, columns = (np.arange(n) * m // n for n, m in zip(shape, maps.shape[-2:], strict=True))
     return maps[..., rows[:, None], columns]
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('attend',),
+    baselines=(center,),
+    shown={
+        'jaccard': Shown('segmentation, Jaccard'),
+        'jaccard_best_head': Shown('segmentation, Jaccard of the best head'),
+    },
+    asks=passed_on('attend'),
+)

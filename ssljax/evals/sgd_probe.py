@@ -4,9 +4,8 @@ He et al. 2019, arXiv:1911.05722 (section 4.1); many rates at once, the best on 
 Oquab et al. 2023, arXiv:2304.07193 (appendix B.3).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,40 +13,44 @@ import numpy as np
 import optax
 
 from ssljax import augment
-from ssljax.evals.baselines import floats, pixels, standardized
+from ssljax.evals.baselines import pixels, standardized
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.frozen import frozen
 from ssljax.evals.layer import at_layer
-from ssljax.evals.subject import Subject, accuracy, answers, images, readout
+from ssljax.evals.measures import floats, percent
+from ssljax.evals.subject import Subject, answers, images_of, readout
+from ssljax.kinds import Count, Positive, Share, ViewSpec
 from ssljax.losses import cross_entropy
 
-NEEDS = ('encode',)
-BASELINES = (pixels, standardized)
-SHOWN = ('accuracy',)  # what a table shows, where it is there
 
-
-def sgd_probe(
+def score(
     subject: Subject,
     *,
     train: str = 'train',
     validation: str = 'validation',
     test: str = 'test',
-    train_size: int | None = 10000,
-    validation_size: int | None = None,
-    test_size: int | None = None,
+    train_size: Count | None = 10000,
+    validation_size: Count | None = None,
+    test_size: Count | None = None,
     layer: str = '',
-    view: Mapping[str, Any] = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
-    learning_rates: Sequence[float] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
-    momentum: float = 0.9,
-    batch: int = 256,
-    epochs: int = 10,
-) -> dict[str, float]:
-    """Test accuracy in percent of the rate that is best on validation rows.
+    view: ViewSpec = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
+    learning_rates: Sequence[Positive] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
+    momentum: Share = 0.9,
+    batch: Count = 256,
+    epochs: Count = 10,
+) -> Scores:
+    """Test accuracy in percent of the rate that is best on validation rows; fixed draws.
 
-    In each epoch every training row is seen by another view, of the size of the images; flip=0.5
-    where a mirror image is of the same class. Each rate falls to zero as a cosine; fixed draws.
+    train, validation, test: splits. Without the second, every tenth training row is held out.
+    train_size, validation_size, test_size: rows of each; none: all.
+    layer: a module inside the encoder, as blocks_1, whose output is taken; pixels have none.
+    view: of the training rows, another in each epoch, of the size of the images; flip=0.5 where a
+    mirror image is of the same class.
+    learning_rates: to choose from; each falls to zero as a cosine.
+    momentum, batch, epochs: of SGD.
     """
     subject = at_layer(subject, layer)
-    encode, part = readout(subject, 'encode', 'sgd_probe'), images(subject, train, 'sgd_probe')
+    encode, part = readout(subject, 'encode', 'sgd_probe'), images_of(subject, train, 'sgd_probe')
     splits, sizes = (train, validation, test), (train_size, validation_size, test_size)
     rows = frozen(subject, 'sgd_probe', splits, sizes)
     shape = part.rows(np.arange(1))['x'].shape[1:3]
@@ -71,17 +74,17 @@ def sgd_probe(
         order = np.random.default_rng(epoch).permutation(len(h))[: steps * size]
         carry = walk(carry, h, rows.y, order.reshape(steps, size).astype(np.int32))
     heads, _ = carry
-    scores = [accuracy(named, rows.y_val)[0] for named in predict(heads, rows.x_val)]
-    best = int(np.argmax(scores))
-    percent, error = accuracy(predict(heads, rows.x_test)[best], rows.y_test)
-    return {
-        'accuracy': percent,
-        'standard_error': error,
-        'validation_accuracy': scores[best],
-        'learning_rate': learning_rates[best],
-        'train': len(rows.x),
-        'queries': len(rows.x_test),
-    }
+    right = percent(predict(heads, rows.x_val) == rows.y_val)  # [R, N]
+    best = int(right.mean(1).argmax())
+    return averaged(
+        {
+            'accuracy': percent(predict(heads, rows.x_test)[best] == rows.y_test),
+            'validation_accuracy': right[best],
+        },
+        learning_rate=learning_rates[best],
+        train=len(rows.x),
+        queries=len(rows.x_test),
+    )
 
 
 def descend(optimizer, rates, carry, h, y, order):
@@ -103,3 +106,11 @@ def descend(optimizer, rates, carry, h, y, order):
 def predict(heads, x: np.ndarray) -> np.ndarray:
     """Classes by each head [R, N]."""
     return np.asarray((jnp.matmul(x, heads['w']) + heads['b']).argmax(2))
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('encode',),
+    baselines=(pixels, standardized),
+    shown={'accuracy': Shown('linear probe by SGD')},
+)

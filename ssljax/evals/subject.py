@@ -11,15 +11,6 @@ from ssljax.data.source import Source, Split, permutation
 from ssljax.names import Mistake, choose
 
 
-class Model(NamedTuple):
-    """What an evaluator that looks inside a model, or trains it on, is given."""
-
-    state: Any
-    readouts: Mapping[str, Callable]  # name -> (key, state, batch, **options) -> arrays
-    over: Callable  # (readout, state, host rows, **options) -> host arrays, by chunks
-    place: Callable  # host rows -> arrays on the devices, cut by rows
-
-
 class Subject(NamedTuple):
     """Whoever is scored. Evaluators are functions of it, so all are scored by the same code."""
 
@@ -28,7 +19,9 @@ class Subject(NamedTuple):
     readouts: Mapping[str, Callable]  # name -> ask(batch of host arrays, **options) -> host arrays
     key: jax.Array
     save: Callable[[str, Any], None] = lambda name, picture: None  # (name, PIL image or text)
-    model: Model | None = None  # None: a baseline
+    # for evaluators that look inside a model or train it on: an ssljax.model.Model, of which they
+    # use state, readouts, over(readout, state, rows, **options) and place(rows). None: a baseline
+    model: Any = None
     layer: str = ''  # of which `encode` gives the features; empty: the method's own
     kept: dict | None = None  # features that were asked for, for the next evaluator
 
@@ -41,14 +34,15 @@ def readout(subject: Subject, name: str, who: str) -> Callable:
     return subject.readouts[name]
 
 
-def split(source: Source, name: str) -> Split:
+def part_of(source: Source, name: str) -> Split:
+    """The split `name` of the source, or the Mistake that says which there are."""
     return source.splits[choose(name, source.splits, f'split of {source.name}')]
 
 
-def images(subject: Subject, name: str, who: str) -> Split:
+def images_of(subject: Subject, name: str, who: str) -> Split:
     """The split `name`, if its rows are images."""
-    part = split(subject.source, name)
-    if (shape := part.rows(np.arange(1))['x'].shape[1:]) and len(shape) == 3:
+    part = part_of(subject.source, name)
+    if len(shape := part.rows(np.arange(1))['x'].shape[1:]) == 3:
         return part
     raise Mistake(
         f'{who} needs images [H, W, C]; {subject.source.name} has rows {list(shape)}:'
@@ -74,12 +68,12 @@ def answers(
     **options: Any,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """What a readout answers for the rows `index`, and the entries `keep` of these rows."""
-    found, kept = [], []
+    parts, kept = [], []
     for i in np.array_split(index, max(1, math.ceil(len(index) / chunk))):
         rows = split.rows(i) | {'index': i.astype(np.int32)}
-        found.append(np.asarray(ask(rows, **options)))
+        parts.append(np.asarray(ask(rows, **options)))
         kept.append({name: np.asarray(rows[name]) for name in keep if name in rows})
-    return np.concatenate(found), {k: np.concatenate([rows[k] for rows in kept]) for k in kept[0]}
+    return np.concatenate(parts), {k: np.concatenate([rows[k] for rows in kept]) for k in kept[0]}
 
 
 def features(
@@ -98,7 +92,7 @@ def encoded(
     kept = {} if subject.kept is None else subject.kept
     asked = subject.layer, name, index.tobytes()
     if asked not in kept:
-        kept[asked] = answers(ask, split(subject.source, name), index, keep=('label',))
+        kept[asked] = answers(ask, part_of(subject.source, name), index, keep=('label',))
     h, rows = kept[asked]
     h = h.reshape(len(h), -1).astype(np.float32)
     if bad := int((~np.isfinite(h)).any(1).sum()):
@@ -127,33 +121,3 @@ def classes(subject: Subject, name: str, rows: Mapping[str, Any], who: str) -> n
 def one_class(label: np.ndarray) -> bool:
     """Whether each row has one label, a class."""
     return label.ndim == 1 and label.dtype.kind in 'iu' and label.min() >= 0
-
-
-def accuracy(predicted: np.ndarray, label: np.ndarray) -> tuple[float, float]:
-    """Percent correct and its binomial standard error."""
-    p = float(np.mean(predicted == label))
-    return 100 * p, 100 * math.sqrt(p * (1 - p) / len(label))
-
-
-def ratio(total: np.ndarray, count: np.ndarray, *, blocks: int = 64) -> tuple[float, float]:
-    """sum(total) / sum(count) and its standard error over blocks of consecutive rows."""
-    blocks = min(blocks, len(total))  # neighbors in a text are alike: a row is not the unit
-    total, count = (
-        np.array([part.sum() for part in np.array_split(v, blocks)]) for v in (total, count)
-    )
-    mean = total.sum() / count.sum()
-    if blocks < 2:
-        return float(mean), math.inf
-    spread = ((total - mean * count) ** 2).sum() * blocks / (blocks - 1)
-    return float(mean), float(math.sqrt(spread) / count.sum())
-
-
-def unit(h: np.ndarray) -> np.ndarray:
-    """Vectors of length one along the last axis; zero stays zero."""
-    return h / np.maximum(np.linalg.norm(h, axis=-1, keepdims=True), 1e-12)
-
-
-def entropy(p: np.ndarray) -> np.ndarray:
-    """H of probabilities along the last axis, in nats."""
-    p = p.astype(np.float64)
-    return -(p * np.log(np.where(p > 0, p, 1))).sum(-1)

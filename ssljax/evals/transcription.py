@@ -8,38 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from ssljax.evals.subject import Subject, answers, pick, ratio, readout, split
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
+from ssljax.evals.measures import percent, ratio
+from ssljax.evals.subject import Subject, answers, part_of, pick, readout
+from ssljax.kinds import Count, Natural
 from ssljax.names import Mistake
 
-NEEDS = ('transcribe',)
-BASELINES = ()
-SHOWN = ('character_error', 'word_error')  # what a table shows, where it is there
-LESS = ('character_error', 'word_error')  # of these less is better
 
-
-def transcription(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = None,
-    shown: int = 20,
+    size: Count | None = None,
+    shown: Natural = 20,
     options: Mapping[str, Any] = {},
-) -> dict[str, float]:
+) -> Scores:
     """Edits over the length of the truth, in percent, over all rows together; above 100 where much
-    is read that is not there. Saves some lines, truth above reading.
+    is read that is not there.
 
     transcribe gives token ids [B, T], below zero where nothing is read; the truth is the batch's
-    `text` [B, L] and `text_length` [B]. Words are what blanks part.
+    `text` [B, L] and `text_length` [B]. Words are what blanks part. exact: rows without an edit.
+
+    split, size: so many rows of this split; none: all.
+    shown: lines that are saved, truth above reading.
+    options: of the readout transcribe.
     """
-    return score(subject, split, size, shown, options)
-
-
-def score(subject, name, size, shown, options):
     ask = readout(subject, 'transcribe', 'transcription')
-    source, part = subject.source, split(subject.source, name)
+    source, part = subject.source, part_of(subject.source, split)
     if 'text' not in (rows := part.rows(np.arange(1))) or not source.vocab:
         raise Mistake(
-            f'transcription needs texts and a vocabulary; the split {name} of {source.name} has'
+            f'transcription needs texts and a vocabulary; the split {split} of {source.name} has'
             f' {", ".join(sorted(rows))}: leave transcription out of the evals'
         )
     index = pick(part.count, size)
@@ -54,30 +52,28 @@ def score(subject, name, size, shown, options):
     truth = [written(source.vocab, line[:n]) for line, n in zip(text, length, strict=True)]
     read = [written(source.vocab, line[line >= 0]) for line in ids]
     if not any(truth):
-        raise Mistake(f'transcription: all texts of the split {name} of {source.name} are empty')
-    characters, error = errors(truth, read)
-    words, _ = errors([line.split() for line in truth], [line.split() for line in read])
+        raise Mistake(f'transcription: all texts of the split {split} of {source.name} are empty')
     lines = [f'{a}\n{b}\n' for a, b in zip(truth[:shown], read[:shown], strict=True)]
-    subject.save('transcription', '\n'.join(lines))
-    exact = np.mean([a == b for a, b in zip(truth, read, strict=True)])
-    return {
-        'character_error': characters,
-        'standard_error': error,
-        'word_error': words,
-        'exact': 100 * float(exact),
-        'rows': len(truth),
-    }
+    if lines:
+        subject.save('transcription', '\n'.join(lines))
+    return averaged(
+        {
+            'character_error': errors(truth, read),
+            'word_error': errors([line.split() for line in truth], [line.split() for line in read]),
+            'exact': percent([a == b for a, b in zip(truth, read, strict=True)]),
+        },
+        rows=len(truth),
+    )
 
 
 def written(vocab: Sequence[str], ids: np.ndarray) -> str:
     return ''.join(vocab[i] for i in ids)
 
 
-def errors(truth: Sequence[Sequence[Any]], read: Sequence[Sequence[Any]]) -> tuple[float, float]:
-    """Edits in percent of the truth's length, and the standard error over blocks of rows."""
-    found = np.array([edits(a, b) for a, b in zip(truth, read, strict=True)], np.float64)
-    percent, error = ratio(found, np.array([len(a) for a in truth], np.float64))
-    return 100 * percent, 100 * error
+def errors(truth: Sequence[Sequence[Any]], read: Sequence[Sequence[Any]]) -> np.ndarray:
+    """Rows [N] whose mean is the edits in percent of the truth's length."""
+    lengths = np.array([len(a) for a in truth])
+    return 100 * ratio([edits(a, b) for a, b in zip(truth, read, strict=True)], lengths)
 
 
 def edits(a: Sequence[Any], b: Sequence[Any]) -> int:
@@ -91,3 +87,15 @@ def edits(a: Sequence[Any], b: Sequence[Any]) -> int:
         # then insertions, each one more than its left neighbor: a running minimum
         row = np.minimum.accumulate(kept - steps) + steps
     return int(row[-1])
+
+
+evaluator = Evaluator(
+    run=score,
+    needs=('transcribe',),
+    shown={
+        'character_error': Shown('character error', less=True),
+        'word_error': Shown('word error', less=True),
+    },
+    asks=passed_on('transcribe'),
+    neighbors=True,  # lines of one page, or of one speaker
+)

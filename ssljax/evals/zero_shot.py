@@ -7,42 +7,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ssljax.evals.cross_retrieval import embedded
-from ssljax.evals.subject import Subject, accuracy, answers, classes, pick, readout, split, unit
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
+from ssljax.evals.measures import percent, unit
+from ssljax.evals.subject import Subject, answers, classes, part_of, pick, readout
+from ssljax.evals.text_vectors import embedded
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-NEEDS = ('embed', 'embed_text')
-BASELINES = ()
-SHOWN = ('accuracy',)  # what a table shows, where it is there
 
-
-def zero_shot(
+def score(
     subject: Subject,
     *,
     split: str = 'test',
-    size: int | None = None,
+    size: Count | None = None,
     prompts: Sequence[str] = ('a photo of a {}.',),
     names: Sequence[str] = (),
-) -> dict[str, float]:
+) -> Scores:
     """Percent of rows nearest, by cosine, to the mean of the prompts of their class.
 
-    prompts: texts with {} for the name of a class. names: of the classes, if not the source's own.
+    split, size: so many rows of this split; none: all.
+    prompts: texts with {} for the name of a class.
+    names: of the classes; none: the source's own.
     """
-    return score(subject, split, size, prompts, names or subject.source.class_names)
-
-
-def score(subject, name, size, prompts, names):
-    ask, _ = (readout(subject, name, 'zero_shot') for name in NEEDS)
+    ask, _ = (readout(subject, name, 'zero_shot') for name in ('embed', 'embed_text'))
+    names = names or subject.source.class_names
     source = subject.source
     if source.tokens is None:
         raise Mistake(
             f'zero_shot needs data that know how to write texts as tokens; {source.name} do not'
         )
-    if bad := [prompt for prompt in prompts if '{}' not in prompt] or not prompts:
+    if not prompts or not all('{}' in prompt for prompt in prompts):
+        bad = [prompt for prompt in prompts if '{}' not in prompt]
         raise Mistake(f'zero_shot: prompts {bad} have no {{}} for a name; type "(\'a {{}}\',)"')
-    part = split(source, name)
+    part = part_of(source, split)
     z, rows = answers(ask, part, pick(part.count, size), keep=('label',))
-    label = classes(subject, name, rows, 'zero_shot')
+    label = classes(subject, split, rows, 'zero_shot')
     if len(names) <= label.max():
         raise Mistake(
             f'zero_shot knows {len(names)} names of classes, and {source.name} has labels up to'
@@ -51,13 +50,15 @@ def score(subject, name, size, prompts, names):
     texts = source.tokens([prompt.format(name) for name in names for prompt in prompts])
     each = unit(embedded(subject, texts, 'zero_shot')).reshape(len(names), len(prompts), -1)
     s = unit(z) @ unit(each.mean(1)).T  # [N, K]
-    percent, error = accuracy(s.argmax(1), label)
     top = np.argsort(-s, axis=1, kind='stable')[:, :5] == label[:, None]
-    return {
-        'accuracy': percent,
-        'standard_error': error,
-        'accuracy_top5': 100 * float(top.any(1).mean()),
-        'chance': 100 / len(names),
-        'prompts': len(prompts),
-        'rows': len(label),
-    }
+    return averaged(
+        {'accuracy': percent(s.argmax(1) == label), 'accuracy_top5': percent(top.any(1))},
+        chance=100 / len(names),
+        prompts=len(prompts),
+        rows=len(label),
+    )
+
+
+evaluator = Evaluator(
+    run=score, needs=('embed', 'embed_text'), shown={'accuracy': Shown('zero-shot accuracy')}
+)
