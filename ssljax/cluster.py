@@ -1,20 +1,21 @@
-"""Groups of rows: whitening, k-means, and how far two partitions agree."""
+"""Clustering of rows: whitening, k-means, and the agreement of two partitions."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from ssljax.collapse import directions
+
 
 @partial(jax.jit, static_argnames='dims')
 def whiten(x: jax.Array, *, dims: int) -> jax.Array:
-    """Rows [N, D] on their first `dims` principal axes, each of variance 1, then of length 1."""
+    """Rows [N, D] -> [N, dims]: their main principal axes, with variance 1, scaled to length 1."""
     x = x.astype(jnp.float32) - x.mean(0)
     variance, axes = jnp.linalg.eigh(jnp.matmul(x.T, x, precision='highest') / len(x))
-    # of few features that live, the dead axes stay small instead of becoming noise
+    # axes with almost no variance stay small and do not become noise
     scale = jax.lax.rsqrt(variance + 1e-5 * variance[-1] + 1e-12)
-    x = x @ (axes * scale)[:, -dims:]
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(1, keepdims=True), 1e-12))
+    return directions(x @ (axes * scale)[:, -dims:])
 
 
 @partial(jax.jit, static_argnames=('k', 'rounds'))
@@ -23,16 +24,16 @@ def kmeans(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Lloyd's k-means from k random rows: x [N, D] -> labels [N], centers [k, D], emptied [].
 
-    A cluster that loses all its rows is put beside a random other one and shares its rows (Caron et
-    al. 2018, section 3.3); `emptied` counts how often that happened.
+    The center of a cluster without rows is moved near that of a random other cluster, whose rows
+    they then share (Caron et al. 2018, section 3.3); `emptied` counts how often that happened.
     """
     start, key = jax.random.split(key)
     centers = x[jax.random.choice(start, len(x), (k,), replace=False)]
 
     def nearest(centers):
         # |x - c|^2 without the |x|^2 that all centers share
-        far = jnp.square(centers).sum(1) - 2 * jnp.matmul(x, centers.T, precision='highest')
-        return far.argmin(1)
+        distance = jnp.square(centers).sum(1) - 2 * jnp.matmul(x, centers.T, precision='highest')
+        return distance.argmin(1)
 
     def move(round, carry):
         centers, emptied = carry
@@ -41,8 +42,8 @@ def kmeans(
         mean = jnp.zeros_like(centers).at[labels].add(x) / jnp.maximum(size, 1)[:, None]
         k1, k2 = jax.random.split(jax.random.fold_in(key, round))
         other = jax.random.categorical(k1, jnp.log(size), shape=(k,))  # by size, never an empty one
-        beside = mean[other] + 1e-3 * x.std(0) * jax.random.normal(k2, centers.shape)
-        return jnp.where((size > 0)[:, None], mean, beside), emptied + (size == 0).sum()
+        near = mean[other] + 1e-3 * x.std(0) * jax.random.normal(k2, centers.shape)
+        return jnp.where((size > 0)[:, None], mean, near), emptied + (size == 0).sum()
 
     centers, emptied = jax.lax.fori_loop(0, rounds, move, (centers, jnp.zeros((), jnp.int32)))
     return nearest(centers), centers, emptied
@@ -52,7 +53,7 @@ def kmeans(
 def agreement(a: jax.Array, b: jax.Array, *, k: int) -> jax.Array:
     """Normalized mutual information of two partitions [N] into up to k groups: 0 to 1.
 
-    Over the geometric mean of the two entropies, as in Caron et al. 2018, section 4.1.
+    It is divided by the geometric mean of the two entropies, as in Caron et al. 2018, section 4.1.
     """
     joint = jnp.zeros((k, k)).at[a, b].add(1)
 
@@ -61,5 +62,5 @@ def agreement(a: jax.Array, b: jax.Array, *, k: int) -> jax.Array:
         return -(p * jnp.log(jnp.where(p > 0, p, 1))).sum()
 
     first, second = entropy(joint.sum(1)), entropy(joint.sum(0))
-    both = jnp.sqrt(first * second)  # exactly zero where one of them is a single group
-    return jnp.where(both > 0, (first + second - entropy(joint)) / jnp.where(both > 0, both, 1), 0)
+    mean = jnp.sqrt(first * second)  # exactly zero where a partition is a single group
+    return jnp.where(mean > 0, (first + second - entropy(joint)) / jnp.where(mean > 0, mean, 1), 0)

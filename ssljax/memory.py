@@ -1,4 +1,4 @@
-"""What outlives a step besides params: averages, queues, pools."""
+"""Updates of memory, the part of the state besides params: averages, queues, pools."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,9 @@ def ema(old: Tree, new: Tree, momentum: jax.Array | float) -> Tree:
 
 
 def ring(queue: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
-    """Writes the rows of step `step` over the oldest of the queue; [K, ...], [B, ...], B <= K.
+    """The queue [K, ...] with its oldest rows replaced by those of a step [B, ...], B <= K.
 
-    A scatter, so that under any layout only the rows travel between devices.
+    It is a scatter, so that only the new rows are sent between devices, however the queue is cut.
     """
     K, B = len(queue), len(rows)
     if B > K:
@@ -26,12 +26,12 @@ def ring(queue: jax.Array, rows: jax.Array, step: jax.Array) -> jax.Array:
 def exchange(
     key: jax.Array, pool: jax.Array, new: jax.Array, *, old: float = 0.5
 ) -> tuple[jax.Array, jax.Array]:
-    """A pool of past samples: each new row goes in, and with chance `old` a past one comes out.
+    """Exchanges each new row, with chance `old`, for a random past one of the pool.
 
     pool [R, ...], new [B, ...], B <= R -> rows [B, ...], pool. Shrivastava et al. 2017, 2.3.
     """
-    k1, k2 = jax.random.split(key)
-    slots = jax.random.choice(k1, len(pool), (len(new),), replace=False)
-    swap = jax.random.bernoulli(k2, old, (len(new),)).reshape(-1, *[1] * (new.ndim - 1))
+    slot_key, swap_key = jax.random.split(key)
+    slots = jax.random.choice(slot_key, len(pool), (len(new),), replace=False)
+    swap = jax.random.bernoulli(swap_key, old, (len(new),)).reshape(-1, *[1] * (new.ndim - 1))
     past = pool[slots]
     return jnp.where(swap, past, new), pool.at[slots].set(jnp.where(swap, new, past))

@@ -1,64 +1,62 @@
-"""From a turn's spec in the config to an optax chain; schedules run over the turn's horizon."""
+"""Optimizers and schedules: from the spec of a turn in the config to an optax transformation.
+
+A schedule runs over the horizon of its turn: the steps at which it acts, until its next restart.
+"""
 
 import inspect
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ssljax.kinds import Natural, NonNegative, Positive, Share
 from ssljax.method import Method, Tree
-from ssljax.names import Mistake, choose, nearest, options
+from ssljax.names import Mistake, build, choose, options
 from ssljax.sharding import path_name
 
 __all__ = ['sgd', 'adam', 'adamw', 'lars', 'lamb', 'muon']
 
 Schedule = Callable[[Any], Any]
 
-# words of paths, after the name of the net
-VECTORS = re.compile(r'(bias|scale|gain)$')  # of two axes in scanned blocks, [depth, D]
+# The params that are decayed and, in LARS and LAMB, adapted: kernels and embeddings, by the names
+# that linen gives them; not biases, gains, tokens, positions, codebooks.
+DECAYED = r'(^|/)(kernel|embedding)$'
+# parts of a path after the name of the net
 TOKENS = re.compile(r'(token|register)s?$')  # class, mask, register: [1, 1, D]
 PLACES = re.compile(r'(^|[_/])(places?|pos|positions?|positional)($|[_/])')  # tables [N, D]
 STEMS = re.compile(r'(^|[_/])(embed|patch|stem)')
 BLOCKS = re.compile(r'(?:block|layer|stage)s?_?(\d+)(?:/|$)', re.IGNORECASE)
 
 
-def inside(path: tuple[Any, ...]) -> str:
-    """'Dense_0/kernel' of params of a net, ('encoder', 'Dense_0', 'kernel')."""
-    return path_name(path[1:] or path)
+def matching(pattern: str) -> Callable[[Tree], Tree]:
+    """params -> for each, whether the pattern is found in its path, 'encoder/Dense_0/kernel'."""
 
+    def mask(params: Tree) -> Tree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, p: bool(re.search(pattern, path_name(path))), params
+        )
 
-def matrices(params: Tree) -> Tree:
-    """What is decayed and, in LARS and LAMB, adapted: kernels, embeddings of a vocabulary.
-
-    Biases, gains, tokens and positions are not, and are known by the words of their paths as well:
-    by its axes alone, a class token [1, 1, D] or a table of positions would be decayed.
-    """
-
-    def decayed(path: tuple[Any, ...], p: Any) -> bool:
-        words = inside(path)
-        return p.ndim > 1 and not any(kind.search(words) for kind in (VECTORS, TOKENS, PLACES))
-
-    return jax.tree_util.tree_map_with_path(decayed, params)
+    return mask
 
 
 def from_top(params: Tree) -> Tree:
-    """For each param, how many blocks of its net lie above it, itself included.
+    """For each param, how many blocks of its net are above it, its own block included.
 
-    Block i of `depth` has depth - i; embeddings, stems, tokens and positions, which come before
-    the first, depth + 1; all else (final norms, heads, nets without blocks) 0. With the rate times
-    layer_decay ** from_top, this is the rule of Bao et al. 2021, arXiv:2106.08254, and of MAE.
-    Blocks are known by their names, 'blocks_3', 'Block_3', 'ResidualBlock_2', 'layer3': the
-    outermost.
+    A param of block i has depth - i, where depth is the number of blocks. Embeddings, stems, tokens
+    and positions come before the first block and have depth + 1. All others (final norms, heads,
+    nets without blocks) have 0. With the rate times layer_decay ** from_top this is the rule of Bao
+    et al. 2021, arXiv:2106.08254, and of MAE. A block is found by its name: 'blocks_3', 'Block_3',
+    'ResidualBlock_2', 'layer3'. Of blocks within blocks the outermost counts.
     """
     depth: dict[str, int] = {}
     for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        if found := BLOCKS.search(path_name(path[1:])):
+        if block := BLOCKS.search(path_name(path[1:])):
             net = path_name(path[:1])
-            depth[net] = max(depth.get(net, 0), int(found[1]) + 1)
+            depth[net] = max(depth.get(net, 0), int(block[1]) + 1)
     if not depth:
         raise Mistake(
             'layer_decay finds no numbered blocks, as blocks_3 or Block_3, in the params of this'
@@ -66,52 +64,83 @@ def from_top(params: Tree) -> Tree:
         )
 
     def count(path: tuple[Any, ...], _: Any) -> int:
-        words, blocks = path_name(path[1:]), depth.get(path_name(path[:1]), 0)
-        if found := BLOCKS.search(words):
-            return blocks - int(found[1])
-        first = blocks and any(kind.search(words) for kind in (TOKENS, PLACES, STEMS))
-        return blocks + 1 if first else 0
+        name, blocks = path_name(path[1:]), depth.get(path_name(path[:1]), 0)
+        if block := BLOCKS.search(name):
+            return blocks - int(block[1])
+        before = blocks and any(pattern.search(name) for pattern in (TOKENS, PLACES, STEMS))
+        return blocks + 1 if before else 0
 
     return jax.tree_util.tree_map_with_path(count, params)
 
 
 def sgd(
-    rate: Schedule, *, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0
-):
-    decay = optax.add_decayed_weights(weight_decay, matrices)  # within the gradient, as is custom
+    rate: Schedule,
+    *,
+    momentum: Share = 0.9,
+    nesterov: bool = False,
+    weight_decay: NonNegative = 0.0,
+    decayed: str = DECAYED,
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent.
+
+    momentum: decay of the sum of gradients.
+    nesterov: whether the momentum is Nesterov's.
+    weight_decay: the share of a param that is added to its gradient.
+    decayed: a regular expression on paths: which params are decayed.
+    """
+    decay = optax.add_decayed_weights(weight_decay, matching(decayed))
     return optax.chain(decay, optax.sgd(rate, momentum, nesterov))
 
 
-def adam(rate: Schedule, *, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8):
+def adam(
+    rate: Schedule, *, b1: Share = 0.9, b2: Share = 0.999, eps: Positive = 1e-8
+) -> optax.GradientTransformation:
+    """Kingma & Ba 2014, arXiv:1412.6980."""
     return optax.adam(rate, b1, b2, eps)
 
 
 def adamw(
     rate: Schedule,
     *,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 1e-4,
-):
-    return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=matrices)
+    b1: Share = 0.9,
+    b2: Share = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 1e-4,
+    decayed: str = DECAYED,
+) -> optax.GradientTransformation:
+    """Loshchilov & Hutter 2017, arXiv:1711.05101.
+
+    b1, b2: decay of the averages of gradients and of their squares.
+    eps: added to the root of the averaged squares.
+    weight_decay: the share of a param that is subtracted, times the rate.
+    decayed: a regular expression on paths: which params are decayed.
+    """
+    return optax.adamw(rate, b1, b2, eps, weight_decay=weight_decay, mask=matching(decayed))
 
 
 def lars(
     rate: Schedule,
     *,
-    momentum: float = 0.9,
+    momentum: Share = 0.9,
     nesterov: bool = False,
-    weight_decay: float = 1e-6,
-    trust: float = 1e-3,
-):
-    """You et al. 2017, arXiv:1708.03888; biases and norms neither decayed nor adapted."""
+    weight_decay: NonNegative = 1e-6,
+    decayed: str = DECAYED,
+    trust: Positive = 1e-3,
+) -> optax.GradientTransformation:
+    """You et al. 2017, arXiv:1708.03888; biases and norms are neither decayed nor adapted.
+
+    momentum: decay of the sum of updates.
+    nesterov: whether the momentum is Nesterov's.
+    weight_decay: the share of a param that is added to its gradient.
+    decayed: a regular expression on paths: which params are decayed and adapted.
+    trust: the length of an update over that of its param, before the rate.
+    """
     return optax.lars(
         rate,
         weight_decay,
-        weight_decay_mask=matrices,
+        weight_decay_mask=matching(decayed),
         trust_coefficient=trust,
-        trust_ratio_mask=matrices,
+        trust_ratio_mask=matching(decayed),
         momentum=momentum,
         nesterov=nesterov,
     )
@@ -120,19 +149,25 @@ def lars(
 def lamb(
     rate: Schedule,
     *,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-6,
-    weight_decay: float = 0.01,
-):
-    """You et al. 2019, arXiv:1904.00962; biases and norms neither decayed nor adapted.
+    b1: Share = 0.9,
+    b2: Share = 0.999,
+    eps: Positive = 1e-6,
+    weight_decay: NonNegative = 0.01,
+    decayed: str = DECAYED,
+) -> optax.GradientTransformation:
+    """You et al. 2019, arXiv:1904.00962; biases and norms are neither decayed nor adapted.
 
-    optax.lamb would adapt all.
+    optax.lamb would adapt all params.
+
+    b1, b2: decay of the averages of gradients and of their squares.
+    eps: added to the root of the averaged squares.
+    weight_decay: the share of a param that is added to its update before this is adapted.
+    decayed: a regular expression on paths: which params are decayed and adapted.
     """
     return optax.chain(
         optax.scale_by_adam(b1, b2, eps),
-        optax.add_decayed_weights(weight_decay, matrices),
-        optax.masked(optax.scale_by_trust_ratio(), matrices),
+        optax.add_decayed_weights(weight_decay, matching(decayed)),
+        optax.masked(optax.scale_by_trust_ratio(), matching(decayed)),
         optax.scale_by_learning_rate(rate),
     )
 
@@ -140,94 +175,123 @@ def lamb(
 def muon(
     rate: Schedule,
     *,
-    beta: float = 0.95,
-    weight_decay: float = 0.0,
-    b1: float = 0.9,
-    b2: float = 0.999,
-):
-    """Jordan 2024: momentum made orthogonal, for matrices; Adam for all else at the same rate."""
+    beta: Share = 0.95,
+    weight_decay: NonNegative = 0.0,
+    decayed: str = DECAYED,
+    b1: Share = 0.9,
+    b2: Share = 0.999,
+) -> optax.GradientTransformation:
+    """Jordan 2024: orthogonal updates of matrices; Adam at the same rate for all other params.
+
+    beta: decay of the momentum of matrices.
+    weight_decay: the share of a param that is subtracted, times the rate.
+    decayed: a regular expression on paths: which params are decayed;
+    the matrices of these get the orthogonal updates.
+    b1, b2: of Adam.
+    """
 
     def shapes(params: Tree) -> Tree:
         matrix = optax.contrib.MuonDimensionNumbers()
-        chosen = matrices(params)
+        chosen = matching(decayed)(params)
         return jax.tree.map(lambda p, m: matrix if m and p.ndim == 2 else None, params, chosen)
 
-    # without optax's own decay, which is of the orthogonal ones alone
+    # optax's own decay is not used: it is for the orthogonal updates alone
     direction = optax.contrib.muon(
         1.0, beta=beta, adam_b1=b1, adam_b2=b2, muon_weight_dimension_numbers=shapes
     )
-    decay = optax.add_decayed_weights(-weight_decay, matrices)
+    decay = optax.add_decayed_weights(-weight_decay, matching(decayed))
     return optax.chain(direction, decay, optax.scale_by_schedule(rate))
 
 
 def schedule(
     horizon: int,
     *,
-    learning_rate: float,
-    warmup: int = 0,
-    shape: str = 'cosine',
-    end: float = 0.0,
-    drops: Sequence[float] = (0.6, 0.8),
-    factor: float = 0.1,
+    learning_rate: NonNegative,
+    warmup: Natural = 0,
+    shape: Literal['cosine', 'linear', 'constant', 'step', 'rsqrt'] = 'cosine',
+    end: NonNegative = 0.0,
+    drops: tuple[Share, ...] = (0.6, 0.8),
+    factor: Positive = 0.1,
 ) -> Schedule:
     """Linear warm-up, then `shape` from learning_rate to end * learning_rate at the horizon.
 
-    step: times `factor` at each of `drops`, fractions of the horizon (MoCo, instance
-    discrimination, RotNet). rsqrt: as 1 / sqrt(step), from the warm-up on (Transformer, T5).
+    learning_rate: the greatest, at the end of the warm-up.
+    warmup: its number of steps.
+    shape: of what follows. step: drops (MoCo, instance discrimination, RotNet). rsqrt: proportional
+    to 1 / sqrt(step) (Transformer, T5).
+    end: the last rate over the greatest, for cosine and linear.
+    drops: when the rate drops, as fractions of the horizon, for step.
+    factor: the rate after a drop over that before, for step.
     """
     if not 0 <= warmup < max(horizon, 1):
         raise Mistake(
             f'warmup={warmup} steps do not fit into the {horizon} steps of this turn;'
             f' it must be at least 0 and less than {horizon}'
         )
-    rest, early, at = horizon - warmup, max(warmup, 1), [d * horizon for d in drops]
+    rest, first, dropped = horizon - warmup, max(warmup, 1), [d * horizon for d in drops]
     after = {
         'cosine': lambda: optax.cosine_decay_schedule(learning_rate, rest, end),
         'linear': lambda: optax.linear_schedule(learning_rate, end * learning_rate, rest),
         'constant': lambda: optax.constant_schedule(learning_rate),
-        'step': lambda: lambda i: learning_rate * factor ** sum(i + warmup >= d for d in at),
-        'rsqrt': lambda: lambda i: learning_rate * (early / (early + jnp.maximum(i, 0))) ** 0.5,
+        'step': lambda: lambda i: learning_rate * factor ** sum(i + warmup >= d for d in dropped),
+        'rsqrt': lambda: lambda i: learning_rate * (first / (first + jnp.maximum(i, 0))) ** 0.5,
     }
     after = after[choose(shape, after, 'shape of a schedule')]()
-    # the first of `warmup` steps acts: rate * 1 / warmup, not 0
-    rise = optax.linear_schedule(learning_rate / early, learning_rate, max(warmup - 1, 1))
+    # the rate of the first step is learning_rate / warmup, not 0
+    rise = optax.linear_schedule(learning_rate / first, learning_rate, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup]) if warmup else after
 
 
-def known(name: str) -> dict[str, Any]:
-    """Every option of the optimizer called `name`, with its default; learning_rate has none."""
-    function = getattr(sys.modules[__name__], choose(name, __all__, 'optimizer'))
-    shared = {'clip': None, 'layer_decay': 1.0, 'groups': {}}
-    offered = {**options(schedule), **shared, **options(function)}
-    return {k: v for k, v in offered.items() if v is not inspect.Parameter.empty}
+def offered() -> dict[str, Callable]:
+    """The optimizers that a config may name, each as a function of all options of a spec."""
+    return {name: whole(globals()[name]) for name in __all__}
+
+
+def whole(optimizer: Callable) -> Callable:
+    """An optimizer as a function of (horizon, *, every option of a spec).
+
+    It returns the transformation and the schedule of one group of params.
+    """
+
+    def build(horizon: int, **spec: Any) -> tuple[optax.GradientTransformation, Schedule]:
+        rate = schedule(horizon, **{k: v for k, v in spec.items() if k in options(schedule)})
+        of_optimizer = {k: v for k, v in spec.items() if k in options(optimizer)}
+        return optimizer(rate, **of_optimizer), rate
+
+    functions = (schedule, turn_options, optimizer)
+    fields = [p for f in functions for p in inspect.signature(f).parameters.values()]
+    fields = [p for p in fields if p.kind is p.KEYWORD_ONLY]
+    horizon = next(iter(inspect.signature(schedule).parameters.values()))
+    build.__signature__ = inspect.Signature([horizon, *fields])
+    return build
+
+
+def turn_options(
+    *, clip: Positive | None = None, layer_decay: Positive = 1.0, groups: Mapping[str, Any] = {}
+) -> None:
+    """Options that `make` adds to every optimizer.
+
+    clip: the greatest norm of the turn's gradient; None: no bound.
+    layer_decay: the rate of a block over that of the block above it.
+    groups: params with an optimizer of their own, by name.
+    """
 
 
 def chain(spec: Mapping[str, Any], horizon: int, match: bool = False):
-    """-> transformation, schedule of one group; clipping is of the whole turn, so not here."""
-    spec = dict(spec)
-    name = spec.pop('name', None)
-    if name is None:
-        raise Mistake(f'an optimizer has no name; offered: {", ".join(__all__)}')
-    offered = {'learning_rate': None, **known(name), **({'match': ''} if match else {})}
-    for key in spec:
-        if key not in offered:
-            raise Mistake(
-                f'optimizer {name!r} has no option {key!r}{nearest(key, offered)};'
-                f' its options: {", ".join(offered)}'
-            )
-    if 'learning_rate' not in spec:
-        raise Mistake(f'optimizer {name!r} needs a learning_rate')
-    rate = schedule(horizon, **{k: v for k, v in spec.items() if k in options(schedule)})
-    function = getattr(sys.modules[__name__], name)
-    return function(rate, **{k: v for k, v in spec.items() if k in options(function)}), rate
+    """-> transformation and schedule of one group; `make` clips, since that is for all groups."""
+    spec = {k: v for k, v in spec.items() if not (match and k == 'match')}
+    if 'learning_rate' not in spec and 'name' in spec:
+        raise Mistake(f'optimizer {spec["name"]!r} needs a learning_rate')
+    return build({n: partial(f, horizon) for n, f in offered().items()}, spec, 'optimizer')
 
 
 def make(spec: Mapping[str, Any], horizon: int) -> tuple[optax.GradientTransformation, Schedule]:
-    """-> the turn's transformation and the schedule of its main group, for the log.
+    """-> the turn's transformation, and the schedule of its main group for the log.
 
-    `groups` sends the params whose path (within the turn, 'encoder/Dense_0/kernel') matches a
-    regular expression to an optimizer of their own: dict(heads=dict(match='head', name='adamw')).
-    Unset options of a group's schedule, and its layer_decay, are those of the turn.
+    `groups`: params with an optimizer of their own. In dict(heads=dict(match='head', name='adamw'))
+    these are the params in whose path (within the turn, 'encoder/Dense_0/kernel') the regular
+    expression `match` is found. A group has the turn's schedule and layer_decay where it does not
+    set them.
     """
     main, rate = chain(spec, horizon)
     groups = spec.get('groups') or {}
@@ -236,8 +300,8 @@ def make(spec: Mapping[str, Any], horizon: int) -> tuple[optax.GradientTransform
     groups = {name: {**shared, **group} for name, group in groups.items()}
 
     def label(path: tuple[Any, ...], _: Any) -> str:
-        found = (n for n, g in groups.items() if re.search(g['match'], path_name(path)))
-        return next(found, 'main')
+        names = (n for n, g in groups.items() if re.search(g['match'], path_name(path)))
+        return next(names, 'main')
 
     if groups:
         chains = {'main': main}
@@ -248,17 +312,17 @@ def make(spec: Mapping[str, Any], horizon: int) -> tuple[optax.GradientTransform
         main = optax.partition(chains, lambda tree: jax.tree_util.tree_map_with_path(label, tree))
     decays = {name: g.get('layer_decay', 1.0) for name, g in {'main': spec, **groups}.items()}
     if any(decay != 1 for decay in decays.values()):
-        # over all groups, since the depth is that of the whole net
+        # for all groups at once, since depth is counted in the whole net
         main = optax.chain(main, by_depth(lambda path: decays[label(path, None)]))
     clip = spec.get('clip')
     return (optax.chain(optax.clip_by_global_norm(clip), main) if clip else main), rate
 
 
 def by_depth(decay: Callable[[tuple[Any, ...]], float]) -> optax.GradientTransformation:
-    """Each update, so each rate, times decay(its path) ** from_top."""
+    """Multiplies each update, and so its rate, by decay(its path) ** from_top."""
 
     def init(params: Tree) -> optax.EmptyState:
-        from_top(params)  # refuses here, before anything is written
+        from_top(params)  # raises its Mistake here, before anything is written
         return optax.EmptyState()
 
     def update(updates: Tree, state: Any, params: Tree | None = None) -> tuple[Tree, Any]:
@@ -271,7 +335,7 @@ def by_depth(decay: Callable[[tuple[Any, ...]], float]) -> optax.GradientTransfo
 
 
 def clocks(method: Method, steps: int) -> dict[str, list[int]]:
-    """For each turn, how many of its steps since its last restart lie before step i, i <= steps."""
+    """For each turn and each step i <= steps: its acting steps before i, since its last restart."""
     counts = {}
     for name, turn in method.turns.items():
         count, counts[name] = 0, []
@@ -288,7 +352,7 @@ def clocks(method: Method, steps: int) -> dict[str, list[int]]:
 def make_all(
     specs: Mapping[str, Any], method: Method, steps: int
 ) -> tuple[dict[str, optax.GradientTransformation], dict[str, Callable[[int], float]]]:
-    """-> optimizer of every turn, and of every turn the learning rate at step i, for the host."""
+    """-> for every turn its optimizer, and a function step -> learning rate for the log."""
     for name in specs:
         choose(name, method.turns, 'turn (in config.optim)')
     for name in method.turns:
@@ -296,7 +360,7 @@ def make_all(
             raise Mistake(f'turn {name!r} has no optimizer: set config.optim.{name}')
     clock, optimizers, rates = clocks(method, steps), {}, {}
     for name in method.turns:
-        # counts before a step, so the horizon is one more than the last acting step's count
+        # a count is of the steps before, so the horizon is the last acting step's count plus one
         acting = [clock[name][i] + 1 for i in range(steps) if method.turns[name].when(i)]
         optimizers[name], rate = make(specs[name], max(acting, default=1))
         rates[name] = lambda i, rate=rate, clock=clock[name]: float(rate(clock[i]))

@@ -8,7 +8,7 @@ import scipy.stats
 from test_augment import KEY, bytes_of, exact, many, picture, show  # noqa: F401  exact: a fixture
 
 from ssljax import augment
-from ssljax.augment import color, geometry, texture
+from ssljax.augment import color, geometry, image, texture
 from ssljax.names import Mistake
 
 # draws ----
@@ -30,9 +30,9 @@ RANDOM = {
     'cutout': lambda key, x: texture.random_cutout(key, x, side=(3.0, 9.0)),
 }
 VIEWS = {
-    'simclr': augment.simclr(size=16, strength=1.0, blur=0.5, solarize=0.2),
-    'crop': augment.crop(size=(12, 20)),
-    'ink': augment.ink(),
+    'simclr': image.simclr(size=16, strength=1.0, blur=0.5, solarize=0.2),
+    'crop': image.crop(size=(12, 20)),
+    'ink': image.ink(),
 }
 
 
@@ -56,14 +56,14 @@ def test_one_key_one_picture_and_vmap_is_the_loop(name, channels):
 
 def test_nothing_asked_nothing_done():
     x = picture(3, shape=(32, 32))
-    still = augment.simclr(scale=(1, 1), flip=0, jitter=0, gray=0)
+    still = image.simclr(scale=(1, 1), flip=0, jitter=0, gray=0)
     np.testing.assert_allclose(show(still, x), x, atol=1e-6)
-    weak = augment.simclr(scale=(1, 1), flip=0, jitter=1, strength=0, gray=0, blur=1, sigma=(0, 0))
+    weak = image.simclr(scale=(1, 1), flip=0, jitter=1, strength=0, gray=0, blur=1, sigma=(0, 0))
     np.testing.assert_allclose(show(weak, x), x, atol=1e-6)
     names = 'zoom aspect shift shear rotation contrast polarity brightness field noise cutout'
-    bare = augment.ink(blur=(0, 0), **dict.fromkeys(names.split(), 0))
+    bare = image.ink(blur=(0, 0), **dict.fromkeys(names.split(), 0))
     np.testing.assert_allclose(show(bare, x), (x - x.mean()) / x.std(), atol=1e-5)
-    np.testing.assert_array_equal(augment.identity()(KEY, x), x)
+    np.testing.assert_array_equal(image.identity()(KEY, x), x)
     np.testing.assert_allclose(
         color.random_jitter(KEY, x, **dict(brightness=0, contrast=0, saturation=0, hue=0)),
         x,
@@ -80,7 +80,7 @@ def test_chances_one_and_zero_are_certain():
         (dict(solarize=1.0), color.solarize(x)),
         (dict(blur=1.0, sigma=(1.5, 1.5)), texture.blur(x, 1.5, radius=5)),
     ]:
-        np.testing.assert_allclose(show(augment.simclr(**{**still, **kw}), x), want, atol=1e-5)
+        np.testing.assert_allclose(show(image.simclr(**{**still, **kw}), x), want, atol=1e-5)
 
 
 @pytest.mark.parametrize('shape', [(32, 32, 3), (20, 50, 1)])
@@ -108,21 +108,21 @@ def test_boxes_fit_and_are_spread_as_promised(shape):
 def test_simclr_draws_as_often_as_asked():
     x = picture(3, shape=(16, 16))
     still = dict(size=16, scale=(1, 1), jitter=0, flip=0)
-    seen = many(augment.simclr(**still, gray=0.2), 2000, x)
+    seen = many(image.simclr(**still, gray=0.2), 2000, x)
     grays = (np.ptp(seen, axis=-1).max((1, 2)) < 1e-5).mean()
     assert abs(grays - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
     still['gray'] = 0
-    seen = many(augment.simclr(**{**still, 'flip': 0.3}), 2000, x)
+    seen = many(image.simclr(**{**still, 'flip': 0.3}), 2000, x)
     flips = (np.abs(seen - geometry.flip(x)).max((1, 2, 3)) < 1e-4).mean()
     assert abs(flips - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 2000)
-    both = augment.simclr(**{**still, 'jitter': 0.8, 'strength': 1.0})
+    both = image.simclr(**{**still, 'jitter': 0.8, 'strength': 1.0})
     kept = (np.abs(many(both, 2000, x) - x).max((1, 2, 3)) < 1e-5).mean()
     assert abs(kept - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
 
 
 def test_flips_and_light_are_drawn_apart():
     x = np.linspace(-0.8, 0.2, 16, dtype=np.float32)[None, :, None] * np.ones((16, 1, 3), 'f')
-    view = augment.simclr(size=16, scale=(1, 1), jitter=1, strength=0.5, gray=0)
+    view = image.simclr(size=16, scale=(1, 1), jitter=1, strength=0.5, gray=0)
     seen = many(view, 2000, x)
     flipped, light = seen[:, :, 0].mean((1, 2)) > seen[:, :, -1].mean((1, 2)), seen.mean((1, 2, 3))
     assert abs(np.corrcoef(flipped, light)[0, 1]) < 4 / np.sqrt(2000)
@@ -221,18 +221,18 @@ def test_multi_crop_is_views_of_two_sizes():
 def test_polarity_comes_out_either_way():
     x = picture(1, shape=(32, 32))
     weak = dict(zoom=0, aspect=0, shift=0, shear=0, rotation=0, noise=0, field=0, cutout=0)
-    seen = many(augment.ink(**weak, polarity=0.5), 1000, x)
+    seen = many(image.ink(**weak, polarity=0.5), 1000, x)
     alike = np.asarray((seen * color.normalize(x)).mean((1, 2, 3)))
     assert (np.abs(alike) > 0.8).all() and abs((alike < 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(1000)
 
 
 def test_views_of_one_example_are_neighbors():
     x = jnp.stack([jnp.full((8, 8, 1), v) for v in (-0.5, 0.0, 0.5, 0.9)])
-    y = jax.jit(lambda x: augment.views(augment.crop(size=6), KEY, x, 3))(x)
+    y = jax.jit(lambda x: augment.views(image.crop(size=6), KEY, x, 3))(x)
     assert y.shape == (12, 6, 6, 1)
     np.testing.assert_allclose(y[:, 0, 0, 0], np.repeat([-0.5, 0.0, 0.5, 0.9], 3), atol=1e-6)
     x = jnp.tile(picture(3), (2, 1, 1, 1))
-    y = np.asarray(jax.jit(lambda x: augment.views(augment.crop(size=8), KEY, x, 2))(x))
+    y = np.asarray(jax.jit(lambda x: augment.views(image.crop(size=8), KEY, x, 2))(x))
     apart = np.abs(y[:, None] - y[None]).max((2, 3, 4))[~np.eye(4, dtype=bool)]
     assert apart.min() > 0.01  # four views, four draws
 
@@ -243,9 +243,9 @@ def test_views_of_one_example_are_neighbors():
 def test_make_builds_by_name_and_passes_objects_through():
     x = picture(3)
     made = augment.make(dict(name='simclr', size=8))(KEY, x)
-    np.testing.assert_array_equal(made, augment.simclr(size=8)(KEY, x))
+    np.testing.assert_array_equal(made, image.simclr(size=8)(KEY, x))
     assert augment.make(VIEWS['ink']) is VIEWS['ink']
-    for name in augment.__all__:
+    for name in augment.offered():
         assert callable(augment.make(dict(name=name)))
 
 

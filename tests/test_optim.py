@@ -117,7 +117,7 @@ NAMED = {
     'encoder/norm/scale': ((2,), False, 0),
     'decoder/embed/kernel': ((2, 2), True, 3),
     'decoder/mask_token': ((1, 1, 2), False, 3),
-    'decoder/pos_embed/embedding': ((5, 2), False, 3),
+    'decoder/pos_embed/embedding': ((5, 2), True, 3),
     'decoder/ResidualBlock_0/norm/scale': ((2,), False, 2),
     'decoder/ResidualBlock_1/Conv_0/kernel': ((3, 3, 2, 2), True, 1),
     'decoder/ResidualBlock_1/LayerNorm_7/scale': ((2,), False, 1),
@@ -170,7 +170,7 @@ def updates(spec, steps=1, horizon=100):
 
 
 def test_what_is_decayed_is_known_by_its_path():
-    found = paths(optim.matrices(named(lambda shape, *_: np.zeros(shape))))
+    found = paths(optim.matching(optim.DECAYED)(named(lambda shape, *_: np.zeros(shape))))
     assert found == {path: decayed for path, (_, decayed, _) in NAMED.items()}
 
 

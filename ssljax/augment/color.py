@@ -1,7 +1,7 @@
-"""What a pixel's value becomes: light and color of one image [H, W, C], C = 1 or 3, in [-1, 1].
+"""Operators on light and color: of one image [H, W, C], C = 1 or 3, in [-1, 1].
 
-Every operator takes the channels apart, works on planes and stacks them last: chained under jit the
-stacks and slices cancel, and the arithmetic runs on whole planes.
+Every operator splits the image into channels, computes on these planes and stacks them at its end.
+In a chain of operators under jit, the compiler removes the stacks and splits between them.
 """
 
 from typing import Any
@@ -22,11 +22,11 @@ XYZ = np.array(
     ]
 )
 XYZ = XYZ / XYZ.sum(1, keepdims=True)
-BEND = 6 / 29  # where L*'s cube root becomes a line
+BEND = 6 / 29  # the cube root below which L* is linear
 
 
 def planes(x: jax.Array) -> list[jax.Array]:
-    """The channels apart, each [H, W]."""
+    """The channels as separate planes [H, W]."""
     return [x[..., c] for c in range(x.shape[-1])]
 
 
@@ -36,7 +36,7 @@ def stack(parts: list[jax.Array]) -> jax.Array:
 
 
 def luma(parts: list[jax.Array]) -> jax.Array:
-    """Brightness as seen, ITU-R 601 (as PIL and torchvision); of one channel: itself."""
+    """Perceived brightness, ITU-R 601 (as PIL and torchvision); of one channel: this channel."""
     if len(parts) == 1:
         return parts[0]
     r, g, b = parts
@@ -44,65 +44,65 @@ def luma(parts: list[jax.Array]) -> jax.Array:
 
 
 def blend(parts: list[jax.Array], base: Any, factor: Any) -> jax.Array:
-    """From `base` (factor 0) over the image (1) to beyond, clipped to [-1, 1]."""
+    """base + factor * (image - base), clipped to [-1, 1]."""
     return stack([jnp.clip(base + (p - base) * factor, -1, 1) for p in parts])
 
 
 def brightness(x: jax.Array, factor: Any) -> jax.Array:
-    """Light times factor, black staying black."""
+    """Multiplies light by a factor; black stays black."""
     return blend(planes(x), -1.0, factor)
 
 
 def contrast(x: jax.Array, factor: Any) -> jax.Array:
-    """Distance from the image's mean luma times factor."""
+    """Multiplies the distance from the image's mean luma by a factor."""
     parts = planes(x)
     return blend(parts, luma(parts).mean(), factor)
 
 
 def saturation(x: jax.Array, factor: Any) -> jax.Array:
-    """Distance from each pixel's own luma times factor; a gray image stays as it is."""
+    """Multiplies the distance from each pixel's own luma by a factor; gray stays gray."""
     parts = planes(x)
     return blend(parts, luma(parts), factor) if len(parts) == 3 else x
 
 
 def hue(x: jax.Array, shift: Any) -> jax.Array:
-    """Hue moved by a fraction of the color circle, in HSV as PIL; a gray image stays as it is."""
+    """Moves the hue by a fraction of the color circle, in HSV as PIL; gray stays as it is."""
     if x.shape[-1] == 1:
         return x
     r, g, b = planes(x)
     value = jnp.maximum(jnp.maximum(r, g), b)
     chroma = value - jnp.minimum(jnp.minimum(r, g), b)
-    per = 1 / jnp.where(chroma > 0, chroma, 1)  # HSV's hue and chroma do not mind x = 2 u - 1
-    # by order, not by value == r: a fused maximum may round apart, and ties agree on both sides
+    per = 1 / jnp.where(chroma > 0, chroma, 1)  # hue is the same for x = 2 u - 1 as for u
+    # by order, not by value == r: a fused maximum may be rounded otherwise; in a tie both agree
     sixth = jnp.where(g >= b, 2 + (b - r) * per, 4 + (r - g) * per)
     sixth = jnp.where((r >= g) & (r >= b), (g - b) * per, sixth)
     sixth = sixth / 6 + shift
     sixth = 6 * (sixth - jnp.floor(sixth))  # 0..6 around the circle
-    # computed once, not again for each channel: the compiler would fuse it into all three
+    # without the barrier the compiler would compute these again for each channel
     value, chroma, sixth = jax.lax.optimization_barrier((value, chroma, sixth))
-    r = jnp.clip(2 - jnp.abs(sixth - 3), 0, 1)  # what each channel falls short of the value
+    r = jnp.clip(2 - jnp.abs(sixth - 3), 0, 1)  # how far each channel is below `value`, in chromas
     g = jnp.clip(jnp.abs(sixth - 2) - 1, 0, 1)
     b = jnp.clip(jnp.abs(sixth - 4) - 1, 0, 1)
     return stack([value - chroma * r, value - chroma * g, value - chroma * b])
 
 
 def gray(x: jax.Array) -> jax.Array:
-    """Color dropped: each channel becomes the luma."""
+    """Removes color: each channel becomes the luma."""
     return stack([luma(planes(x))] * x.shape[-1])
 
 
 def invert(x: jax.Array) -> jax.Array:
-    """Polarity flipped: light ink on dark ground becomes dark on light."""
+    """Exchanges light and dark: a light line on a dark ground becomes dark on light."""
     return -x
 
 
 def solarize(x: jax.Array, threshold: Any = 0.0) -> jax.Array:
-    """Whatever is at least as light as the threshold inverted (used by Grill et al. 2020)."""
+    """Inverts the values at or above the threshold (used by Grill et al. 2020)."""
     return jnp.where(x >= threshold, -x, x)
 
 
 def scale(x: jax.Array, factor: Any, offset: Any = 0.0) -> jax.Array:
-    """Contrast about the image's mean and an offset, without clipping."""
+    """Multiplies contrast about the image's mean and adds an offset, without clipping."""
     mean = x.mean()
     return mean + (x - mean) * factor + offset
 
@@ -116,15 +116,15 @@ def normalize(x: jax.Array) -> jax.Array:
 def lab(x: jax.Array) -> jax.Array:
     """sRGB to CIE 1976 L*a*b* under D65, [H, W, 3]: L*/50 - 1, a*/110, b*/110, all in [-1, 1].
 
-    The first channel is the lightness that a colorizer sees, the other two what it predicts.
+    In colorization the first channel, lightness, is the input and the other two are the target.
     """
     if x.shape[-1] != 3:
         raise Mistake(f'Lab is of three channels, found {list(x.shape)}; type x.repeat(3, -1)')
     u = [(p + 1) / 2 for p in planes(x)]
-    # the bases are kept off 0 where they are not used: their slopes there are infinite
+    # bases that are not used are kept away from 0, where the gradient of a power is infinite
     curve = [power((jnp.maximum(p, 0.04045) + 0.055) / 1.055, 2.4) for p in u]
     light = [jnp.where(p > 0.04045, c, p / 12.92) for p, c in zip(u, curve, strict=True)]
-    # once, as in `hue`: two of the three go into two channels each
+    # a barrier, as in `hue`: two of the three are used by two channels each
     fx, fy, fz = jax.lax.optimization_barrier([root(mix(row, light)) for row in XYZ.tolist()])
     return stack([2.32 * fy - 1.32, 500 / 110 * (fx - fy), 200 / 110 * (fy - fz)])
 
@@ -141,17 +141,17 @@ def rgb(x: jax.Array) -> jax.Array:
 
 
 def mix(row: list[float], parts: list[jax.Array]) -> jax.Array:
-    """A weighted sum of planes, written out: no product for the hardware to round."""
+    """A weighted sum of planes; a matrix product would be rounded by an accelerator."""
     return row[0] * parts[0] + row[1] * parts[1] + row[2] * parts[2]
 
 
 def power(x: jax.Array, exponent: float) -> jax.Array:
-    """Of positive numbers, vectorized: on CPU jnp.cbrt and ** take four to eight times as long."""
+    """x ** exponent of positive numbers; on a CPU, ** and jnp.cbrt take 4 to 8 times as long."""
     return jnp.exp(exponent * jnp.log(x))
 
 
 def root(t: jax.Array) -> jax.Array:
-    """L*'s cube root, a line below BEND cubed."""
+    """The cube root of L*, which is linear below BEND cubed."""
     line = t / (3 * BEND**2) + 4 / 29
     return jnp.where(t > BEND**3, power(jnp.maximum(t, BEND**3), 1 / 3), line)
 
@@ -162,14 +162,19 @@ def cube(f: jax.Array) -> jax.Array:
 
 
 def jitter(x: jax.Array, b: Any, c: Any, s: Any, h: Any) -> jax.Array:
-    """Brightness, contrast, saturation and hue, always in this order (torchvision draws one)."""
+    """Brightness, contrast, saturation, hue, in this order (torchvision draws an order)."""
     return hue(saturation(contrast(brightness(x, b), c), s), h)
 
 
 def draw_jitter(
     u: jax.Array, *, brightness: float, contrast: float, saturation: float, hue: float
 ) -> tuple:
-    """Amounts of `jitter` from four uniforms: factors around 1, not below 0, and a hue around 0."""
+    """Amounts of `jitter` from four uniform numbers u.
+
+    brightness: its factor is uniform within 1 +- this bound, and at least 0.
+    contrast, saturation: likewise.
+    hue: its shift is uniform within +- this bound.
+    """
     low = [max(0.0, 1 - a) for a in (brightness, contrast, saturation)]
     high = [1 + a for a in (brightness, contrast, saturation)]
     return *(span(u[i], low[i], high[i]) for i in range(3)), spread(u[3], hue)
@@ -184,18 +189,22 @@ def random_jitter(
     saturation: float = 0.4,
     hue: float = 0.1,
 ) -> jax.Array:
-    """Color jitter: brightness, contrast, saturation, hue, each uniform within its bound."""
+    """Color jitter with uniform amounts.
+
+    brightness, contrast, saturation: bounds of factors around 1.
+    hue: the bound of the shift around 0, as a fraction of the color circle.
+    """
     bounds = dict(brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
     return jitter(x, *draw_jitter(jax.random.uniform(key, (4,)), **bounds))
 
 
 def random_gray(key: jax.Array, x: jax.Array, *, chance: float = 0.2) -> jax.Array:
-    """Color dropped with the given chance."""
+    """Removes color with the given chance."""
     return jnp.where(jax.random.uniform(key) < chance, gray(x), x)
 
 
 def random_solarize(
     key: jax.Array, x: jax.Array, *, chance: float = 0.2, threshold: float = 0.0
 ) -> jax.Array:
-    """Solarized with the given chance."""
+    """Solarizes with the given chance."""
     return jnp.where(jax.random.uniform(key) < chance, solarize(x, threshold), x)

@@ -1,4 +1,4 @@
-"""Where a pixel comes from: crop, flip, quarter turns, affine maps of one image [H, W, C]."""
+"""Operators on positions: crop, flip, quarter turns, affine maps of one image [H, W, C]."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ Range = tuple[float, float]
 
 
 def span(u: Any, low: Any, high: Any) -> Any:
-    """A uniform number of [0, 1) carried to [low, high)."""
+    """Maps a uniform number of [0, 1) to [low, high)."""
     return low + (high - low) * u
 
 
 def spread(u: Any, amount: Any) -> Any:
-    """A uniform number of [0, 1) carried to [-amount, amount)."""
+    """Maps a uniform number of [0, 1) to [-amount, amount)."""
     return (2 * u - 1) * amount
 
 
 def triangle(start: Any, extent: Any, *, size: int, count: int) -> jax.Array:
     """Bilinear weights [size, count] that resample [start, start + extent) of `count` pixels.
 
-    The triangle widens with the scale when it shrinks, as in PIL (and torchvision's antialias).
-    A negative extent reads backwards. Beyond the borders the edge pixel is repeated.
+    Where the image shrinks the triangle is wider, as in PIL (and torchvision's antialias).
+    A negative extent mirrors. Beyond the borders the edge pixel is repeated.
     """
     scale = extent / size
     center = jnp.clip(start + (jnp.arange(size) + 0.5) * scale, 0.5, count - 0.5)
-    apart = jnp.abs(jnp.arange(count) + 0.5 - center[:, None])
-    weight = jax.nn.relu(1 - apart / jnp.maximum(jnp.abs(scale), 1))
+    distance = jnp.abs(jnp.arange(count) + 0.5 - center[:, None])
+    weight = jax.nn.relu(1 - distance / jnp.maximum(jnp.abs(scale), 1))
     return weight / weight.sum(1, keepdims=True)
 
 
@@ -42,7 +42,7 @@ def crop(x: jax.Array, box: Any, *, size: Size) -> jax.Array:
     h, w = (size, size) if isinstance(size, int) else size
     rows = triangle(box[0], box[2], size=h, count=x.shape[0])
     cols = triangle(box[1], box[3], size=w, count=x.shape[1])
-    # two products, not a gather: batched matmuls under vmap
+    # two products, not a gather: under vmap they are batched matrix products
     return jnp.einsum('jx,ixc->ijc', cols, jnp.einsum('iy,yxc->ixc', rows, x))
 
 
@@ -52,25 +52,28 @@ def resize(x: jax.Array, *, size: Size) -> jax.Array:
 
 
 def flip(x: jax.Array) -> jax.Array:
-    """Left and right exchanged."""
+    """Exchanges left and right."""
     return x[:, ::-1]
 
 
 def quarter(x: jax.Array, k: Any) -> jax.Array:
-    """A square image turned counterclockwise by k quarters, exactly: numpy's rot90, k traced."""
+    """Turns a square image counterclockwise by k quarters, as numpy's rot90; k may be traced."""
     if x.shape[0] != x.shape[1]:
         raise Mistake(
             f'a quarter turn takes a square image, found {list(x.shape)}; type crop(size=N) first'
         )
     k = k % 4
-    # transposed, then mirrored: a choice of pixels, not of four turned images
+    # transposed and mirrored where needed: cheaper than a choice among four turned images
     x = jnp.where(k % 2 == 1, x.swapaxes(0, 1), x)
     x = jnp.where((k == 1) | (k == 2), x[::-1], x)
     return jnp.where(k >= 2, x[:, ::-1], x)
 
 
 def warp(x: jax.Array, matrix: Any, shift: Any) -> jax.Array:
-    """Bilinear pull from center + matrix @ (row, column - center - shift); edges repeated."""
+    """Pixel p of the result is read, bilinearly, at center + matrix @ (p - center - shift).
+
+    Positions are (row, column). Edge pixels are repeated.
+    """
     H, W, C = x.shape
     cy, cx = (H - 1) / 2, (W - 1) / 2
     i, j = jnp.arange(H)[:, None] - cy - shift[0], jnp.arange(W) - cx - shift[1]
@@ -80,8 +83,8 @@ def warp(x: jax.Array, matrix: Any, shift: Any) -> jax.Array:
     fy, fz = (y - y0)[..., None], (z - z0)[..., None]
     y0, z0 = y0.astype(jnp.int32), z0.astype(jnp.int32)
     y1, z1 = jnp.minimum(y0 + 1, H - 1), jnp.minimum(z0 + 1, W - 1)
-    flat = jnp.asarray(x).reshape(H * W, C)
-    a, b, c, d = (flat[r * W + s] for r, s in ((y0, z0), (y0, z1), (y1, z0), (y1, z1)))
+    pixels = jnp.asarray(x).reshape(H * W, C)
+    a, b, c, d = (pixels[r * W + s] for r, s in ((y0, z0), (y0, z1), (y1, z0), (y1, z1)))
     return (1 - fy) * ((1 - fz) * a + fz * b) + fy * ((1 - fz) * c + fz * d)
 
 
@@ -96,35 +99,38 @@ def affine(
 ) -> jax.Array:
     """Scales, then shears, then rotates about the center, then shifts; edge pixels are repeated.
 
-    zoom and aspect (width over height) are logarithms, rotation is in radians and counterclockwise
-    as seen, a shear moves the upper half to the right, shift is (down, right) in pixels.
+    zoom: the logarithm of the scale.
+    aspect: the logarithm of the change of width over height.
+    shear: pixels to the right for each row above the center.
+    rotation: the angle in radians, counterclockwise as seen.
+    shift: (down, right) in pixels.
     """
-    wide, tall = jnp.exp(-zoom - aspect / 2), jnp.exp(-zoom + aspect / 2)
+    per_width, per_height = jnp.exp(-zoom - aspect / 2), jnp.exp(-zoom + aspect / 2)
     cos, sin = jnp.cos(rotation), jnp.sin(rotation)
     # the inverse map, on (row, column): unrotate, unshear, unscale
     matrix = (
-        (tall * cos, tall * sin),
-        (wide * (shear * cos - sin), wide * (cos + shear * sin)),
+        (per_height * cos, per_height * sin),
+        (per_width * (shear * cos - sin), per_width * (cos + shear * sin)),
     )
     return warp(x, matrix, shift)
 
 
 def rotate(x: jax.Array, angle: Any) -> jax.Array:
-    """Turned about the center by an angle in radians, counterclockwise as seen."""
+    """Turns about the center by an angle in radians, counterclockwise as seen."""
     return affine(x, rotation=angle)
 
 
 def shear(x: jax.Array, amount: Any) -> jax.Array:
-    """Rows moved by `amount` pixels for each row above the center: the upper half to the right."""
+    """Moves each row to the right by `amount` pixels for each row that it is above the center."""
     return affine(x, shear=amount)
 
 
 def draw_box(u: jax.Array, *, shape: tuple, scale: Range, ratio: Range) -> tuple:
-    """A box inside the image from four uniforms: area, log aspect, then its place.
+    """A box inside the image from four uniform numbers: area, log aspect, top, left.
 
-    Every draw fits, so there is nothing to reject: the aspect (width over height) is log-uniform
-    over that part of `ratio` which leaves room for the area drawn. (torchvision draws the two
-    apart and tries again: the same below area 3/4, fewer of the largest boxes above.)
+    The aspect (width over height) is log-uniform over the part of `ratio` for which a box of this
+    area fits into the image, so no draw is rejected. (torchvision draws area and aspect
+    independently and rejects: the same below area 3/4; above, it has fewer of the largest boxes.)
     """
     H, W = shape[:2]
     area = span(u[0], *scale)
@@ -136,7 +142,7 @@ def draw_box(u: jax.Array, *, shape: tuple, scale: Range, ratio: Range) -> tuple
 
 
 def mirror(box: tuple, flipped: Any) -> tuple:
-    """The same box read from right to left where `flipped`: a flip that costs nothing."""
+    """The same box, mirrored where `flipped`: a `crop` that also flips costs no more."""
     top, left, height, width = box
     return top, jnp.where(flipped, left + width, left), height, jnp.where(flipped, -width, width)
 
@@ -155,29 +161,32 @@ def random_crop(
 
 
 def random_flip(key: jax.Array, x: jax.Array, *, chance: float = 0.5) -> jax.Array:
-    """Left and right exchanged with the given chance."""
+    """Exchanges left and right with the given chance."""
     return jnp.where(jax.random.uniform(key) < chance, flip(x), x)
 
 
 def random_quarter(key: jax.Array, x: jax.Array) -> jax.Array:
-    """A square image turned by 0, 90, 180 or 270 degrees, each with the same chance."""
+    """Turns a square image by 0, 90, 180 or 270 degrees, each with the same chance."""
     return quarter(x, jax.random.randint(key, (), 0, 4))
 
 
 def random_rotation(key: jax.Array, x: jax.Array, *, angle: float = 0.5) -> jax.Array:
-    """Turned by a uniform angle within plus or minus the bound, in radians."""
+    """Turns by a uniform angle within +- `angle`, in radians."""
     return rotate(x, spread(jax.random.uniform(key), angle))
 
 
 def random_shear(key: jax.Array, x: jax.Array, *, amount: float = 0.3) -> jax.Array:
-    """Sheared by a uniform amount within plus or minus the bound."""
+    """Shears by a uniform amount within +- `amount`."""
     return shear(x, spread(jax.random.uniform(key), amount))
 
 
 def draw_affine(
     u: jax.Array, *, zoom: float, aspect: float, shear: float, rotation: float, shift: float
 ) -> dict[str, Any]:
-    """Amounts of `affine` from six uniforms, each within plus or minus its bound."""
+    """Amounts of `affine` from six uniform numbers u.
+
+    zoom, aspect, shear, rotation, shift: bounds; each amount is uniform within +- its bound.
+    """
     return dict(
         zoom=spread(u[0], zoom),
         aspect=spread(u[1], aspect),
@@ -197,6 +206,9 @@ def random_affine(
     rotation: float = 0.0,
     shift: float = 0.0,
 ) -> jax.Array:
-    """An affine map with each amount uniform within plus or minus its bound."""
+    """An affine map with uniform amounts.
+
+    zoom, aspect, shear, rotation, shift: bounds of the amounts of `affine`, around 0.
+    """
     bounds = dict(zoom=zoom, aspect=aspect, shear=shear, rotation=rotation, shift=shift)
     return affine(x, **draw_affine(jax.random.uniform(key, (6,)), **bounds))

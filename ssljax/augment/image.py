@@ -21,7 +21,13 @@ def identity() -> View:
 def crop(
     *, size: Size = 32, scale: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 / 3), flip: float = 0.5
 ) -> View:
-    """A random resized crop and a flip, nothing else (the view of He et al. 2022, for one)."""
+    """A random resized crop and a flip, nothing else (the view of He et al. 2022, for example).
+
+    size: of the result, in pixels: a number or (height, width).
+    scale: the range of the box's area, as a share of the image's.
+    ratio: the range of the box's width over its height.
+    flip: the chance of a mirror image.
+    """
     return simclr(size=size, scale=scale, ratio=ratio, flip=flip, jitter=0.0, gray=0.0)
 
 
@@ -40,9 +46,16 @@ def simclr(
 ) -> View:
     """Crop, flip, color distortion, blur (Chen et al. 2020, arXiv:2002.05709, appendix A).
 
-    flip, jitter, gray, blur, solarize are chances. The defaults are the paper's for CIFAR: strength
-    0.5, no blur; for ImageNet strength=1.0, blur=0.5. Solarize is BYOL's addition. The color
-    distortion keeps one order: brightness, contrast, saturation, hue.
+    The defaults are the paper's for CIFAR; for ImageNet it has strength=1.0, blur=0.5. Solarization
+    comes from BYOL. The color distortion has one order: brightness, contrast, saturation, hue.
+
+    size, scale, ratio, flip: as of `crop`.
+    jitter: the chance of color jitter.
+    strength: of color jitter; 1 means bounds of 0.8, and 0.2 for hue.
+    gray: the chance that color is removed.
+    blur: the chance of Gaussian blur.
+    sigma: the range of its standard deviation, in pixels.
+    solarize: the chance of solarization.
     """
     chances(flip=flip, jitter=jitter, gray=gray, blur=blur, solarize=solarize)
     ranges(1e-4, 1, scale=scale)
@@ -56,7 +69,7 @@ def simclr(
 
     def view(key: jax.Array, x: jax.Array) -> jax.Array:
         check(x)
-        u = jax.random.uniform(key, (14,))  # all numbers at once: many split keys compile slowly
+        u = jax.random.uniform(key, (14,))  # drawn at once: many split keys compile slowly
         box = geometry.draw_box(u[:4], shape=x.shape, scale=scale, ratio=ratio)
         x = geometry.crop(x, geometry.mirror(box, u[4] < flip), size=size)
         if jitter and strength:
@@ -92,11 +105,22 @@ def ink(
     cutout: float = 0.5,
     side: Range = (3.0, 6.0),
 ) -> View:
-    """What a reader of writing ignores: place, scale, slant, focus, light, polarity, grain, gaps.
+    """A view of written characters: all is changed that does not change which character it is.
 
-    zoom, aspect and contrast bound logarithms; shift, side and blur (a sigma) are in pixels;
-    polarity and cutout are chances; brightness, field and noise are on the scale of [-1, 1].
-    The result has mean 0 and deviation 1: light is a nuisance relative to noise and cutout only.
+    The result has mean 0 and deviation 1, so brightness and contrast change only how strong noise
+    and cutout are.
+
+    zoom, aspect, shear, rotation: bounds of an affine map, as of `geometry.affine`.
+    shift: the bound of its shift, in pixels.
+    blur: the range of the standard deviation of Gaussian blur, in pixels.
+    contrast: the bound of the logarithm of its factor.
+    polarity: the chance that light and dark are exchanged.
+    brightness: the bound of an offset; pixels are in [-1, 1].
+    field: the greatest amplitude of a smooth random field that is added.
+    grid: how many random numbers the field has along each side.
+    noise: the greatest standard deviation of Gaussian noise.
+    cutout: the chance that a square is set to one value.
+    side: the range of the square's side, in pixels.
     """
     chances(polarity=polarity, cutout=cutout)
     ranges(0, 100, blur=blur)
@@ -106,9 +130,9 @@ def ink(
 
     def view(key: jax.Array, x: jax.Array) -> jax.Array:
         check(x)
-        key, other = jax.random.split(key)
-        u = jax.random.uniform(key, (17,))
-        grain = jax.random.normal(other, (grid * grid + (x.size if noise else 0),))
+        u_key, grain_key = jax.random.split(key)
+        u = jax.random.uniform(u_key, (17,))
+        grain = jax.random.normal(grain_key, (grid * grid + (x.size if noise else 0),))
         x = geometry.affine(x, **geometry.draw_affine(u[:6], **bounds))
         if radius:
             x = texture.blur(x, span(u[6], *blur), radius=radius)
@@ -127,7 +151,7 @@ def ink(
 
 
 def check(x: jax.Array) -> None:
-    """Refuses what is not one float image."""
+    """Raises a Mistake if x is not one float image."""
     if x.ndim != 3 or x.shape[-1] not in (1, 3) or not jnp.issubdtype(x.dtype, jnp.floating):
         raise Mistake(
             f'a view takes one float image [H, W, 1 or 3] in [-1, 1], found {x.dtype}'
@@ -136,14 +160,14 @@ def check(x: jax.Array) -> None:
 
 
 def chances(**given: float) -> None:
-    """Refuses what is not a probability."""
+    """Raises a Mistake for a value that is not a probability."""
     for name, value in given.items():
         if not 0 <= value <= 1:
             raise Mistake(f'{name} is {value}; a chance lies in 0..1, type {name}=0.5')
 
 
 def ranges(least: float, most: float, **given: Range) -> None:
-    """Refuses what is not a pair (low, high) in order within its limits."""
+    """Raises a Mistake for a value that is not a pair least <= low <= high <= most."""
     for name, value in given.items():
         pair = tuple(value) if isinstance(value, list | tuple) else (value,)
         if len(pair) != 2 or not least <= pair[0] <= pair[1] <= most:

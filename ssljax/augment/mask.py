@@ -1,6 +1,6 @@
 """Masks for masked modeling: (key, shape) -> bool for one example, True where it is masked.
 
-How many are masked is static, and exactly that many are: `count` says how many a ratio gives.
+The number of masked entries is static and exact; `count` gives it for a ratio.
 """
 
 import math
@@ -17,7 +17,7 @@ Shape = int | tuple[int, ...]
 
 
 def count(shape: Shape, *, ratio: float) -> int:
-    """How many of a shape's entries the ratio masks."""
+    """How many entries of a shape are masked at this ratio."""
     chances(ratio=ratio)
     return round(ratio * math.prod((shape,) if isinstance(shape, int) else shape))
 
@@ -26,21 +26,21 @@ def lowest(order: jax.Array, n: int) -> jax.Array:
     """True at the n smallest of distinct numbers; n is static."""
     if n == 0:
         return jnp.zeros(order.shape, bool)
-    # one sort of the numbers alone: a permutation, or ranks, take three times as long
+    # one sort of the numbers: a permutation, or ranks, would take three times as long
     return order <= jnp.sort(order.ravel())[n - 1]
 
 
 def random(key: jax.Array, shape: Shape, *, ratio: float) -> jax.Array:
-    """Every set of round(ratio * size) entries equally likely (He et al. 2022, arXiv:2111.06377).
+    """round(ratio * size) entries, each set equally likely (He et al. 2022, arXiv:2111.06377).
 
-    (Where two draws tie in their upper bits the first is masked: chances are off by size / 2**32.)
+    (Of two draws with equal upper bits the first is masked: chances are wrong by size / 2**32.)
     """
     n, shape = count(shape, ratio=ratio), (shape,) if isinstance(shape, int) else tuple(shape)
     bits = jax.random.bits(key, shape, jnp.uint32)
     size = math.prod(shape)
-    low = max(size - 1, 0).bit_length()  # the place in the lowest bits: no two are equal
-    place = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
-    return lowest((bits >> low << low) | place, n)
+    low = max(size - 1, 0).bit_length()  # so many low bits hold the index: no two are equal
+    index = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
+    return lowest((bits >> low << low) | index, n)
 
 
 def block(
@@ -54,12 +54,16 @@ def block(
 ) -> jax.Array:
     """Blocks of at least `least` patches until the count is reached (Bao et al. 2021, Alg. 1).
 
-    arXiv:2106.08254. As there, a block's size is uniform between `least` and what is missing.
-    Different: the count is exact, since nothing is laid when fewer than `least` are missing (the
-    paper goes beyond the count, its code falls short): these grow around the last block instead.
-    The aspect (width over height) is log-uniform, as in the code, over what fits into the grid. At
-    most `blocks` are laid: 32 suffice for 0.75 of 14 x 14, beyond that more of a mask is growth. No
-    loop depends on the draw, so that all examples of a batch, and all devices, take the same time.
+    arXiv:2106.08254. As there, a block's size is uniform between `least` and the number of patches
+    that are still to be masked. Different: the count is exact. When fewer than `least` patches are
+    missing, the last block grows by them (the paper masks more than the count, its code fewer). The
+    aspect is log-uniform, as in the code, over what fits into the grid. The number of rounds does
+    not depend on the draw, so all examples of a batch, and all devices, take the same time.
+
+    ratio: the share of patches that are masked.
+    least: the smallest block, in patches.
+    aspect: the range of a block's width over its height.
+    blocks: the most blocks; 32 are enough for 0.75 of 14 x 14. With too few, the last one grows.
     """
     if len(shape) != 2 or least < 1 or blocks < 1:
         raise Mistake(
@@ -71,34 +75,35 @@ def block(
     u = jax.random.uniform(key, (4 * blocks + 1,))
     least = max(min(least, n), 1)
 
-    def lay(laid, drawn):
-        k, u = drawn
-        first, last = laid
-        missing = n - (first < blocks).sum()
+    def add_block(carry, k_and_u):
+        k, u = k_and_u
+        block_of, last_box = carry
+        missing = n - (block_of < blocks).sum()
         scale = (least / size, jnp.maximum(missing, least) / size)
         box = draw_box(u, shape=shape, scale=scale, ratio=aspect)
-        fits = missing >= least
-        first = jnp.where(fits & inside(box, shape=shape), jnp.minimum(first, k), first)
-        return (first, jnp.where(fits, jnp.stack(box), last)), None
+        needed = missing >= least
+        covers = needed & inside(box, shape=shape)
+        block_of = jnp.where(covers, jnp.minimum(block_of, k), block_of)
+        return (block_of, jnp.where(needed, jnp.stack(box), last_box)), None
 
-    first = jnp.full(shape, blocks, jnp.int32)  # which block a patch came with; `blocks`: with none
+    block_of = jnp.full(shape, blocks, jnp.int32)  # the first block with a patch; `blocks`: none
     drawn = jnp.arange(blocks), u[:-1].reshape(blocks, 4)
-    (first, last), _ = jax.lax.scan(lay, (first, jnp.zeros(4)), drawn)
-    # rings of 4-neighbors around the last block; one not needed whole begins above, or below
+    (block_of, last_box), _ = jax.lax.scan(add_block, (block_of, jnp.zeros(4)), drawn)
+    # the last block grows by rings of 4-neighbors; the last ring is filled from above or from below
     y, x = (
         jnp.ceil(jax.nn.relu(abs(jnp.arange(m) + 0.5 - start - extent / 2) - extent / 2))
-        for m, start, extent in zip(shape, last[:2], last[2:], strict=True)
+        for m, start, extent in zip(shape, last_box[:2], last_box[2:], strict=True)
     )
     ring = (y[:, None] + x).astype(jnp.int32)
-    turn = jnp.where(first < blocks, first, blocks + ring)
-    place = jnp.arange(size).reshape(shape)
-    return lowest(turn * size + jnp.where(u[-1] < 0.5, place, size - 1 - place), n)
+    rank = jnp.where(block_of < blocks, block_of, blocks + ring)
+    index = jnp.arange(size).reshape(shape)
+    return lowest(rank * size + jnp.where(u[-1] < 0.5, index, size - 1 - index), n)
 
 
 def tube(key: jax.Array, shape: tuple[int, int, int], *, ratio: float) -> jax.Array:
     """One random mask of [H, W] for all frames of [T, H, W] (Tong et al. 2022, arXiv:2203.12602).
 
-    What is hidden stays hidden, so that it cannot be copied from the next frame.
+    A patch is masked in all frames, so that it cannot be copied from another frame.
     """
     if len(shape) != 3:
         raise Mistake(
@@ -110,7 +115,7 @@ def tube(key: jax.Array, shape: tuple[int, int, int], *, ratio: float) -> jax.Ar
 def split(mask: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """Flat indices that are kept [n - count] and masked [count], each ascending.
 
-    `count` is how many the mask holds, static; with another number the two would mix.
+    count: the number of masked entries, static; with another number the result is wrong.
     """
     n = mask.size
     order = jnp.sort(jnp.arange(n) + n * mask.ravel())  # kept 0..n-1, masked n..2n-1

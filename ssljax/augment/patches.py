@@ -13,8 +13,9 @@ from ssljax.names import Mistake
 def corners(shape: tuple, n: int, *, size: int, gap: int | None = None) -> np.ndarray:
     """Upper left corners [n * n, 2] of n x n patches.
 
-    With a gap between them the grid stands in the middle of the image (a negative gap overlaps
-    them, as Oord et al. 2018 do); without, each patch in the middle of one of n x n equal cells.
+    With a gap, they are so many pixels apart and the grid is in the middle of the image (with a
+    negative gap they overlap, as in Oord et al. 2018). Without, each patch is in the middle of one
+    of n x n equal cells.
     """
     i = np.arange(n)
     if gap is None:
@@ -36,12 +37,12 @@ def grid(x: jax.Array, n: int, *, size: int, gap: int | None = None, offsets: An
 
     Offsets are whole pixels and may be traced; at the border a patch stays inside the image.
     """
-    at = corners(x.shape, n, size=size, gap=gap) + offsets
-    # clipped here: a slice would count what is below 0 from the other end
-    at = jnp.clip(at, 0, jnp.array([x.shape[0] - size, x.shape[1] - size]))
-    # slices at traced places, one gather: hundreds of times faster than products with 0 and 1
+    corner = corners(x.shape, n, size=size, gap=gap) + offsets
+    # clipped here: a slice would count negative positions from the other end
+    corner = jnp.clip(corner, 0, jnp.array([x.shape[0] - size, x.shape[1] - size]))
+    # a gather, hundreds of times faster than products with matrices of 0 and 1
     cut = jax.vmap(lambda p: jax.lax.dynamic_slice(x, (p[0], p[1], 0), (size, size, x.shape[2])))
-    return cut(at)
+    return cut(corner)
 
 
 def random_grid(
@@ -49,7 +50,7 @@ def random_grid(
 ) -> jax.Array:
     """The grid with every patch moved by up to `jitter` pixels, down or up and right or left.
 
-    Gap and jitter keep a net from reading positions off lines that go on from patch to patch
+    Gap and jitter break lines that continue from patch to patch and would give positions away
     (Doersch et al. 2015, arXiv:1505.05192; Noroozi and Favaro 2016, arXiv:1603.09246).
     """
     offsets = jax.random.randint(key, (n * n, 2), -jitter, jitter + 1)
@@ -57,12 +58,12 @@ def random_grid(
 
 
 def permute(x: jax.Array, table: Any, index: Any) -> jax.Array:
-    """Patches [n, ...] in the order of one row of a table of permutations [P, n], by its index."""
+    """Patches [n, ...] in the order of row `index` of a table of permutations [P, n]."""
     return x[jnp.asarray(table)[index]]
 
 
 def assemble(x: jax.Array, *, gap: int = 0, fill: float = 1.0) -> jax.Array:
-    """n * n patches back as one picture, with lines of `gap` pixels between them."""
+    """n * n patches as one picture, with lines of `gap` pixels between them."""
     n = math.isqrt(len(x))
     x = jnp.pad(x, ((0, 0), (0, gap), (0, gap), (0, 0)), constant_values=fill)
     _, h, w, C = x.shape

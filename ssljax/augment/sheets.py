@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from ssljax import augment
 from ssljax.augment import color, geometry, mask, patches, texture
+from ssljax.augment.image import crop, ink, simclr
 
 Row = tuple[str, list, list]  # name, captions, pictures [H, W, C]
 KEY = jax.random.key(0)
@@ -81,7 +82,7 @@ def gradients(x: jax.Array) -> list[jax.Array]:
 
 
 def lightness(x: jax.Array) -> list[jax.Array]:
-    """Lab's channels one by one, then back from parts of them and from all."""
+    """The channels of Lab one by one, then images from some of them and from all."""
     x = color.lab(colored(x))
     L, a, b = jnp.split(x, 3, -1)
     mixed = [jnp.concatenate(p, -1) for p in ((L, 0 * a, 0 * b), (0 * L + 0.4, a, b), (L, a, b))]
@@ -89,7 +90,7 @@ def lightness(x: jax.Array) -> list[jax.Array]:
 
 
 def cut(x: jax.Array) -> list[jax.Array]:
-    """Patches as they lie, then as a puzzle: each shown with a line between the patches."""
+    """Patches of several grids, and permuted patches, each with lines between the patches."""
     cell = min(x.shape[:2]) // 3
     small = cell * 3 // 4
     spare = (cell - small) // 2
@@ -104,7 +105,7 @@ def cut(x: jax.Array) -> list[jax.Array]:
     return [patches.assemble(p, gap=2 if i else 0, fill=0.73) for i, p in enumerate(drawn)]
 
 
-# operator that gives several pictures, and what they are
+# operator with several pictures, and their captions
 SEVERAL: dict[str, tuple[Callable, tuple]] = {
     'edges': (gradients, ('down', 'across')),
     'lab, rgb': (lightness, ('L', 'a', 'b', 'L alone', 'ab at L* 70', 'rgb(lab)')),
@@ -116,12 +117,12 @@ SEVERAL: dict[str, tuple[Callable, tuple]] = {
 
 
 def hide(x: jax.Array, hidden: jax.Array) -> jax.Array:
-    """The image with the masked cells of a grid in a color that pictures seldom have."""
+    """The image with the masked cells of a grid in a color that is rare in pictures."""
     x = geometry.resize(colored(x), size=tuple(8 * n for n in hidden.shape))
     return jnp.where(hidden.repeat(8, 0).repeat(8, 1)[..., None], jnp.array([1.0, 0.2, -1.0]), x)
 
 
-# what a mask is drawn by: key -> [H, W]
+# functions that draw a mask: key -> [H, W]
 MASKS: dict[str, Callable] = {
     'random 75%': lambda key: mask.random(key, GRID, ratio=0.75),
     'random 40%': lambda key: mask.random(key, GRID, ratio=0.4),
@@ -148,12 +149,12 @@ def masks(x: jax.Array, i: int, n: int = 7) -> Iterator[Row]:
 def crops(x: jax.Array, i: int, n: int = 6) -> Iterator[Row]:
     """Multi-crop (Caron et al. 2020): two views of most of the image, and n small ones of parts."""
     size = min(x.shape[:2])
-    for name, view in (('crop', augment.crop), ('simclr', augment.simclr)):
+    for name, view in (('crop', crop), ('simclr', simclr)):
         whole, part = view(size=size, scale=(0.4, 1)), view(size=size * 3 // 7, scale=(0.05, 0.4))
         k1, k2 = jax.random.split(jax.random.fold_in(KEY, i))
-        seen = [*augment.views(whole, k1, x[None], 2), *augment.views(part, k2, x[None], n)]
-        words = ['as it is', 'global', 'global', *['local'] * n]
-        yield name, words, [x, *seen]
+        pictures = [*augment.views(whole, k1, x[None], 2), *augment.views(part, k2, x[None], n)]
+        captions = ['as it is', 'global', 'global', *['local'] * n]
+        yield name, captions, [x, *pictures]
 
 
 def operators(x: jax.Array, i: int) -> Iterator[Row]:
@@ -173,25 +174,25 @@ def operators(x: jax.Array, i: int) -> Iterator[Row]:
         'Gaussian blur': texture.blur(x, H / 40, radius=H // 12),
         'Sobel filtering (x 2)': 2 * texture.sobel(x) + 1,  # black stays black
     }
-    words, pictures = list(shown), list(shown.values())
-    yield from (('', words[j : j + 5], pictures[j : j + 5]) for j in (0, 5))
+    captions, pictures = list(shown), list(shown.values())
+    yield from (('', captions[j : j + 5], pictures[j : j + 5]) for j in (0, 5))
 
 
 def every(x: jax.Array, i: int, n: int = 8) -> Iterator[Row]:
     """The plain operators, then masks, then the composed views."""
     for name, (op, amounts) in PLAIN.items():
-        shown, op = ['' if a is None else str(a) for a in amounts], jax.jit(op)
-        yield name, ['as it is', *shown], [x, *(op(x, a) for a in amounts)]
-    for name, (op, words) in SEVERAL.items():
-        yield name, ['as it is', *words], [x, *jax.jit(op)(x)]
+        captions, op = ['' if a is None else str(a) for a in amounts], jax.jit(op)
+        yield name, ['as it is', *captions], [x, *(op(x, a) for a in amounts)]
+    for name, (op, captions) in SEVERAL.items():
+        yield name, ['as it is', *captions], [x, *jax.jit(op)(x)]
     yield from masks(x, i)
     size = x.shape[:2]
     views = {
-        'crop': augment.crop(size=size),
-        'simclr': augment.simclr(size=size),
-        'simclr s=1 blur': augment.simclr(size=size, strength=1.0, blur=0.5),
-        'simclr solarize': augment.simclr(size=size, strength=0.5, blur=0.1, solarize=0.5),
-        'ink (/2)': augment.ink(),
+        'crop': crop(size=size),
+        'simclr': simclr(size=size),
+        'simclr s=1 blur': simclr(size=size, strength=1.0, blur=0.5),
+        'simclr solarize': simclr(size=size, strength=0.5, blur=0.1, solarize=0.5),
+        'ink (/2)': ink(),
     }
     for name, view in views.items():
         drawn = jax.jit(augment.views, static_argnums=(0, 3))(view, KEY, x[None], n)
@@ -215,7 +216,7 @@ def card(size: int = 64) -> np.ndarray:
 
 
 def page(rows: list[Row], *, tile: int) -> Image.Image:
-    """Rows of captioned pictures, all enlarged by the same whole number to at least `tile`."""
+    """Rows of pictures with captions, each row enlarged by a whole number to at least `tile`."""
     left = 130 if any(name for name, _, _ in rows) else 0
     across, down, placed = 0, 0, []
     for name, captions, pictures in rows:
@@ -224,11 +225,11 @@ def page(rows: list[Row], *, tile: int) -> Image.Image:
         for caption, picture in zip(captions, pictures, strict=True):
             b = np.clip((np.asarray(picture) + 1) * 127.5 + 0.5, 0, 255).astype(np.uint8)
             b = np.repeat(b, 3, -1) if b.shape[-1] == 1 else b
-            b = b.repeat(times, 0).repeat(times, 1)  # whole pixels: nothing is smoothed away
+            b = b.repeat(times, 0).repeat(times, 1)  # whole pixels, without smoothing
             placed.append(((x, down), str(caption), Image.fromarray(b)))
             x, tall = x + max(b.shape[1], 48) + 4, max(tall, b.shape[0])
         across, down = max(across, x), down + tall + 16
-    sheet = Image.new('RGB', (across, down), 'gainsboro')  # white pictures keep their borders
+    sheet = Image.new('RGB', (across, down), 'gainsboro')  # not white, as pictures may be
     draw = ImageDraw.Draw(sheet)
     for (x, y), text, picture in placed:
         if picture:
@@ -249,5 +250,5 @@ SHEETS: dict[str, tuple[Callable, int]] = {
 def make(name: str, images: list[np.ndarray]) -> Image.Image:
     """The sheet of that name, a block of rows for each uint8 image [H, W, C]."""
     rows, tile = SHEETS[name]
-    seen = [jnp.asarray(image, jnp.float32) / 127.5 - 1 for image in images]
-    return page([row for i, x in enumerate(seen) for row in rows(x, i)], tile=tile)
+    floats = [jnp.asarray(image, jnp.float32) / 127.5 - 1 for image in images]
+    return page([row for i, x in enumerate(floats) for row in rows(x, i)], tile=tile)

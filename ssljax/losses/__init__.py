@@ -1,7 +1,7 @@
 """Losses: functions of arrays that need jax alone.
 
-Arrays in, arrays out: one value per example, or one for the batch where the loss is of a set. Views
-are arguments of their own, z1 and z2, or an axis, [B, V, D].
+A loss takes arrays and returns one value for each example, or one for the batch where it is defined
+on a set of examples. Views are separate arguments, z1 and z2, or an axis, [B, V, D].
 """
 
 from ssljax.losses.adversarial import (

@@ -1,8 +1,9 @@
-"""Reductions over all pairs of rows, at once or a strip of columns at a time.
+"""Reductions over all pairs of rows: all columns at once, or a strip of columns at a time.
 
-value(i) = reduce over k of s(i, k) = a(i).b(k). In strips no array of all pairs is ever made: the
-backward pass makes each strip again, from the rows and the value. On several shards the columns go
-round a ring, and backward their gradient goes with them and is home after one turn.
+value(i) = reduce over k of s(i, k) = a(i).b(k). With strips, the array of all pairs is never made:
+the backward pass computes each strip again, from the rows and the value. With several shards, the
+columns are passed from shard to shard in a ring. In the backward pass their gradient travels with
+them; after one round each gradient is back on the shard that has its columns.
 """
 
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from jax import lax
 
 from ssljax.losses._rows import Axis, everywhere, own, products
 
-NOTHING = jnp.finfo(jnp.float32).min / 2  # finite: a row that loses all has no NaN in its gradient
+NOTHING = jnp.finfo(jnp.float32).min / 2  # finite, so a row without any pair has no NaN gradient
 
 
 class Fold(NamedTuple):
-    """A reduction that can be taken strip by strip."""
+    """A reduction that can be computed strip by strip."""
 
     start: tuple[float, ...]
     add: Callable  # carry, each [A], and s [A, T] -> carry
@@ -28,9 +29,9 @@ class Fold(NamedTuple):
 
 
 def _add_exp(carry, s):
-    top, total = carry
-    new = jnp.maximum(top, s.max(-1))
-    return new, total * jnp.exp(top - new) + jnp.exp(s - new[:, None]).sum(-1)
+    largest, total = carry
+    new = jnp.maximum(largest, s.max(-1))
+    return new, total * jnp.exp(largest - new) + jnp.exp(s - new[:, None]).sum(-1)
 
 
 LOG_SUM_EXP = Fold(
@@ -59,39 +60,41 @@ def over_pairs(
 ) -> jax.Array:
     """One value for each row of a [A, D], over the rows of b [M, D] of all shards: [A].
 
-    itself: whether row i meets the i-th column. out [A, N]: the pairs that are left out. block:
-    columns at a time; None: all at once.
+    itself: whether row i is paired with column i.
+    out: bool [A, N], true for pairs that are left out; N the columns of all shards.
+    block: how many columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch; None: there is one shard.
     """
     if block is not None:
         if block < 1:
             raise ValueError(f'block={block}: the columns at a time are one or more, or None')
         return _in_strips(fold, itself, block, axis_name, a, b, out)
-    every = everywhere(b, axis_name)
-    columns = Columns(every, jnp.arange(len(every)), None)
-    s, gone = _pairs(a, columns, own(len(a), axis_name), itself, out)
-    return fold.value(fold.add(_start(fold, a), _where(gone, NOTHING, s)))
+    all_b = everywhere(b, axis_name)
+    columns = Columns(all_b, jnp.arange(len(all_b)), None)
+    s, left_out = _pairs(a, columns, own(len(a), axis_name), itself, out)
+    return fold.value(fold.add(_start(fold, a), _replaced(left_out, NOTHING, s)))
 
 
 class Columns(NamedTuple):
     b: jax.Array  # [T, D]
-    place: jax.Array  # int [T], among the columns of all shards
-    none: jax.Array | None  # bool [T], true where the last strip is filled up
+    index: jax.Array  # int [T], among the columns of all shards
+    padding: jax.Array | None  # bool [T], true for columns that only fill up the last strip
 
 
-def _pairs(a, columns, place, itself, out):
-    """s [A, T], and the pairs that are left out: bool, of its shape or broadcast to it, or None."""
-    gone = columns.none
+def _pairs(a, columns, index, itself, out):
+    """s [A, T] of the rows `index`, and the pairs left out: bool, broadcast to [A, T], or None."""
+    left_out = columns.padding
     if not itself:
-        same = place[:, None] == columns.place
-        gone = same if gone is None else gone | same
+        same = index[:, None] == columns.index
+        left_out = same if left_out is None else left_out | same
     if out is not None:
-        out = out[:, columns.place]
-        gone = out if gone is None else gone | out
-    return products(a, columns.b), gone
+        out = out[:, columns.index]
+        left_out = out if left_out is None else left_out | out
+    return products(a, columns.b), left_out
 
 
-def _where(gone, instead, s):
-    return s if gone is None else jnp.where(gone, instead, s)
+def _replaced(left_out, value, s):
+    return s if left_out is None else jnp.where(left_out, value, s)
 
 
 def _start(fold, a):
@@ -104,11 +107,11 @@ def _in_strips(fold, itself, block, axis_name, a, b, out):
 
 
 def _forward(fold, itself, block, axis_name, a, b, out):
-    place = own(len(a), axis_name)
+    index = own(len(a), axis_name)
 
     def strip(carry, columns):
-        s, gone = _pairs(a, columns, place, itself, out)
-        return fold.add(carry, _where(gone, NOTHING, s)), None
+        s, left_out = _pairs(a, columns, index, itself, out)
+        return fold.add(carry, _replaced(left_out, NOTHING, s)), None
 
     carry, _ = _over_strips(strip, _start(fold, a), None, b, block, axis_name)
     value = fold.value(carry)
@@ -117,11 +120,11 @@ def _forward(fold, itself, block, axis_name, a, b, out):
 
 def _backward(fold, itself, block, axis_name, saved, g):
     a, b, out, value = saved
-    place = own(len(a), axis_name)
+    index = own(len(a), axis_name)
 
     def strip(da, columns):
-        s, gone = _pairs(a, columns, place, itself, out)
-        slope = _where(gone, 0, fold.slope(s, value[:, None])) * g[:, None]
+        s, left_out = _pairs(a, columns, index, itself, out)
+        slope = _replaced(left_out, 0, fold.slope(s, value[:, None])) * g[:, None]
         return da + products(slope, columns.b.T), products(slope.T, a.T)
 
     da, db = _over_strips(strip, jnp.zeros_like(a), jnp.zeros_like(b), b, block, axis_name)
@@ -132,36 +135,37 @@ _in_strips.defvjp(_forward, _backward)
 
 
 def _over_strips(strip, carry, sums, b, block, axis_name):
-    """strip(carry, columns) -> carry, found; over the columns of all shards.
+    """Calls strip(carry, columns) -> carry, terms for every strip of the columns of all shards.
 
-    Returns the last carry, and sums + found for this shard's columns [M, ...].
+    Returns the last carry, and for this shard's columns sums + their terms of all shards [M, ...].
     """
 
     def shard(carry, columns):
-        carry, found = lax.scan(strip, carry, _cut(columns, block))
-        return carry, jax.tree.map(partial(_joined, count=len(b)), found)
+        carry, terms = lax.scan(strip, carry, _cut(columns, block))
+        return carry, jax.tree.map(partial(_joined, count=len(b)), terms)
 
     columns = Columns(b, own(len(b), axis_name), None)
     if axis_name is None:
         return shard(carry, columns)
     size = lax.axis_size(axis_name)
 
-    def turn(_, all):
-        carry, *away = all
-        carry, found = shard(carry, away[0])
-        away[1] = jax.tree.map(jnp.add, away[1], found)
-        return carry, *lax.ppermute(away, axis_name, [(i, (i + 1) % size) for i in range(size)])
+    def pass_on(_, loop):  # `columns` and `sums` go to the next shard, `carry` stays
+        carry, columns, sums = loop
+        carry, terms = shard(carry, columns)
+        sent = [columns, jax.tree.map(jnp.add, sums, terms)]
+        return carry, *lax.ppermute(sent, axis_name, [(i, (i + 1) % size) for i in range(size)])
 
-    carry, _, sums = lax.fori_loop(0, size, turn, (carry, columns, sums))
+    carry, _, sums = lax.fori_loop(0, size, pass_on, (carry, columns, sums))
     return carry, sums
 
 
 def _cut(columns: Columns, block: int) -> Columns:
-    """[M, ...] -> [strips, T, ...], as even as can be, T at most `block`.
+    """[M, ...] -> [strips, T, ...], T at most `block` and as small as possible.
 
-    A strip takes every so-manieth column, so that each device has some of every strip.
+    With n strips, strip i has the columns i, i + n, i + 2n, ...: so each device has a part of
+    every strip.
     """
-    count = len(columns.place)
+    count = len(columns.index)
     strips = -(-count // min(block, count))
     missing = -count % strips
 
@@ -169,10 +173,10 @@ def _cut(columns: Columns, block: int) -> Columns:
         x = jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)], constant_values=-1)
         return x.reshape(-1, strips, *x.shape[1:]).swapaxes(0, 1)
 
-    b, place = cut(columns.b), cut(columns.place)
-    return Columns(b, place, place < 0 if missing else None)
+    b, index = cut(columns.b), cut(columns.index)
+    return Columns(b, index, index < 0 if missing else None)
 
 
-def _joined(found, count):
-    """`_cut` undone: [strips, T, ...] -> [M, ...]."""
-    return found.swapaxes(0, 1).reshape(-1, *found.shape[2:])[:count]
+def _joined(x, count):
+    """The inverse of `_cut`: [strips, T, ...] -> [M, ...]."""
+    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:count]

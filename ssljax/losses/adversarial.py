@@ -1,9 +1,9 @@
-"""Losses of a generator and a critic that play against each other.
+"""Losses of a generator and a critic, which are trained against each other.
 
-Goodfellow's game and its kin, critic and generator: `minimax_critic` with `minimax_generator` or
-`non_saturating_generator`; `least_squares_critic` and `_generator`; `hinge_critic` and
-`wasserstein_critic`, both with `wasserstein_generator`. Critic values are real numbers; where a
-paper has a probability D it is their sigmoid.
+These go together: `minimax_critic` with `minimax_generator` or `non_saturating_generator`;
+`least_squares_critic` with `least_squares_generator`; `hinge_critic` and `wasserstein_critic`, both
+with `wasserstein_generator`. Critic values are real numbers; where a paper has a probability D, it
+is the sigmoid of the value.
 
 >>> print(wasserstein_critic(real=jnp.array([3.0]), fake=jnp.array([1.0])))
 [-2.]
@@ -15,9 +15,11 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
 
+from ssljax.losses._rows import row_means, row_sums
+
 
 def minimax_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """A classifier of real and fake.
+    """Cross entropy of a classifier of real and fake.
 
     Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  -log D(real) - log(1 - D(fake)).
     [B], [B] -> [B].
@@ -26,7 +28,7 @@ def minimax_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
 
 
 def minimax_generator(fake: jax.Array) -> jax.Array:
-    """Minus the critic's loss; nearly flat where the critic wins.
+    """Minus the critic's loss on fake; its gradient is near zero where the critic is right.
 
     Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  log(1 - D(fake)). [B] -> [B].
     """
@@ -34,7 +36,7 @@ def minimax_generator(fake: jax.Array) -> jax.Array:
 
 
 def non_saturating_generator(fake: jax.Array) -> jax.Array:
-    """As if fake were real: steep where the critic wins.
+    """The critic's loss with fake labeled as real; its gradient is large where the critic is right.
 
     Goodfellow et al. 2014, arXiv:1406.2661, section 3:  -log D(fake). [B] -> [B].
     """
@@ -42,7 +44,7 @@ def non_saturating_generator(fake: jax.Array) -> jax.Array:
 
 
 def least_squares_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """The critic's value is 1 on real and 0 on fake.
+    """Squared error of a critic whose value should be 1 on real and 0 on fake.
 
     Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  ((f(real) - 1)^2 + f(fake)^2) / 2.
     [B], [B] -> [B].
@@ -52,7 +54,7 @@ def least_squares_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
 
 
 def least_squares_generator(fake: jax.Array) -> jax.Array:
-    """The critic's value on fake is 1.
+    """Squared error where the critic's value on fake should be 1.
 
     Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  (f(fake) - 1)^2 / 2. [B] -> [B].
     """
@@ -60,11 +62,11 @@ def least_squares_generator(fake: jax.Array) -> jax.Array:
 
 
 def hinge_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """The critic's value is above 1 on real and below -1 on fake; beyond that it is content.
+    """Zero where the critic's value is above 1 on real and below -1 on fake; else linear.
 
     Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16:
         max(0, 1 - f(real)) + max(0, 1 + f(fake)).
-    [B], [B] -> [B]. Its generator's is `wasserstein_generator`.
+    [B], [B] -> [B]. The generator's loss is `wasserstein_generator`.
     """
     return relu(1 - real.astype(jnp.float32)) + relu(1 + fake.astype(jnp.float32))
 
@@ -93,12 +95,12 @@ def gradient_penalty(
     *,
     one_sided: bool = False,
 ) -> jax.Array:
-    """How far the critic's slope between real and fake is from one.
+    """How far the norm of the critic's gradient is from one, at points between real and fake.
 
     Gulrajani et al. 2017, arXiv:1704.00028, eq. 3:
         x = e real + (1 - e) fake,  e ~ U[0, 1] per example;  (|grad_x f(x)| - 1)^2.
-    one_sided: only how far it is above (Petzka et al. 2017, arXiv:1709.08894).
-    critic: x [B, ...] -> [B], each value of its own row only. real, fake [B, ...] -> [B].
+    one_sided: only norms above one count (Petzka et al. 2017, arXiv:1709.08894).
+    critic: x [B, ...] -> [B], each value from its own row alone. real, fake [B, ...] -> [B].
     """
     real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
     e = jax.random.uniform(key, (len(real),) + (1,) * (real.ndim - 1))
@@ -108,26 +110,25 @@ def gradient_penalty(
 
 
 def r1(critic: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """How steep the critic is at data: at the end of the game it shall be flat there.
+    """R1: the squared norm of the critic's gradient at data, where it should become zero.
 
-    Mescheder et al. 2018, arXiv:1801.04406, eq. 9, without gamma:  1/2 |grad_x f(x)|^2. At fake
-    instead of real it is their R2.
-    critic: x [B, ...] -> [B], each value of its own row only. x [B, ...] -> [B].
+    Mescheder et al. 2018, arXiv:1801.04406, eq. 9, without gamma:  1/2 |grad_x f(x)|^2. For
+    fake instead of real rows it is their R2.
+    critic: x [B, ...] -> [B], each value from its own row alone. x [B, ...] -> [B].
     """
     return _steepness(critic, x.astype(jnp.float32)) / 2
 
 
 def cycle(x: jax.Array, back: jax.Array) -> jax.Array:
-    """There and back again is where it was.
+    """Cycle consistency: a row mapped to the other domain and back should be itself.
 
-    Zhu et al. 2017, arXiv:1703.10593, eq. 2:  |F(G(x)) - x|_1, as the authors compute it the mean
+    Zhu et al. 2017, arXiv:1703.10593, eq. 2:  |F(G(x)) - x|_1; as in the authors' code, the mean
     over pixels. x, back [B, ...] -> [B].
     """
-    error = jnp.abs(back.astype(jnp.float32) - x.astype(jnp.float32))
-    return error.mean(tuple(range(1, error.ndim)))
+    return row_means(jnp.abs(back.astype(jnp.float32) - x.astype(jnp.float32)))
 
 
 def _steepness(critic, x):
     """|grad_x f(x)|^2, [B]."""
     slope = jax.grad(lambda x: critic(x).astype(jnp.float32).sum())(x)
-    return jnp.square(slope).sum(tuple(range(1, slope.ndim)))
+    return row_sums(jnp.square(slope))

@@ -1,9 +1,10 @@
-"""Losses that tell the views of one example from all others.
+"""Losses that compare the views of one example with those of all others.
 
-Where a loss compares all pairs it takes `block`: so many columns at a time, and no array of all
-pairs is made, forward or backward. The value is the same; a second derivative is not to be had.
+A loss over all pairs has an option `block`: it computes so many columns at a time and never makes
+the array of all pairs, forward or backward. The value is the same. With `block` there is no second
+derivative. `axis_name` is the mapped axis whose shards make up the batch.
 
->>> z = jnp.eye(4)  # four examples, told apart
+>>> z = jnp.eye(4)  # four examples, orthogonal
 >>> print(f'{info_nce(z, z, temperature=0.1).mean():.4f}')
 0.0001
 """
@@ -30,8 +31,7 @@ def nt_xent(
     Chen et al. 2020, arXiv:2002.05709, eq. 1: with z the 2B unit rows of z1, z2, and j(i) the
     other view of i,
         l(i) = -log exp(z_i.z_j(i) / t) / sum_{k != i} exp(z_i.z_k / t).
-    z1, z2 [B, D] -> [B], the mean of an example's two anchors. axis_name: the mapped axis whose
-    shards make up the batch.
+    z1, z2 [B, D] -> [B], the mean of an example's two anchors.
     """
     return _all_views(z1, z2, temperature, True, block, axis_name)
 
@@ -44,11 +44,11 @@ def decoupled(
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """DCL: NT-Xent whose denominator leaves the positive out, so that small batches learn too.
+    """DCL: NT-Xent without the positive in the denominator, which helps small batches.
 
     Yeh et al. 2021, arXiv:2110.06848, eq. 6: with z and j(i) as in `nt_xent`,
         l(i) = -z_i.z_j(i) / t + log sum_{k not in {i, j(i)}} exp(z_i.z_k / t).
-    z1, z2 [B, D], B of two and more -> [B], the mean of an example's two anchors.
+    z1, z2 [B, D], B at least 2 -> [B], the mean of an example's two anchors.
     """
     return _all_views(z1, z2, temperature, False, block, axis_name)
 
@@ -64,37 +64,43 @@ def info_nce(
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """InfoNCE: among all z2 of the batch, each z1 finds its own.
+    """InfoNCE: cross entropy of each z1 with its own z2 among all z2 of the batch.
 
     van den Oord et al. 2018, arXiv:1807.03748, eq. 4, with unit vectors and the temperature of
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(z1_i.z2_i / t) / sum_k exp(z1_i.z2_k / t).
-    z1, z2 [B, D] -> [B]. negatives [M, D]: more rows to tell from, the same on all shards.
-    alike [B, N], N the rows of all shards: true where row k is no true negative of i; it is left
-    out of i's sum, the own one never. symmetric: the mean of this and of z2 finding its z1.
+    z1, z2 [B, D] -> [B].
+
+    temperature: t, the divisor of the cosines.
+    negatives: [M, D], more rows in the sum of every i; the same on all shards.
+    alike: bool [B, N], N the rows of all shards; true where row k is no true negative of i. Row k
+    is then left out of the sum of i, except k = i.
+    symmetric: whether to take the mean with the loss of z2 among all z1.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch.
     """
     z1, z2 = unit(z1), unit(z2)
     positive = (z1 * z2).sum(-1) / temperature
 
-    def one(z, other, out):
+    def among(z, other, out):
         out = None if out is None else out & ~itself(len(z), axis_name)
-        found = _log_sum(z / temperature, other, out=out, block=block, axis_name=axis_name)
+        log_sum = _log_sum(z / temperature, other, out=out, block=block, axis_name=axis_name)
         if negatives is not None:
-            # plus zero: like z it differs by shard, since its gradient does
+            # 0 * z marks the negatives as different on each shard, since their gradient is
             more = _log_sum(z / temperature, unit(negatives) + 0 * z[:1], block=block)
-            found = jnp.logaddexp(found, more)
-        return found - positive
+            log_sum = jnp.logaddexp(log_sum, more)
+        return log_sum - positive
 
     if not symmetric:
-        return one(z1, z2, alike)
-    back = None if alike is None else everywhere(alike, axis_name).T[own(len(z1), axis_name)]
-    return (one(z1, z2, alike) + one(z2, z1, back)) / 2
+        return among(z1, z2, alike)
+    alike_z2 = None if alike is None else everywhere(alike, axis_name).T[own(len(z1), axis_name)]
+    return (among(z1, z2, alike) + among(z2, z1, alike_z2)) / 2
 
 
 def moco(
     query: jax.Array, keys: jax.Array, queue: jax.Array, *, temperature: float = 0.07
 ) -> jax.Array:
-    """InfoNCE of a query among its key and a queue of older keys.
+    """InfoNCE: cross entropy of a query with its key among this key and a queue of older keys.
 
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(q_i.k_i / t) / (exp(q_i.k_i / t) + sum_m exp(q_i.queue_m / t)).
@@ -114,7 +120,7 @@ def clip(
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """CLIP: each image finds its text, and each text its image.
+    """CLIP: cross entropy of each image with its text, and of each text with its image.
 
     Radford et al. 2021, arXiv:2103.00020, figure 3: the mean of the cross entropies of the rows
     and of the columns of  scale * image_i.text_k. The paper learns log(scale), at most log(100).
@@ -133,15 +139,19 @@ def siglip(
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """SigLIP: for every pair a yes or no, does this text belong to this image?
+    """SigLIP: for every pair, a binary classifier of whether this text belongs to this image.
 
     Zhai et al. 2023, arXiv:2303.15343, eq. 1: with s_ik = 1 for k = i, else -1,
         l(i) = -sum_k log sigmoid(s_ik (scale * image_i.text_k + bias)).
-    image, text [B, D] -> [B]. The paper learns log(scale) and bias, from these values.
+    image, text [B, D] -> [B].
+
+    scale, bias: of the cosines; the paper learns log(scale) and bias, starting from these values.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch.
     """
     image, text = unit(image), unit(text)
     own_logit = scale * (image * text).sum(-1) + bias
-    # the bias as one more feature, of which every text has one
+    # the bias is the product of one more feature: `bias` of every image, 1 of every text
     a = jnp.pad(scale * image, ((0, 0), (0, 1))).at[:, -1].set(bias)
     b = jnp.pad(text, ((0, 0), (0, 1)), constant_values=1)
     options = dict(itself=False, block=block, axis_name=axis_name)
@@ -166,41 +176,41 @@ def sup_con(
     z = unit(z)
     rows = z.reshape(-1, D)
     others = _log_sum(rows / temperature, rows, itself=False, block=block, axis_name=axis_name)
-    # the mean over P of z_i.z_p is z_i times the sum of its class, without itself, over |P|
-    names = everywhere(labels, axis_name)
-    group = jnp.searchsorted(jnp.sort(names), labels)  # [B], below N and the same on all shards
-    sums = jnp.zeros((len(names), D)).at[group].add(z.sum(1))
-    sizes = jnp.zeros(len(names), int).at[group].add(V)
+    # the mean over P(i) of z_i.z_p is z_i.(sum of its class - z_i) / |P(i)|
+    all_labels = everywhere(labels, axis_name)
+    group = jnp.searchsorted(jnp.sort(all_labels), labels)  # [B], below N, the same on all shards
+    sums = jnp.zeros((len(all_labels), D)).at[group].add(z.sum(1))
+    sizes = jnp.zeros(len(all_labels), int).at[group].add(V)
     if axis_name is not None:
         sums, sizes = lax.psum((sums, sizes), axis_name)
     count = sizes[group, None] - 1  # [B, 1]
-    found = (z * (sums[group, None] - z)).sum(-1) / temperature / jnp.maximum(count, 1)  # [B, V]
-    return jnp.where(count > 0, others.reshape(B, V) - found, 0).mean(-1)
+    positive = (z * (sums[group, None] - z)).sum(-1) / temperature / jnp.maximum(count, 1)  # [B, V]
+    return jnp.where(count > 0, others.reshape(B, V) - positive, 0).mean(-1)
 
 
 def margin_pair(z1: jax.Array, z2: jax.Array, same: jax.Array, *, margin: float = 1.0) -> jax.Array:
-    """Like pairs attract; unlike ones repel while they are nearer than the margin.
+    """Pairs that are the same attract; others repel while they are nearer than the margin.
 
     Hadsell, Chopra, LeCun 2006 (CVPR), eq. 4: with d = |z1 - z2|,
         l = d^2 / 2 where same, else max(0, margin - d)^2 / 2.
-    z1, z2 [B, D], same bool [B] -> [B]. Rows are taken as they are.
+    z1, z2 [B, D], same bool [B] -> [B]. Rows are not normalized.
     """
     square = _square_distance(z1, z2)
-    distance = jnp.sqrt(square + 1e-12)  # the small number: a slope at distance zero
+    distance = jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
     return jnp.where(same, square, jnp.square(jnp.maximum(margin - distance, 0))) / 2
 
 
 def triplet(
     anchor: jax.Array, positive: jax.Array, negative: jax.Array, *, margin: float = 0.2
 ) -> jax.Array:
-    """The positive shall be nearer than the negative, by a margin.
+    """The positive should be nearer to the anchor than the negative, by a margin.
 
     Schroff et al. 2015, arXiv:1503.03832, eq. 3:
         l = max(0, |a - p|^2 - |a - n|^2 + margin).
-    [B, D] each -> [B]. Rows are taken as they are; the paper's have length one.
+    [B, D] each -> [B]. Rows are not normalized; the paper's have length one.
     """
-    nearer = _square_distance(anchor, positive) - _square_distance(anchor, negative)
-    return jnp.maximum(nearer + margin, 0)
+    difference = _square_distance(anchor, positive) - _square_distance(anchor, negative)
+    return jnp.maximum(difference + margin, 0)
 
 
 def _log_sum(a: jax.Array, b: jax.Array, **options) -> jax.Array:
@@ -209,15 +219,17 @@ def _log_sum(a: jax.Array, b: jax.Array, **options) -> jax.Array:
 
 
 def _all_views(z1, z2, temperature, positives, block, axis_name) -> jax.Array:
-    """The mean over an example's two anchors i of log sum exp(z_i.z_k / t) - z_i.z_j(i) / t, where
-    k are the views of all other examples and, with `positives`, j(i): [B]."""
+    """The mean over an example's two anchors i of log sum exp(z_i.z_k / t) - z_i.z_j(i) / t: [B].
+
+    The sum is over the views k of all other examples and, with `positives`, over j(i).
+    """
     z1, z2 = unit(z1), unit(z2)
     options = dict(block=block, axis_name=axis_name)
 
-    def others(z, alike, other):
+    def others(z, first, second):  # the views of all examples, first those that have z itself
         z = z / temperature
-        alike = _log_sum(z, alike, itself=False, **options)
-        return jnp.logaddexp(alike, _log_sum(z, other, itself=positives, **options))
+        log_sum = _log_sum(z, first, itself=False, **options)
+        return jnp.logaddexp(log_sum, _log_sum(z, second, itself=positives, **options))
 
     return (others(z1, z1, z2) + others(z2, z2, z1)) / 2 - (z1 * z2).sum(-1) / temperature
 

@@ -1,4 +1,4 @@
-"""Losses of a student that predicts a teacher.
+"""Losses of a student net that predicts the output of a teacher net.
 
 >>> z = jnp.eye(3)
 >>> print(cosine_regression(z, 5 * z), cosine_regression(z, -z))
@@ -13,7 +13,7 @@ from ssljax.losses._rows import Axis, across, mean, unit
 
 
 def cosine_regression(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """The squared distance of directions, of BYOL and SimSiam.
+    """The squared distance of unit vectors: the loss of BYOL and SimSiam.
 
     Grill et al. 2020, arXiv:2006.07733, eq. 2:  l = |p / |p| - z / |z||^2 = 2 - 2 cos(p, z).
     The loss of Chen & He 2020, arXiv:2011.10566, eq. 1, is l / 2 - 1.

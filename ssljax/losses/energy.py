@@ -1,4 +1,4 @@
-"""Losses of models that are known up to a constant: energies and their slopes.
+"""Losses of models whose density is known up to a constant factor.
 
 >>> print(free_energy_difference(real=jnp.array([1.0]), model=jnp.array([3.0])))
 [-2.]
@@ -8,14 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ssljax.losses._rows import row_sums
+
 
 def free_energy_difference(real: jax.Array, model: jax.Array) -> jax.Array:
-    """What data have more in free energy than the model's own samples: its slope is that of -log p.
+    """Free energy of data minus that of the model's samples; its gradient estimates -log p's.
 
     Hinton 2002 (Neural Computation 14):  d -log p(x) = dF(x) - E_model dF(x'), so
         l = F(x) - F(x').
-    F(v) = -log sum_h exp -E(v, h) of a row each, [B], [B] -> [B]. The samples x' come of a chain, a
-    few steps from data (contrastive divergence), and are held fixed. The value is no likelihood.
+    F(v) = -log sum_h exp -E(v, h) of each row, [B], [B] -> [B]. The samples x' are constants, from
+    a Markov chain: in contrastive divergence, a few steps from data. The value is no likelihood.
     """
     return real.astype(jnp.float32) - model.astype(jnp.float32)
 
@@ -23,14 +25,14 @@ def free_energy_difference(real: jax.Array, model: jax.Array) -> jax.Array:
 def denoising_score_matching(
     score: jax.Array, noise: jax.Array, *, sigma: jax.Array | float = 1.0
 ) -> jax.Array:
-    """The slope of log density at a noisy row points back to the clean one.
+    """The score, the gradient of the log density, at a noisy row should point to the clean row.
 
-    Vincent 2011 (Neural Computation 23), weighted by sigma^2 so that all levels of noise
-    count alike: Song & Ermon 2019, arXiv:1907.05600, eqs. 5 and 6. With x' = x + sigma e,
+    Vincent 2011 (Neural Computation 23), weighted by sigma^2 so that all levels of noise have the
+    same weight: Song & Ermon 2019, arXiv:1907.05600, eqs. 5 and 6. With x' = x + sigma e,
         l = 1/2 |sigma s(x') + e|^2.
-    score s(x'), noise e [B, ...]; sigma, a number or one of each row [B] -> [B].
+    score s(x'), noise e [B, ...]; sigma: a number, or [B] -> [B].
     """
     score, noise = score.astype(jnp.float32), lax.stop_gradient(noise.astype(jnp.float32))
     sigma = jnp.asarray(sigma, jnp.float32)
     sigma = sigma.reshape(sigma.shape + (1,) * (score.ndim - sigma.ndim))
-    return jnp.square(sigma * score + noise).sum(tuple(range(1, score.ndim))) / 2
+    return row_sums(jnp.square(sigma * score + noise)) / 2

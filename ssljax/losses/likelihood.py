@@ -1,4 +1,4 @@
-"""Losses of models that give data a probability: negative log-likelihoods and bounds, in nats.
+"""Losses of models that give data a probability: negative log likelihoods and bounds, in nats.
 
 >>> pixels = jnp.array([[0.0, 1.0]])
 >>> print(f'{bernoulli(jnp.zeros((1, 2)), pixels)[0]:.4f}')  # 2 log 2
@@ -12,42 +12,42 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
 
-from ssljax.losses._rows import nats
+from ssljax.losses._rows import nats, row_means, row_sums
 
 LOG_2PI = math.log(2 * math.pi)
-UTMOST = 60.0  # of a log variance: beyond it a square over it, or its exponential, overflows
+LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow
 
 
-# ---- how likely data are
+# ---- likelihoods
 
 
 def bernoulli(logits: jax.Array, x: jax.Array) -> jax.Array:
-    """-log p(x) of independent bits, or the cross entropy with shares x between 0 and 1.
+    """-log p(x) of independent bits; for x between 0 and 1, the cross entropy.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 11:  -sum_d x log p + (1 - x) log(1 - p) with
     p = sigmoid(logits). logits, x [B, ...] -> [B].
     """
     logits = logits.astype(jnp.float32)
-    return _sum(softplus(logits) - x * logits)
+    return row_sums(softplus(logits) - x * logits)
 
 
 def gaussian(mean: jax.Array, x: jax.Array, *, log_variance: jax.Array | float = 0.0) -> jax.Array:
-    """-log p(x) of independent normal numbers.
+    """-log p(x) of independent normal variables.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 12:
         1/2 sum_d log(2 pi) + log v + (x - m)^2 / v.
-    mean, x [B, ...], log_variance of their shape or broadcast to it -> [B].
+    mean, x [B, ...], log_variance broadcasts to their shape -> [B].
     """
-    return _sum(_gaussian(mean, x, log_variance))
+    return row_sums(_gaussian(mean, x, log_variance))
 
 
 def categorical(logits: jax.Array, x: jax.Array) -> jax.Array:
-    """-log p(x) of independent choices, as the 256 values of pixels.
+    """-log p(x) of independent categorical variables, such as pixels with 256 values.
 
     van den Oord et al. 2016, arXiv:1601.06759, section 2.2:  -sum_d log softmax(logits_d)[x_d].
     logits [B, ..., K], x int [B, ...] -> [B].
     """
-    return _sum(nats(logits, x))
+    return row_sums(nats(logits, x))
 
 
 def logistic_mixture(
@@ -58,13 +58,13 @@ def logistic_mixture(
     *,
     levels: int = 256,
 ) -> jax.Array:
-    """-log p(x) of levels of a mixture of logistic distributions.
+    """-log p(x) of a mixture of logistic distributions, discretized to levels.
 
     Salimans et al. 2017, arXiv:1701.05517, eqs. 1 and 2: levels are evenly spaced from -1 to 1, h
-    is half their distance, and the outer ones take what lies beyond;
+    is half their distance, and the first and last level also get the mass beyond them;
         p(x) = sum_k pi_k [sigmoid((x + h - m_k) / s_k) - sigmoid((x - h - m_k) / s_k)].
-    logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As the authors do, log s is held
-    above -7.
+    logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As in the authors' code,
+    log s is at least -7.
     """
     logits, mean, log_scale = (y.astype(jnp.float32) for y in (logits, mean, log_scale))
     x, h = x.astype(jnp.float32)[..., None], 1 / (levels - 1)
@@ -74,20 +74,20 @@ def logistic_mixture(
     inner = log_sigmoid(above) + log_sigmoid(-below) + jnp.log(-jnp.expm1(-2 * h * steep))
     log_p = jnp.where(x < -1 + h, log_sigmoid(above), inner)
     log_p = jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
-    return _sum(-logsumexp(log_softmax(logits) + log_p, -1))
+    return row_sums(-logsumexp(log_softmax(logits) + log_p, -1))
 
 
 def change_of_variables(z: jax.Array, log_det: jax.Array) -> jax.Array:
-    """-log p(x) of a flow that sends x to z, which is standard normal.
+    """-log p(x) of a flow that maps x to z, which is standard normal.
 
     Dinh et al. 2016, arXiv:1605.08803, eq. 2:  -log N(z; 0, 1) - log |det dz/dx|.
     z [B, ...], log_det [B] -> [B].
     """
-    return _sum(_gaussian(0.0, z, 0.0)) - log_det
+    return row_sums(_gaussian(0.0, z, 0.0)) - log_det
 
 
 def dequantize(key: jax.Array, x: jax.Array, *, levels: int = 256) -> jax.Array:
-    """Integers as real numbers, each somewhere in its own cell: no density can rise forever.
+    """Integers with uniform noise, so that the likelihood of a density model is bounded.
 
     Theis et al. 2015, arXiv:1511.01844, section 3.1:  (x + u) / levels,  u ~ U[0, 1).
     x, 0 to levels - 1 -> in [0, 1). -log p of the result plus D log(levels) bounds -log P(x).
@@ -99,20 +99,20 @@ def bits_per_dim(nats: jax.Array, dims: int, *, cell: float = 1.0) -> jax.Array:
     """-log p(x) in bits per dimension, of data whose levels are `cell` apart.
 
     Theis et al. 2015, arXiv:1511.01844, section 3.1:  (nats / D - log cell) / log 2. For pixels
-    that `dequantize` put in [0, 1) the cell is 1/256, for the same stretched to [-1, 1) 2/256.
+    that `dequantize` put in [0, 1) the cell is 1/256; for these scaled to [-1, 1) it is 2/256.
     """
     return (nats / dims - math.log(cell)) / math.log(2)
 
 
-# ---- models with latents
+# ---- models with latent variables
 
 
 def elbo(reconstruction: jax.Array, kl: jax.Array, *, beta: jax.Array | float = 1.0) -> jax.Array:
-    """The negative evidence lower bound: what reconstruction costs, and what the latent says.
+    """The negative evidence lower bound: the reconstruction error plus the latent's divergence.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 3; beta: Higgins et al. 2017 (ICLR), eq. 4:
         -E log p(x|z) + beta KL(q(z|x) | p(z)).
-    reconstruction, as `bernoulli` of a sample z, and kl, as `kl_gaussian`, [B] -> [B].
+    reconstruction, such as `bernoulli` given a sample z, and kl, such as `kl_gaussian`, [B] -> [B].
     """
     return reconstruction.astype(jnp.float32) + beta * kl.astype(jnp.float32)
 
@@ -124,60 +124,60 @@ def kl_gaussian(
     prior_mean: jax.Array | float = 0.0,
     prior_log_variance: jax.Array | float = 0.0,
 ) -> jax.Array:
-    """KL(q | p) of independent normal numbers, p standard unless another is given.
+    """KL(q | p) of independent normal variables; by default p is standard normal.
 
     Kingma & Welling 2013, arXiv:1312.6114, appendix B:
         1/2 sum_d log v_p - log v + (v + (m - m_p)^2) / v_p - 1.
     mean, log_variance [B, ...] -> [B].
     """
     mean, prior = mean.astype(jnp.float32), jnp.asarray(prior_log_variance, jnp.float32)
-    ratio = jnp.clip(log_variance.astype(jnp.float32) - prior, -UTMOST, UTMOST)
-    apart = jnp.square(mean - prior_mean) * jnp.exp(-jnp.clip(prior, -UTMOST, UTMOST))
-    return _sum(jnp.expm1(ratio) - ratio + apart) / 2  # exact also near ratio = 0
+    ratio = jnp.clip(log_variance.astype(jnp.float32) - prior, -LARGEST, LARGEST)
+    squares = jnp.square(mean - prior_mean) * jnp.exp(-jnp.clip(prior, -LARGEST, LARGEST))
+    return row_sums(jnp.expm1(ratio) - ratio + squares) / 2  # expm1: accurate near ratio = 0
 
 
 def kl_bernoulli(logits: jax.Array, *, prior_logits: jax.Array | float = 0.0) -> jax.Array:
-    """KL(q | p) of independent bits, p fair unless another is given.
+    """KL(q | p) of independent bits; by default p is 1/2 for each.
 
     sum_d q log(q / p) + (1 - q) log((1 - q) / (1 - p)), with q = sigmoid(logits): [B, ...] -> [B].
     """
     q, p = logits.astype(jnp.float32), jnp.asarray(prior_logits, jnp.float32)
-    return _sum(jax.nn.sigmoid(q) * (q - p) - softplus(q) + softplus(p))
+    return row_sums(jax.nn.sigmoid(q) * (q - p) - softplus(q) + softplus(p))
 
 
 def kl_categorical(logits: jax.Array, *, prior_logits: jax.Array | float = 0.0) -> jax.Array:
-    """KL(q | p) of independent choices, p uniform unless another is given.
+    """KL(q | p) of independent categorical variables; by default p is uniform.
 
     sum_d sum_k q_k log(q_k / p_k), with q = softmax(logits): [B, ..., K] -> [B].
     """
     log_q = log_softmax(logits.astype(jnp.float32))
     log_p = log_softmax(jnp.broadcast_to(prior_logits, logits.shape).astype(jnp.float32))
-    return _sum((jnp.exp(log_q) * (log_q - log_p)).sum(-1))
+    return row_sums((jnp.exp(log_q) * (log_q - log_p)).sum(-1))
 
 
 def iwae(log_weights: jax.Array) -> jax.Array:
-    """The importance-weighted bound, which falls to -log p(x) as samples grow.
+    """The importance-weighted upper bound on -log p(x); it gets tighter with more samples.
 
     Burda et al. 2015, arXiv:1509.00519, eq. 8: with w_k = p(x, z_k) / q(z_k|x), z_k ~ q,
         -log 1/K sum_k w_k.
-    log_weights [B, K] -> [B]. One sample: the ELBO, its KL sampled.
+    log_weights [B, K] -> [B]. With one sample it is the negative ELBO with a sampled KL.
     """
     log_weights = log_weights.astype(jnp.float32)
     return math.log(log_weights.shape[-1]) - logsumexp(log_weights, -1)
 
 
 def vq(z: jax.Array, code: jax.Array, *, commitment: float = 0.25) -> jax.Array:
-    """Codes go to the features that chose them, and features stay by their code.
+    """Moves codes to the features that chose them, and features to their codes.
 
     van den Oord et al. 2017, arXiv:1711.00937, eq. 3:
         mean (sg(z) - e)^2 + commitment * mean (z - sg(e))^2.
-    z, and the code e that each feature chose, [B, ..., D] -> [B]. As the authors compute it: a mean
-    where the paper has a norm.
+    z, and the code e that each feature chose, [B, ..., D] -> [B]. As in the authors' code, a
+    mean where the paper has a norm.
     """
     z, code = z.astype(jnp.float32), code.astype(jnp.float32)
     to_z = jnp.square(lax.stop_gradient(z) - code)
     to_code = jnp.square(z - lax.stop_gradient(code))
-    return (to_z + commitment * to_code).mean(tuple(range(1, z.ndim)))
+    return row_means(to_z + commitment * to_code)
 
 
 def gumbel_softmax(
@@ -187,10 +187,10 @@ def gumbel_softmax(
     temperature: jax.Array | float = 1.0,
     hard: bool = False,
 ) -> jax.Array:
-    """A sample of a choice that a gradient passes: one-hot in the limit of temperature zero.
+    """A sample of a categorical variable that has a gradient; one-hot as temperature goes to zero.
 
     Jang et al. 2016, arXiv:1611.01144, eq. 2:  softmax((logits + g) / t),  g ~ Gumbel(0, 1).
-    hard: one-hot in value, with the gradient of the soft sample. logits [..., K] -> [..., K].
+    logits [..., K] -> [..., K]. hard: the value is one-hot, the gradient that of the soft sample.
     """
     logits = logits.astype(jnp.float32)
     soft = jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape)) / temperature)
@@ -202,10 +202,5 @@ def gumbel_softmax(
 
 def _gaussian(mean, x, log_variance):
     x = x.astype(jnp.float32)
-    log_variance = jnp.clip(jnp.asarray(log_variance, jnp.float32), -UTMOST, UTMOST)
+    log_variance = jnp.clip(jnp.asarray(log_variance, jnp.float32), -LARGEST, LARGEST)
     return (LOG_2PI + log_variance + jnp.square(x - mean) * jnp.exp(-log_variance)) / 2
-
-
-def _sum(x: jax.Array) -> jax.Array:
-    """Over all but the batch, [B, ...] -> [B]."""
-    return x.sum(tuple(range(1, x.ndim)))

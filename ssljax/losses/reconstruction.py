@@ -1,4 +1,4 @@
-"""Losses between what was seen and what is made again of it.
+"""Losses between masked patches and their prediction.
 
 >>> patches, mask = jnp.ones((1, 2, 3)), jnp.array([[True, False]])
 >>> print(simmim(patches + 0.5, patches, mask))

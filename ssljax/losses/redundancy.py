@@ -1,4 +1,4 @@
-"""Losses that keep features apart from one another: statistics of a batch instead of negatives.
+"""Losses without negatives: statistics of a batch keep features or rows from becoming equal.
 
 >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # white
 >>> print(f'{barlow_twins(z, z):.4f}')
@@ -15,7 +15,7 @@ from ssljax.losses._rows import Axis, everywhere, itself, mean, over_shards, pro
 def barlow_twins(
     z1: jax.Array, z2: jax.Array, *, weight: float = 5e-3, axis_name: Axis = None
 ) -> jax.Array:
-    """Barlow Twins: the cross-correlation of two views' features shall be the identity.
+    """Barlow Twins: the cross-correlation of two views' features should be the identity.
 
     Zbontar et al. 2021, arXiv:2103.03230, eqs. 1 and 2: with C[d, e] the correlation over the
     batch of feature d of one view and e of the other,
@@ -39,44 +39,47 @@ def vicreg(
     covariance: float = 1.0,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """VICReg: views agree, every feature keeps a deviation of one, no two features covary.
+    """VICReg: views are equal, each feature has a deviation of one or more, no two are correlated.
 
     Bardes et al. 2021, arXiv:2105.04906, eqs. 1 to 6: with S the covariance over the batch
     (divided by B - 1) of one view's features,
         s = mean (z1 - z2)^2,  v = mean_d max(0, 1 - sqrt(S[d, d] + 1e-4)),
         c = 1/D sum_{d != e} S[d, e]^2;
         l = invariance * s + variance * (v1 + v2) / 2 + covariance * (c1 + c2).
-    z1, z2 [B, D] -> []. As the authors compute it, for whose weights this is the scale: s is a mean
-    over features too and the v of the views are averaged, where the paper's text has sums.
+    z1, z2 [B, D] -> []. This is the authors' code, to which their weights belong: s is a mean over
+    features too and v a mean over views, where the paper's text has sums.
+
+    invariance, variance, covariance: weights of s, v and c.
+    axis_name: the mapped axis whose shards make up the batch.
     """
     difference = z1.astype(jnp.float32) - z2.astype(jnp.float32)
     s = mean(jnp.square(difference).mean(-1), axis_name)
     N, D = total(len(z1), axis_name), z1.shape[-1]
 
-    def regular(z):  # -> v, c
+    def v_and_c(z):
         z = _centered(z, axis_name)
         S = _moments(z, z, axis_name) * (N / max(N - 1, 1))
         diagonal = jnp.diagonal(S)
         v = jnp.maximum(1 - jnp.sqrt(diagonal + 1e-4), 0).mean()
         return v, (jnp.square(S).sum() - jnp.square(diagonal).sum()) / D
 
-    (v1, c1), (v2, c2) = regular(z1), regular(z2)
+    (v1, c1), (v2, c2) = v_and_c(z1), v_and_c(z2)
     return invariance * s + variance * (v1 + v2) / 2 + covariance * (c1 + c2)
 
 
 def koleo(z: jax.Array, *, axis_name: Axis = None) -> jax.Array:
-    """KoLeo: no two examples shall be near, so that all spread over the sphere.
+    """KoLeo: pushes each example away from its nearest one, so that all spread over the sphere.
 
     Sablayrolles et al. 2018, arXiv:1806.03198, eq. 4, as in Oquab et al. 2023, arXiv:2304.07193:
     with unit rows,
         l(i) = -log min_{k != i} |z_i - z_k|.
-    z [B, D], B of two and more -> [B].
+    z [B, D], B at least 2 -> [B].
     """
     z = unit(z)
-    every = everywhere(z, axis_name)
+    all_z = everywhere(z, axis_name)
     same = itself(len(z), axis_name)
-    nearest = jnp.where(same, -2, lax.stop_gradient(products(z, every))).argmax(-1)
-    square = jnp.square(z - every[nearest]).sum(-1)
+    nearest = jnp.where(same, -2, lax.stop_gradient(products(z, all_z))).argmax(-1)
+    square = jnp.square(z - all_z[nearest]).sum(-1)
     return -jnp.log(square + 1e-16) / 2  # finite for rows that are equal
 
 

@@ -1,6 +1,6 @@
-"""Losses of a few labels and many rows without: the net's own answers as targets.
+"""Losses for few labels and many rows without one, whose targets are the net's predictions.
 
->>> sure = jnp.array([[9.0, 0.0], [0.0, 0.1]])  # of the first it is, of the second not
+>>> sure = jnp.array([[9.0, 0.0], [0.0, 0.1]])  # the first is confident, the second is not
 >>> print(fixmatch(jnp.zeros((2, 2)), sure, threshold=0.95))
 [0.6931472 0.       ]
 """
@@ -14,20 +14,20 @@ from ssljax.losses._rows import nats
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: float = 0.0) -> jax.Array:
-    """Cross entropy with labels that are known, some of their weight spread over all classes.
+    """Cross entropy with labels; `smoothing` is the part of their weight spread over all classes.
 
     Szegedy et al. 2015, arXiv:1512.00567, section 7:
         l = -(1 - s) log p[label] - s/K sum_k log p_k.
     logits [B, K], labels int [B] -> [B].
     """
-    plain = nats(logits, labels)
+    loss = nats(logits, labels)
     if not smoothing:
-        return plain
-    return (1 - smoothing) * plain - smoothing * log_softmax(logits.astype(jnp.float32)).mean(-1)
+        return loss
+    return (1 - smoothing) * loss - smoothing * log_softmax(logits.astype(jnp.float32)).mean(-1)
 
 
 def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
-    """The likeliest class as if it were the label, where its probability reaches the threshold.
+    """Cross entropy with the likeliest class, where its probability reaches the threshold.
 
     Lee 2013 (ICML workshop), eqs. 15 and 16:  l = -log max_k p_k, else zero.
     logits [B, K] -> [B].
@@ -36,7 +36,7 @@ def pseudo_label(logits: jax.Array, *, threshold: float = 0.0) -> jax.Array:
 
 
 def fixmatch(strong: jax.Array, weak: jax.Array, *, threshold: float = 0.95) -> jax.Array:
-    """What the net is sure of in a weak view is the label of a strong one.
+    """Cross entropy of a strong view with the likeliest class of a weak view, where that is sure.
 
     Sohn et al. 2020, arXiv:2001.07685, eq. 4: with q = softmax(weak),
         l = 1(max q >= threshold) * -log softmax(strong)[argmax q].
@@ -47,7 +47,7 @@ def fixmatch(strong: jax.Array, weak: jax.Array, *, threshold: float = 0.95) -> 
 
 
 def entropy(logits: jax.Array) -> jax.Array:
-    """The entropy of the net's answer: boundaries shall pass where no rows are.
+    """The entropy of the prediction; small values keep class boundaries away from rows.
 
     Grandvalet & Bengio 2004 (NIPS), eq. 6:  -sum_k p_k log p_k, in nats.
     logits [B, K] -> [B].

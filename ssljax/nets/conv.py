@@ -48,8 +48,15 @@ def conv(
 ) -> nn.Module:
     """Strided convolutions [B, H, W, C] -> [B, D]: 512 features of 32x32 by default.
 
-    pool: flatten (keeps where) or mean (forgets it). standardize: each image has mean 0 and
-    deviation 1 before the first layer, so light and contrast are no feature.
+    widths: output channels of each layer.
+    kernel, stride: of each layer.
+    norm: None, batch, layer, token or rms, as of `layers.normalize`.
+    activation: a name of `layers.ACTIVATIONS`.
+    pool: flatten (features keep their position) or mean (over positions).
+    standardize: whether each image gets mean 0 and deviation 1 before the first layer, so that
+    light and contrast are no features.
+    kernel_init: a name of `layers.INITIALIZERS`, or the deviation of normal weights.
+    dtype: of the computation; None: that of inputs and params.
     """
     check(norm, activation)
     choose(pool, ('flatten', 'mean'), 'pool')

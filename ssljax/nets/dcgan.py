@@ -11,7 +11,7 @@ from ssljax.nets.layers import Conv, ConvTranspose, Dense, activate, check, norm
 
 
 def doublings(size: int) -> int:
-    """How often 4 pixels double to `size`."""
+    """How many times 4 pixels are doubled to get `size`."""
     n = (size // 4).bit_length() - 1
     if size < 8 or size != 4 << n:
         raise Mistake(f'DCGAN has no size {size}; offered: 8, 16, 32, 64, 128, ...')
@@ -64,7 +64,15 @@ def dcgan_generator(
     kernel_init: Any = 'normal',
     dtype: Any = None,
 ) -> nn.Module:
-    """Latents z [B, D] -> images [B, size, size, channels] in (-1, 1)."""
+    """Latents z [B, D] -> images [B, size, size, channels] in (-1, 1).
+
+    size: of the images; 4 pixels are doubled until they are so many.
+    width: input channels of the last layer; each layer before it has twice as many.
+    channels: of the images.
+    norm: None, batch, layer, token or rms, as of `layers.normalize`, after all layers but the last.
+    kernel_init: a name of `layers.INITIALIZERS`, or the deviation of normal weights.
+    dtype: of the computation; None: that of inputs and params.
+    """
     check(norm)
     doublings(size)
     return Generator(size, width, channels, norm, kernel_init, dtype)
@@ -75,7 +83,11 @@ def dcgan_critic(
 ) -> nn.Module:
     """Images [B, H, H, C] -> one value each [B]; the paper's has norm='batch'.
 
-    A gradient penalty asks for None or 'layer': a batch norm ties the examples together.
+    width: output channels of the first layer; each layer after it has twice as many.
+    norm: None, batch, layer, token or rms, as of `layers.normalize`, after all layers but the
+    first. With a gradient penalty, None or layer: batch norm makes a value depend on other rows.
+    kernel_init: a name of `layers.INITIALIZERS`, or the deviation of normal weights.
+    dtype: of the computation; None: that of inputs and params.
     """
     check(norm)
     return Critic(width, norm, kernel_init, dtype)

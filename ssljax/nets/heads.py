@@ -1,4 +1,4 @@
-"""Heads: what stands between features and a loss, beyond an mlp."""
+"""Heads: layers between features and a loss, other than an mlp."""
 
 from typing import Any
 
@@ -22,15 +22,15 @@ class Prototypes(nn.Module):
 
 
 def unit(x: jax.Array, axis: int) -> jax.Array:
-    """Of length one along an axis, in float32; zero stays zero, with a finite gradient."""
+    """x scaled to length one along an axis, in float32; zero stays zero, with a finite gradient."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(axis, keepdims=True), 1e-12))
 
 
 def prototypes(*, count: int = 65536, dtype: Any = None) -> nn.Module:
-    """Cosines [..., count] of x with learned directions: a dense layer of unit columns, no bias.
+    """Cosines [..., count] of x with learned vectors: a dense layer with unit columns, no bias.
 
-    The last layer of Caron et al. 2021, arXiv:2104.14294 (weight norm with its gain held at one),
+    The last layer of Caron et al. 2021, arXiv:2104.14294 (weight norm with a gain of one),
     and the prototypes of Caron et al. 2020, arXiv:2006.09882.
     """
     return Prototypes(count, dtype)

@@ -53,7 +53,15 @@ def mlp(
 ) -> nn.Module:
     """Dense layers [..., C] -> [..., dims[-1]] with norm and activation between them.
 
-    flatten: an example of any shape is one vector. last_norm, last_activation: on the output too.
+    dims: the width of each layer.
+    norm: None, batch, layer, token or rms, as of `layers.normalize`.
+    activation: a name of `layers.ACTIVATIONS`.
+    bias: whether layers have one; before a batch norm none has.
+    last_norm, last_activation: whether norm and activation also follow the last layer.
+    dropout: its rate, after each activation.
+    flatten: whether an example of any shape becomes one vector.
+    kernel_init: a name of `layers.INITIALIZERS`, or the deviation of normal weights.
+    dtype: of the computation; None: that of inputs and params.
     """
     check(norm, activation)
     if not dims:

@@ -1,23 +1,27 @@
-"""A named set of linen modules, called like functions; new statistics are kept as they run."""
+"""A named set of linen modules that are called like functions and keep their new statistics."""
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 
-from ssljax.names import Mistake, build
+from ssljax.names import Mistake, build, listed
 
 
-def make(spec: Mapping[str, Any] | nn.Module, **given: Any) -> nn.Module:
+def offered() -> Mapping[str, Callable]:
+    """The nets that a config may name, found by listing."""
+    return listed('ssljax.nets', nn.Module)
+
+
+def make(spec: Mapping[str, Any] | nn.Module, **given: Any) -> Any:
     """The linen module of a spec, dict(name=..., **options); a module is returned as it is.
 
-    `given` (dtype, vocab, ...) are facts for the nets that take them; the spec may overrule.
+    given: options, such as dtype or vocab, for the nets that have them; the spec overrides them.
     """
-    module = build(sys.modules['ssljax.nets'], spec, 'net', **given)
+    module = build(offered(), spec, 'net', **given)
     if not isinstance(module, nn.Module):
         raise Mistake(f'no net: {module!r}; type dict(name=...), as dict(name="mlp")')
     return module
@@ -43,13 +47,13 @@ class Nets:
     def __call__(
         self, params: Mapping, stats: Mapping | None = None, *, train: bool = False, key: Any = None
     ) -> 'Bound':
-        """The nets with these weights; `key` feeds dropout."""
+        """The nets with these weights; `key` is for dropout."""
         return Bound(self.modules, params, stats or {}, train, key)
 
     def init(self, key: jax.Array, forward: Callable, *args: Any) -> tuple[dict, dict, Any]:
         """Params, statistics and output of forward(net, *args), which must call every net.
 
-        The first call of a net makes its params: it must reach all of them.
+        The first call of a net makes its params, so it must use all of them.
         """
         net = Fresh(self.modules, {}, {}, False, key)
         out = forward(net, *args)
@@ -79,21 +83,21 @@ class Bound:
         variables = {'params': self.params.get(name, {}), **stats}
         if not (stats and options.get('train')):
             return module.apply(variables, *args, method=method, rngs=rngs, **options)
-        kinds = list(stats)
-        out, new = module.apply(
-            variables, *args, method=method, rngs=rngs, mutable=kinds, **options
+        collections = list(stats)
+        out, new_stats = module.apply(
+            variables, *args, method=method, rngs=rngs, mutable=collections, **options
         )
-        self.stats = {**self.stats, name: new}
+        self.stats = {**self.stats, name: new_stats}
         return out
 
     def _rngs(self):
-        """A dropout key of its own for every call."""
+        """Another dropout key for every call."""
         self._calls += 1
         return {} if self._key is None else {'dropout': jax.random.fold_in(self._key, self._calls)}
 
 
 class Fresh(Bound):
-    """Nets whose first call makes their weights."""
+    """Nets without weights: the first call of each makes them."""
 
     @property
     def seen(self) -> set[str]:
@@ -107,10 +111,10 @@ class Fresh(Bound):
         if takes_train(type(module), method):
             options.setdefault('train', self.train)
         key = jax.random.fold_in(self._key, list(self._modules).index(name))
-        out, made = module.init_with_output(key, *args, method=method, **options)
-        made = dict(made)
-        if params := made.pop('params', None):
+        out, variables = module.init_with_output(key, *args, method=method, **options)
+        stats = dict(variables)
+        if params := stats.pop('params', None):
             self.params = {**self.params, name: params}
-        if made:
-            self.stats = {**self.stats, name: made}
+        if stats:
+            self.stats = {**self.stats, name: stats}
         return out

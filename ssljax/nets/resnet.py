@@ -1,4 +1,4 @@
-"""Residual networks. He et al. 2016, arXiv:1512.03385; bottlenecks stride in their 3x3 layer."""
+"""Residual networks. He et al. 2016, arXiv:1512.03385; bottlenecks have the stride in 3x3."""
 
 import functools
 from typing import Any
@@ -26,7 +26,7 @@ class ResNet(nn.Module):
             Conv, bias=self.norm != 'batch', kernel_init='he_out', dtype=self.dtype
         )
         norm = functools.partial(normalize, kind=self.norm, train=train, dtype=self.dtype)
-        # a block whose last gain is zero starts as the identity (Goyal et al. 2017, section 5.1)
+        # a block with a last gain of zero starts as the identity (Goyal et al. 2017, section 5.1)
         last = {'scale_init': nn.initializers.zeros} if self.zero_last and self.norm else {}
 
         def block(x, width, stride):
@@ -70,10 +70,16 @@ def resnet18(
     classes: int = 0,
     dtype: Any = None,
 ) -> nn.Module:
-    """Images [B, H, W, C] -> features [B, 512], the mean over the last map; or [B, classes].
+    """Images [B, H, W, C] -> features [B, 512], the mean over positions; or logits [B, classes].
+
+    11,689,512 params with 1000 classes.
 
     stem: imagenet, 7x7 stride 2 and a max pool; cifar, 3x3 for 32x32 images (as in SimCLR, B.9).
-    zero_last: zero gain in the last norm of each block. 11,689,512 params with 1000 classes.
+    width: channels of the first stage; each later stage has twice those of the one before.
+    norm: None, batch, layer, token or rms, as of `layers.normalize`.
+    zero_last: whether the last norm of each block starts with a gain of zero.
+    classes: of a last linear layer; 0: there is none.
+    dtype: of the computation; None: that of inputs and params.
     """
     return _resnet((2, 2, 2, 2), False, stem, width, norm, zero_last, classes, dtype)
 
@@ -87,7 +93,10 @@ def resnet34(
     classes: int = 0,
     dtype: Any = None,
 ) -> nn.Module:
-    """Images [B, H, W, C] -> [B, 512], options as resnet18: 21,797,672 params with 1000 classes."""
+    """Images [B, H, W, C] -> features [B, 512]: 21,797,672 params with 1000 classes.
+
+    stem, width, norm, zero_last, classes, dtype: as of `resnet18`.
+    """
     return _resnet((3, 4, 6, 3), False, stem, width, norm, zero_last, classes, dtype)
 
 
@@ -100,5 +109,8 @@ def resnet50(
     classes: int = 0,
     dtype: Any = None,
 ) -> nn.Module:
-    """Images [B, H, W, C] -> [B, 2048], as resnet18: 25,557,032 params with 1000 classes."""
+    """Images [B, H, W, C] -> features [B, 2048]: 25,557,032 params with 1000 classes.
+
+    stem, width, norm, zero_last, classes, dtype: as of `resnet18`.
+    """
     return _resnet((3, 4, 6, 3), True, stem, width, norm, zero_last, classes, dtype)

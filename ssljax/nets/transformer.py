@@ -37,7 +37,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, maps: bool = False) -> jax.Array:
-        """[B, T, width] -> the same; with maps=True, who attends to whom [B, heads, T, T]."""
+        """[B, T, width] -> the same; with maps=True, attention of token i to j [B, heads, T, T]."""
         B, T, width = x.shape
 
         def dense(dim, init, name):
@@ -49,9 +49,9 @@ class Block(nn.Module):
         def drop(x):
             return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-        named = self.norm != 'rms'  # which has no params, so no name
+        named = self.norm != 'rms'  # rms has no params, so it needs no name
         h = norm(x, {'name': 'attend_norm'} if named else {})
-        # three matrices, not one: Muon makes the step of each orthogonal
+        # three matrices, not one, since Muon makes the update of each matrix orthogonal
         q, k, v = (
             dense(width, self.kernel_init, name)(h).reshape(B, T, self.heads, -1)  # [B, T, H, e]
             for name in ('query', 'key', 'value')
@@ -140,9 +140,27 @@ def transformer(
     dropout: float = 0.0,
     dtype: Any = None,
 ) -> nn.Module:
-    """A causal transformer, tokens int [B, T] -> logits [B, T, vocab].
+    """A causal transformer with norms before layers, tokens int [B, T] -> logits [B, T, vocab].
 
-    Pre-norm; scale multiplies the scores q.k / sqrt(e); zero_init: each block starts as identity.
+    vocab: the number of tokens.
+    width: of the hidden states.
+    depth: the number of blocks.
+    heads: of attention, in each block.
+    context: the greatest T.
+    expand: the hidden width of a block's mlp, over `width`.
+    norm: rms (without params) or token (layer norm of each token).
+    positions: rotary, or learned (a vector for each position, added to the embedding).
+    activation: of the mlp, a name of `layers.ACTIVATIONS`.
+    bias: whether dense layers have one.
+    tied: whether the output layer is the embedding.
+    normalize_qk: whether queries and keys are divided by their root mean square.
+    scale: a factor of the scores q.k / sqrt(e), e the width of a head.
+    zero_init: whether the output layers of attention and mlp start at zero, so that each block is
+    the identity; else with a deviation of 0.02 / sqrt(2 * depth).
+    kernel_init: of the other layers of a block, a name of `layers.INITIALIZERS` or a deviation.
+    init_embed: the deviation of the embedding.
+    dropout: its rate.
+    dtype: of the computation; None: that of inputs and params.
     """
     check(activation=activation)
     choose(norm, ('rms', 'token'), 'norm')
@@ -177,7 +195,10 @@ def gpt2(
     dropout: float = 0.1,
     dtype: Any = None,
 ) -> nn.Module:
-    """GPT-2 small: 124,439,808 params. Radford et al. 2019."""
+    """GPT-2 small: 124,439,808 params. Radford et al. 2019.
+
+    vocab, width, depth, heads, context, dropout, dtype: as of `transformer`.
+    """
     return transformer(
         vocab=vocab,
         width=width,

@@ -1,4 +1,4 @@
-"""Vision transformers, and the light decoder of a masked autoencoder.
+"""Vision transformers, and the small decoder of a masked autoencoder.
 
 Dosovitskiy et al. 2020, arXiv:2010.11929; sizes of Touvron et al. 2020, arXiv:2012.12877.
 """
@@ -16,7 +16,7 @@ from ssljax.nets.transformer import Block
 
 
 def patchify(x: jax.Array, patch: int) -> jax.Array:
-    """Images [B, H, W, C] -> patches [B, h, w, patch * patch * C], in reading order."""
+    """Images [B, H, W, C] -> patches [B, h, w, patch * patch * C]."""
     B, H, W, C = x.shape
     if H % patch or W % patch:
         raise Mistake(f'{H}x{W} images do not split into patches of {patch}; type another size')
@@ -32,7 +32,7 @@ def unpatchify(patches: jax.Array, patch: int) -> jax.Array:
 
 
 def sincos(h: int, w: int, width: int) -> jax.Array:
-    """Fixed positions [h * w, width]: a quarter each of sines and cosines of column and row."""
+    """Fixed positions [h * w, width]: a quarter each, sine and cosine of column, then of row."""
     rates = 10000.0 ** (-jnp.arange(width // 4) / (width // 4))
     angles = [jnp.arange(n)[:, None] * rates for n in (h, w)]  # [h, width / 4], [w, width / 4]
     rows, columns = (jnp.concatenate([jnp.sin(a), jnp.cos(a)], 1) for a in angles)
@@ -41,7 +41,7 @@ def sincos(h: int, w: int, width: int) -> jax.Array:
 
 def take(x: jax.Array, index: jax.Array) -> jax.Array:
     """Rows of each example: [B, T, D] at index [B, K] -> [B, K, D]."""
-    return jax.vmap(lambda x, i: x[i])(x, index)  # by example, so that no index travels
+    return jax.vmap(lambda x, i: x[i])(x, index)  # so that no index is sent between devices
 
 
 class ViT(nn.Module):
@@ -69,14 +69,14 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Images [B, H, W, C] -> features [B, width]: the class token, or the patches' mean."""
+        """Images [B, H, W, C] -> features [B, width]: the class token or the mean of patches."""
         h = self.tokens(x, train=train)
         return h[:, 0] if self.pool == 'class' else h[:, self.class_token :].mean(1)
 
     def tokens(self, x: jax.Array, kept: jax.Array | None = None, train: bool = False) -> jax.Array:
         """-> [B, 1 + T, width], the class token first (if there is one), then the patches.
 
-        kept [B, K]: only these patches are embedded and attended to -> [B, 1 + K, width].
+        kept [B, K]: indices of patches; the others are left out -> [B, 1 + K, width].
         """
         x = self.prepare(x, kept)
         for block in self.blocks:
@@ -95,17 +95,17 @@ class ViT(nn.Module):
         return maps[:, :, 0, 1:].reshape(*maps.shape[:2], h, w)
 
     def prepare(self, x, kept):
-        """Embedded patches with their positions, behind the class token."""
+        """The class token, if there is one, then embedded patches; positions are added."""
         x = patchify(x, self.patch)
-        (B, h, w, _), place = x.shape, self.where(*x.shape[1:3])
-        x, first = x.reshape(B, h * w, -1), place[: self.class_token]
-        place = jnp.broadcast_to(place[self.class_token :], (B, h * w, self.width))
+        (B, h, w, _), positions = x.shape, self.where(*x.shape[1:3])
+        x, of_class = x.reshape(B, h * w, -1), positions[: self.class_token]
+        positions = jnp.broadcast_to(positions[self.class_token :], (B, h * w, self.width))
         if kept is not None:  # before the embedding: a masked patch costs nothing
-            x, place = take(x, kept), take(place, kept)
+            x, positions = take(x, kept), take(positions, kept)
         x = self.embed(x)
-        x = x + place.astype(x.dtype)
+        x = x + positions.astype(x.dtype)
         if self.class_token:
-            token = jnp.broadcast_to(self.token + first, (B, 1, self.width))
+            token = jnp.broadcast_to(self.token + of_class, (B, 1, self.width))
             x = jnp.concatenate([token.astype(x.dtype), x], 1)
         return x
 
@@ -116,14 +116,14 @@ class ViT(nn.Module):
         side = self.size // self.patch
         if (h, w) == (side, side):
             return self.place
-        first, table = jnp.split(self.place, [int(self.class_token)])
-        table = table.reshape(side, side, self.width)
-        table = jax.image.resize(table, (h, w, self.width), 'cubic', antialias=False)
-        return jnp.concatenate([first, table.reshape(h * w, self.width)])
+        of_class, of_patches = jnp.split(self.place, [int(self.class_token)])
+        of_patches = of_patches.reshape(side, side, self.width)
+        of_patches = jax.image.resize(of_patches, (h, w, self.width), 'cubic', antialias=False)
+        return jnp.concatenate([of_class, of_patches.reshape(h * w, self.width)])
 
 
 class Decoder(nn.Module):
-    """Fills the masked places with one learned token and predicts the pixels of every patch."""
+    """Puts a learned token in place of each masked patch and predicts the pixels of all patches."""
 
     patch: int
     width: int
@@ -178,8 +178,18 @@ def vit(
 ) -> nn.Module:
     """Images [B, H, W, C] of any size that patches divide -> features [B, width].
 
-    positions: learned (for images of `size`; resized for others) or sincos (fixed).
-    pool: class (the class token) or mean (of the patches' last tokens).
+    patch: the side of a patch in pixels.
+    width: of the tokens.
+    depth: the number of blocks.
+    heads: of attention, in each block.
+    expand: the hidden width of a block's mlp, over `width`.
+    activation: of the mlp, a name of `layers.ACTIVATIONS`.
+    size: of the images for which positions are learned.
+    positions: learned (resized for images of another size) or sincos (fixed).
+    class_token: whether there is a token before those of the patches.
+    pool: class (the class token) or mean (of the other tokens).
+    dropout: its rate.
+    dtype: of the computation; None: that of inputs and params.
     """
     block = _block(width, heads, expand, activation)
     choose(positions, ('learned', 'sincos'), 'positions')
@@ -211,7 +221,10 @@ def vit_decoder(
 ) -> nn.Module:
     """The decoder of a masked autoencoder: He et al. 2021, arXiv:2111.06377, section 3.
 
-    class_token: whether the encoder's tokens begin with one.
+    patch, channels: the side of a patch in pixels, and the channels of a pixel.
+    width, depth, heads, expand, activation: of the decoder's blocks, as of `vit`.
+    class_token: whether the encoder's tokens begin with a class token.
+    dtype: of the computation; None: that of inputs and params.
     """
     block = _block(width, heads, expand, activation)
     return Decoder(patch, width, depth, block, channels, class_token, dtype)
