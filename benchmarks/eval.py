@@ -128,12 +128,11 @@ def lightly_knn(bank, label, queries, k=200, temperature=0.1, block=500):
 
 
 def ours_linear(x, y, test, l2=1e-3):
-    from ssljax.evals.linear_probe import fit, predict, principal
+    from ssljax.evals.linear_head import fit, predict, problem
 
     mean, scale = x.mean(0), x.std(0)
     x, test = (x - mean) / scale, (test - mean) / scale
-    axes = principal(x)
-    return predict(fit(x @ axes, y, l2=l2), test @ axes)
+    return predict(fit(problem(x, y), l2), test)
 
 
 def scikit_linear(x, y, test, l2=1e-3):

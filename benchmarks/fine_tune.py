@@ -57,16 +57,15 @@ def tuned(workdir: Path, known: Any, rows: Mapping[Any, dict]) -> Iterator[tuple
 
     import ssljax
     from ssljax import evaluate
-    from ssljax.evals import fine_tune
-    from ssljax.evals.fine_tune import flat, read, weights
+    from ssljax.evals.fine_tune import flat, read, score, weights
+    from ssljax.workdir import job_of
 
     cache.programs()
-    run = ssljax.load(workdir)
-    job = run.job
-    who = evaluate.subject(job, run.state, 'trained')
-    fresh = evaluate.subject(job, evaluate.settled(job, job.fresh()), 'untrained')
+    model, job = ssljax.load(workdir), job_of(workdir)
+    who = evaluate.subject(model, job.source, 'trained')
+    fresh = evaluate.subject(job.untrained(), job.source, 'untrained')
     paths = read(who.model, job.train.rows([0]))
-    encoder = weights(run.state, paths)
+    encoder = weights(model.state, paths)
     numbers = [int(n) for name in flat(encoder) for n in re.findall(r'^encoder/\w+_(\d+)/', name)]
     switches = {
         'from scratch': {},
@@ -87,8 +86,9 @@ def tuned(workdir: Path, known: Any, rows: Mapping[Any, dict]) -> Iterator[tuple
             if named(row) in rows or (known.only and switch not in known.only.split(',')):
                 continue
             began, subject = time.perf_counter(), fresh if switch == 'from scratch' else who
-            found = fine_tune(subject, train_size=labels, steps=known.steps, view=VIEW, **options)
-            row |= {'method': job.config['method'], **found, 'options': options}
+            common_options = dict(train_size=labels, steps=known.steps, view=VIEW)
+            scores = score(subject, **common_options, **options)
+            row |= {'method': job.config['method'], **scores.numbers, 'options': options}
             row['seconds'] = round(time.perf_counter() - began, 1)
             yield row, common
 

@@ -80,15 +80,15 @@ def subjects(workdir: Path, baselines: bool) -> Iterator[tuple[str, str, Any]]:
     """Name, method and subject: the trained run, and what did not learn."""
     import ssljax
     from ssljax import evals, evaluate
+    from ssljax.workdir import job_of
 
     cache.programs()
-    job, state = (run := ssljax.load(workdir)).job, run.state
+    model, job = ssljax.load(workdir), job_of(workdir)
     method = job.config['method']
-    yield workdir.name, method, evaluate.subject(job, state, 'trained')
+    yield workdir.name, method, evaluate.subject(model, job.source, 'trained')
     if baselines:
-        fresh = evaluate.settled(job, job.fresh())
         name = f'untrained {method}'
-        yield name, name, evaluate.subject(job, fresh, 'untrained')
+        yield name, name, evaluate.subject(job.untrained(), job.source, 'untrained')
         for name, asks in evals.trivial('knn', job.source, None).items():
             yield name, name, evals.Subject(name, job.source, asks, None, kept={})
 
@@ -100,7 +100,10 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
     from ssljax import evals
     from ssljax.evals.fine_tune import flat, read, weights
     from ssljax.evals.knn import classify, whitened
-    from ssljax.evals.subject import accuracy, features
+    from ssljax.evals.subject import features
+
+    def numbers_of(name: str, **options: Any) -> dict[str, float]:
+        return evals.offered()[name].run(subject, **options).numbers
 
     source = subject.source
     (bank, label), (queries, truth) = (
@@ -111,7 +114,7 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
 
     def knn(name: str, bank, queries, k: int, temperature: float):
         predicted, _ = classify(bank, label[: len(bank)], queries, [(k, temperature)])
-        numbers[name] = accuracy(predicted[0], truth)[0]
+        numbers[name] = 100 * float(np.mean(predicted[0] == truth))
 
     knn(DEFAULT, bank, queries, 20, 0.07)
     for k, temperature in ((1, 0.07), (5, 0.07), (200, 0.07), (20, 0.5), (20, 0.02), (200, 0.1)):
@@ -129,23 +132,22 @@ def measured(subject: Any, probe: int) -> tuple[dict[str, float], dict[str, Any]
         layers = {int(n): b for b, n in re.findall(r'encoder/((?:blocks|BatchNorm)_(\d+))/', names)}
         last = max(layers)
         for title, number in (('last block', last), ('block before the last', last - 1)):
-            found = evals.knn(
-                subject, layer=layers[number], also=(), whiten=False, picture=False, bank_size=None
-            )
+            plain = dict(also=(), whiten=False, picture=False, bank_size=None)
+            found = numbers_of('knn', layer=layers[number], **plain)
             numbers[f'k-NN, {title}, mean over places'] = found['accuracy']
     solvers = {'linear_probe': {}, 'linear_svm': {}, 'mlp_probe': {}, 'sgd_probe': {'view': VIEW}}
     for name, options in solvers.items():
-        found = getattr(evals, name)(subject, train_size=probe, **options)
+        found = numbers_of(name, train_size=probe, **options)
         numbers[f'{name}, {probe} rows'] = found['accuracy']
-    found = evals.linear_probe(subject, train_size=1000)
+    found = numbers_of('linear_probe', train_size=1000)
     numbers['linear_probe, 1000 rows'] = found['accuracy']
-    found = evals.few_shot(subject)
+    found = numbers_of('few_shot')
     numbers['few_shot, 5 ways, 5 shots'] = found['accuracy']
     numbers['few_shot, 5 ways, 1 shot'] = found['accuracy_1_shot']
-    found = evals.kmeans(subject)
+    found = numbers_of('kmeans')
     numbers['kmeans, accuracy'] = found['accuracy']
     numbers |= {f'kmeans, {name} x 100': 100 * found[name] for name in ('nmi', 'ari')}
-    found = evals.retrieval(subject)
+    found = numbers_of('retrieval')
     numbers['retrieval, mean average precision'] = found['mean_average_precision']
     numbers['retrieval, recall at 1'] = found['recall_1']
     data = {'name': source.name, 'fingerprint': source.fingerprint, 'decoder': source.decoder}

@@ -51,9 +51,9 @@ def place(known: Any, seed: int) -> Path:
 
 def settings(known: Any, changes: list, seed: int) -> dict:
     """The resolved config of a seed; which options of evaluators it has is part of it."""
-    from ssljax import assemble
+    from ssljax import resolve
 
-    return config.as_json(assemble.resolve(known.config, [*changes, ('seed', str(seed))]))
+    return config.as_json(resolve.resolve(known.config, [*changes, ('seed', str(seed))]))
 
 
 def finished(known: Any, changes: list, seed: int) -> dict:

@@ -38,13 +38,14 @@ def main() -> int:
 def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     import jax
 
-    from ssljax import assemble
+    from ssljax import model, resolve
     from ssljax.data.batches import Batches
+    from ssljax.job import make
 
-    settings = assemble.resolve(name, changes)
+    settings = resolve.resolve(name, changes)
     began = time.perf_counter()
-    job = assemble.assemble(settings)
-    state, key, batch = job.fresh(), job.key(assemble.STEP), job.batch()
+    job = make(settings)
+    state, key, batch = job.fresh(), job.key(model.STEP), job.batch()
     jax.block_until_ready(state)
     start_seconds = time.perf_counter() - began
 

@@ -12,27 +12,18 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import coverage  # noqa: E402
 from ssljax import evals  # noqa: E402
 
 PAGES = ('README.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md', 'docs/results.md')
-DECIMALS = {
-    'accuracy': 1, 'accuracy_k200': 1, 'accuracy_whitened': 1, 'accuracy_k200_whitened': 1,
-    'frechet': 1, 'nats_per_character': 3, 'nmi': 3, 'purity': 3, 'removed': 3,
-    'mse': 4, 'entropy': 3,
-}  # fmt: skip
-FIRST = ('knn', 'density', 'samples')  # the evaluator whose number stands for a run
-# what is said of features: evaluator -> number -> its name; of all of them more is better
-FEATURES = {
-    'knn': {
-        'accuracy': 'k-NN, k = {k}',
-        'accuracy_k200': 'k-NN, k = 200',
-        'accuracy_whitened': 'k-NN, k = {k}, whitened',
-        'accuracy_k200_whitened': 'k-NN, k = 200, whitened',
-    },
-    'linear_probe': {'accuracy': 'linear probe'},
-    'cluster': {'nmi': 'clusters, NMI', 'purity': 'clusters, purity'},
-    'reconstruction': {'removed': 'reconstruction, share removed'},
-}
+# the evaluators whose numbers compare features, or what a model makes of them
+FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
+FIRST = ('knn', 'perplexity', 'samples')  # the evaluator whose number stands for a run
+
+
+def shown(name: str, metric: str) -> evals.Shown:
+    """How a number of an evaluator is shown."""
+    return evals.offered()[name].shown.get(metric, evals.Shown(decimals=2))
 
 
 def runs() -> Iterator[tuple[str, dict]]:
@@ -67,10 +58,10 @@ def results() -> str:
 
     def row(run: str, found: dict) -> list[str]:
         name = next(name for name in (*FIRST, *found['evals']) if name in found['evals'])
-        metric, minutes = evals.module(name).SHOWN[0], found['minutes']
+        metric, minutes = evals.offered()[name].first, found['minutes']
         scores = found['evals'][name]['scores'].items()
         values = {who: s[metric]['values'] for who, s in scores if metric in s}
-        short = partial(spread, digits=DECIMALS.get(metric, 2))
+        short = partial(spread, digits=shown(name, metric).decimals)
         untrained, trained = (short(values.pop(who)) for who in ('untrained', 'trained'))
         return [
             f'`{run}`',
@@ -95,8 +86,9 @@ def features() -> str:
             scores = {w: s[metric]['values'] for w, s in result['scores'].items() if metric in s}
             if not {'trained', 'untrained'} <= scores.keys():
                 continue
-            short = partial(spread, digits=DECIMALS.get(metric, 2))
-            gains = [a - b for a, b in zip(scores['trained'], scores['untrained'])]
+            short = partial(spread, digits=shown(name, metric).decimals)
+            sign = -1 if shown(name, metric).less else 1
+            gains = [sign * (a - b) for a, b in zip(scores['trained'], scores['untrained'])]
             models = {who: scores.pop(who) for who in ('untrained', 'trained')}
             trivial = ', '.join(f'{who} {short(values)}' for who, values in scores.items())
             row = [f'`{run}`', title.format(**result['protocol']), trivial]
@@ -108,9 +100,10 @@ def features() -> str:
 
 def numbers(found: dict) -> Iterator[tuple[str, str, str]]:
     """Evaluator, number and its title, of the FEATURES that a run has."""
-    for name, titles in FEATURES.items():
+    for name in FEATURES:
         if name in found['evals']:
-            yield from ((name, metric, title) for metric, title in titles.items())
+            for metric, how in evals.offered()[name].shown.items():
+                yield name, metric, how.title or f'{name} {metric}'.replace('_', ' ')
 
 
 def mask_ratio() -> str:
@@ -140,7 +133,7 @@ def costs() -> str:
         return [f'`{run}`', str(len(found['seeds'])), str(seen), cpu, *used]
 
     head = ['run', 'seeds', 'examples seen', 'CPU seconds of training', 'k-NN bank', 'probe rows']
-    return grid(head, (row(*one) for one in runs() if one[1]['evals'].keys() & FEATURES.keys()))
+    return grid(head, (row(*one) for one in runs() if one[1]['evals'].keys() & set(FEATURES)))
 
 
 def spread(values: Sequence[float], *, digits: int) -> str:
@@ -300,6 +293,7 @@ TABLES = {
     'large_batch': large_batch,
     'step_torch': step_torch,
     'results': results,
+    'families': coverage.families,
     'features': features,
     'mask_ratio': mask_ratio,
     'costs': costs,
