@@ -1,9 +1,11 @@
 """A supervised classifier of glyphs: one minute on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
+        evals=dict(error_rate=dict(size=1000)),
+        judge='error_rate.error',
         steps=300,
         batch=64,
         data=dict(train=4000, validation=100, test=500),
@@ -50,7 +52,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='classifier',

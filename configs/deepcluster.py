@@ -1,9 +1,11 @@
 """DeepCluster on glyphs: three minutes on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
+        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
         steps=700,
         data=dict(train=8000, validation=100, test=1000),
         model=dict(epochs=1.6),
@@ -54,7 +56,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='deepcluster',

@@ -1,9 +1,11 @@
 """DINO on squares of two photographs: four minutes on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
+        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
         steps=500,
         data=dict(size=16),
         model=dict(encoder=dict(size=16), global_view=dict(size=16), local_view=dict(size=8)),
@@ -63,7 +65,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='dino',

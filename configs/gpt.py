@@ -1,9 +1,10 @@
 """A character GPT on the English prose that comes with Python."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
+        judge='perplexity.nats_per_character',
         steps=40,
         batch=16,
         data=dict(length=33),
@@ -17,14 +18,14 @@ VARIANTS = {
         model=dict(decoder=dict(width=16, depth=1, heads=2)),
         optim=dict(decoder=dict(warmup=1)),
         log=dict(every=2),
-        evals=dict(density=dict(), samples=dict(count=8)),
+        evals=dict(perplexity=dict(), samples=dict(count=8)),
     ),
     'shakespeare': dict(data=dict(name='shakespeare')),
 }
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='gpt',
@@ -50,6 +51,6 @@ def get_config(variant=''):
                 ),
             )
         ),
-        evals=dict(density=dict(), samples=dict(count=16)),
+        evals=dict(perplexity=dict(), samples=dict(count=16)),
         checkpoint=dict(every=300),
     )

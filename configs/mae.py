@@ -1,9 +1,11 @@
 """MAE on squares of two photographs: three minutes on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
+        evals=dict(reconstruction=dict(size=1000)),
+        judge='reconstruction.removed',
         steps=400,
         data=dict(size=16),
         model=dict(encoder=dict(size=16), view=dict(size=16)),
@@ -46,7 +48,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='mae',

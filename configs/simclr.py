@@ -1,6 +1,6 @@
 """SimCLR on glyphs: three minutes on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
@@ -8,6 +8,8 @@ VARIANTS = {
         batch=64,
         data=dict(train=4000, validation=100, test=500),
         optim=dict(net=dict(warmup=20)),
+        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
     ),
     'smoke': dict(
         steps=4,
@@ -62,7 +64,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='simclr',

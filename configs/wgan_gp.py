@@ -1,6 +1,6 @@
 """WGAN-GP on scikit-learn's handwritten digits: a minute on two CPU cores."""
 
-from configs import base
+from ssljax.config import config
 
 ADAM = dict(name='adam', learning_rate=5e-4, b1=0.0, b2=0.9, shape='linear')
 
@@ -8,6 +8,8 @@ LARGE = dict(generator=dict(size=32, width=32), critic=dict(width=32))
 
 VARIANTS = {
     'learn': dict(
+        evals=dict(samples=dict(count=500)),
+        judge='samples.energy_score',
         steps=350,
         batch=32,
         model=dict(latent=16),
@@ -31,7 +33,7 @@ VARIANTS = {
 
 
 def get_config(variant=''):
-    return base.config(
+    return config(
         VARIANTS,
         variant,
         method='wgan_gp',

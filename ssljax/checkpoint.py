@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from ssljax import form
+from ssljax import form, processes
 from ssljax.method import State, Tree
 from ssljax.names import Mistake
 from ssljax.sharding import path_name
@@ -94,10 +94,15 @@ class Checkpoints:
         With `repair`, a damaged or unfinished one is moved aside, so that its step can be saved
         again; either way the fall back to the one before is told.
         """
+        whole = processes.of_first(self.newest(repair=repair) if processes.first() else -1)
+        return None if whole < 0 else self._load(whole, like)
+
+    def newest(self, *, repair: bool) -> int:
+        """The newest whole step, -1 if there is none."""
         for step in self.steps():
             fault = broken(self.folder / str(step))
             if not fault:
-                return self._load(step, like)
+                return step
             aside = self.folder.parent / 'damaged' / str(step)
             print(
                 f'WARNING: checkpoint {step} is not whole: {fault}; falling back to the one before'
@@ -109,14 +114,20 @@ class Checkpoints:
                 shutil.rmtree(aside, ignore_errors=True)
                 aside.parent.mkdir(exist_ok=True)
                 os.replace(self.folder / str(step), aside)
-        return None
+        return -1
 
     def _load(self, step: int, like: State) -> State:
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+        parts = {name: getattr(like, name) for name in ('step', 'params', 'memory')}
+        if like.opt:
+            restore = ocp.args.StandardRestore(like)
+        else:  # a model: without optimizers
+            places = jax.tree.map(lambda s: ocp.ArrayRestoreArgs(sharding=s.sharding), parts)
+            restore = ocp.args.PyTreeRestore(parts, restore_args=places, partial_restore=True)
+        args = ocp.args.Composite(state=restore)
         with ocp.CheckpointManager(self.folder, options=self.options) as manager:
             try:
                 found = manager.restore(step, args=args)['state']
-            except ValueError:  # Orbax's list of every leaf
+            except (ValueError, TypeError):  # Orbax's list of every leaf
                 args = ocp.args.Composite(config=ocp.args.JsonRestore())
                 method = manager.restore(step, args=args)['config']['method']
                 raise Mistake(
@@ -124,7 +135,9 @@ class Checkpoints:
                     ' config of this run: other nets, sizes or optimizers; give the workdir the'
                     ' checkpoints that it was trained with'
                 ) from None
-            return form.same(like, found)
+            if not like.opt:
+                found = like.replace(**found)
+            return form.same(like, found, 'the state')
 
 
 def digest(path: Path) -> str:

@@ -60,3 +60,10 @@ def writable(workdir: Path) -> Path:
     if not os.access(parent, os.W_OK | os.X_OK):
         raise Mistake(f'workdir {workdir} cannot be made: {parent} is not writable')
     return workdir
+
+
+def span(seconds: float) -> str:
+    """A time as people write it: 1:02:03."""
+    seconds = round(seconds)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f'{hours}:{minutes:02}:{seconds % 60:02}' if hours else f'{minutes}:{seconds % 60:02}'

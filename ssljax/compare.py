@@ -44,6 +44,7 @@ class Table(NamedTuple):
     trivial: dict[str, dict[str, float]]  # baseline -> column -> number
     rows: list[Row]
     notes: list[str]
+    numbers: dict[str, tuple[str, str]] = {}  # column -> evaluator, number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,13 +76,16 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
     for run in runs:
         groups.setdefault(run['group'], []).append(run)
     rows = [Row(label(mine), len(mine), {}, {}) for mine in groups.values()]
-    found = Table({}, {}, rows, [])
+    found = Table({}, {}, rows, [], {})
     for name in names or offered:
+        if name not in evals.offered():
+            found.notes.append(f'{name} was run by another version, which had such an evaluator')
+            continue
         kinds: dict[str, int] = {}  # protocol -> how many came before
         for row, mine in zip(rows, groups.values()):
             for run in (run for run in mine if name in run['evals']):
                 kind = kinds.setdefault(protocol(run, name), len(kinds))
-                enter(found, row, run, evals.module(name), name, LETTERS[kind])
+                enter(found, row, run, evals.offered()[name], name, LETTERS[kind])
         if len(kinds) > 1:
             told = '; '.join(f'({LETTERS[i]}) {kind}' for kind, i in kinds.items())
             found.notes.append(
@@ -89,16 +93,57 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
             )
     if all(row.seeds == 1 for row in rows) and len(rows) > 1:
         found.notes.append('one seed each: nothing is tested, and nothing bold')
+        found.notes.extend(paired(found, runs))
     return found
 
 
-def enter(found: Table, row: Row, run: Mapping[str, Any], module: Any, name: str, letter: str):
+def paired(found: Table, runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of models of one seed each, how far the best number of a column is above the others', with
+    its 95 percent interval over the rows that both were scored on."""
+    from ssljax import evals
+    from ssljax.evals.evaluator import gain
+
+    notes = []
+    for column, less in found.columns.items():
+        name, metric = found.numbers[column]
+        evaluator, scored = evals.offered()[name], {str(run['path']) for run in runs}
+        scored &= {path for row in found.rows for path in row.trained.get(column, {})}
+        values = {Path(path): rows_of(Path(path), name, metric) for path in sorted(scored)}
+        values = {path: rows for path, rows in values.items() if rows is not None}
+        if len({len(rows) for rows in values.values()}) != 1 or len(values) < 2:
+            continue
+        top = max(values, key=lambda path: (-1 if less else 1) * values[path].mean())
+        for path, rows in values.items():
+            if path != top:
+                mean, error = gain(values[top], rows, evaluator.neighbors, less)
+                notes.append(
+                    f'{column}, row by row: {top.name} better than {path.name} by'
+                    f' {number(mean)} ± {number(1.96 * error)} (these two models, not the methods)'
+                )
+    return notes
+
+
+def rows_of(path: Path, name: str, metric: str) -> Any:
+    """The trained model's value of a number at each row, or None."""
+    import numpy as np
+
+    file = path / 'rows' / f'{name}.npz'
+    if not file.is_file():
+        return None
+    with np.load(file) as rows:
+        return rows[metric] if metric in rows else None
+
+
+def enter(found: Table, row: Row, run: Mapping[str, Any], evaluator: Any, name: str, letter: str):
     """The numbers of one run by one evaluator, in the columns of their protocol."""
     for who, scores in run['evals'][name]['scores'].items():
-        for metric in (metric for metric in module.SHOWN if metric in scores):
+        for metric, shown in evaluator.shown.items():
+            if metric not in scores:
+                continue
             column = f'{name} {metric}'.replace('_', ' ')
             column += f' ({letter})' if letter > LETTERS[0] else ''
-            found.columns[column] = metric in getattr(module, 'LESS', ())
+            found.columns[column] = shown.less
+            found.numbers[column] = name, metric
             if who in ('trained', 'untrained'):
                 numbers = row.trained if who == 'trained' else row.untrained
                 numbers.setdefault(column, {})[str(run['path'])] = scores[metric]
@@ -116,11 +161,23 @@ def read(path: Path) -> dict[str, Any]:
             f' type python -m ssljax.evaluate --workdir={path}'
         )
     run = json.loads((path / 'run.json').read_text())
-    kept = {k: v for k, v in run['config'].items() if k not in (*FREE, 'seed', 'data')}
-    kept['data'] = {k: v for k, v in run['config']['data'].items() if k != 'dir'}
+    config = as_now(run['config'])
+    kept = {k: v for k, v in config.items() if k not in (*FREE, 'seed', 'data')}
+    kept['data'] = {k: v for k, v in config['data'].items() if k != 'dir'}
     evals = json.loads((path / 'results.json').read_text())['evals']
     group = json.dumps([kept, run['data']], sort_keys=True)
     return {**run, 'path': path, 'evals': evals, 'group': group}
+
+
+def as_now(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A config as this version resolves it, so that a run of an earlier one is grouped with it."""
+    from ssljax.config import as_json
+    from ssljax.resolve import again
+
+    try:
+        return as_json(again(config))
+    except Mistake:
+        return config
 
 
 def protocol(run: Mapping[str, Any], name: str) -> str:

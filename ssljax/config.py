@@ -1,30 +1,92 @@
-"""Reads a config and its overrides, checks keys, types and values, and says what is offered."""
+"""What a config is: its fields, where config files are, how two configs differ. It loads no jax."""
 
 import ast
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-from ssljax.names import Mistake, nearest
+from ssljax.kinds import Count, DataSpec, Named, Natural, Table
+from ssljax.names import Mistake, choose, nearest
 
 # May differ between a run and its resumption; any other difference is another run.
-FREE = ('log', 'evals', 'checkpoint', 'mesh')
+FREE = ('log', 'evals', 'checkpoint', 'mesh', 'judge')
+
+Evals = Annotated[Mapping, Table('evals', 'evaluator', grows=True)]
 
 
-def listing(folder: Path = Path('configs')) -> str:
+class Log(NamedTuple):
+    every: Count = 50  # steps from line to line
+    evaluate: Natural = 0  # steps from point to point of a curve by evaluators; 0: no curve
+    curve: Evals = {}  # evaluators of the curve; empty: those of evals
+    tensorboard: bool = True
+
+
+class Checkpoint(NamedTuple):
+    every: Natural = 0  # steps; 0: at the end only
+    keep: Count = 2  # the newest so many
+    keep_every: Natural = 0  # and those of every so many steps; 0: none
+
+
+class MeshAxes(NamedTuple):
+    data: int = -1  # devices; one axis may be -1 and takes what the others leave
+    fsdp: int = 1
+    tensor: int = 1
+    big: Count = 2**16  # elements from which a leaf is cut over fsdp
+
+
+class Settings(NamedTuple):
+    """The fields of every config, with their defaults."""
+
+    method: str
+    seed: int = 0
+    steps: Count = 1000
+    batch: Count = 128  # over all devices
+    accumulate: Count = 1  # micro-batches of one step
+    dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'  # of the activations
+    data: DataSpec = {}  # dict(name=..., **options of the source)
+    optim: Annotated[Mapping, Table('optim', 'turn', of=Named('optim', 'optimizer', True))] = {}
+    evals: Evals = {}  # evaluator -> its options; run at the end
+    judge: str = ''  # 'knn.accuracy': the number by which a run is said to have learned
+    graft: Mapping[str, str] = {}  # path in the state -> 'WORKDIR:path in its state'
+    log: Log = {}
+    checkpoint: Checkpoint = {}
+    mesh: MeshAxes = {}
+
+
+def config(variants: Mapping[str, Any], variant: str, **fields: Any) -> Any:
+    """A ConfigDict of a config file's fields, and the departures of its `variant` over them."""
+    from ml_collections import ConfigDict
+
+    if variant:
+        fields = merge(fields, variants[choose(variant, variants, 'variant')])
+    return ConfigDict(plain(fields), convert_dict=True)
+
+
+def folder() -> Path:
+    """Where the package's own config files are: beside it, or in an installed package inside."""
+    here = Path(__file__).parent
+    return here / 'configs' if (here / 'configs').is_dir() else here.parent / 'configs'
+
+
+def listing(folder: Path | None = None) -> str:
     """One line a config file: its variants and its title, read without importing anything."""
     lines = []
-    for path, tree in files(folder):
+    for path, tree in files(folder or home()):
         title = (ast.get_docstring(tree) or '').split('\n')[0]
         lines.append(f'  {path}{variants(tree)}\n      {title}')
     return '\n'.join(lines) or f'  (none in {folder})'
 
 
+def home() -> Path:
+    """The config files on offer: ./configs where there are some, else the package's own."""
+    return Path('configs') if any(Path('configs').glob('*.py')) else folder()
+
+
 def files(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
-    """The config files of a folder, parsed; others that they share are none."""
+    """The config files of a folder, parsed."""
     for path in sorted(folder.glob('*.py')):
         tree = ast.parse(path.read_text())
         if any(isinstance(n, ast.FunctionDef) and n.name == 'get_config' for n in tree.body):
@@ -32,32 +94,39 @@ def files(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
 
 
 def variants(tree: ast.Module) -> str:
-    """':smoke|cifar10' from the keys of the file's VARIANTS."""
+    """'[:smoke|cifar10]' from the keys of the file's VARIANTS."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'VARIANTS':
             return '[:' + '|'.join(ast.literal_eval(key) for key in node.value.keys) + ']'
     return ''
 
 
+def located(name: str) -> Path:
+    """The config file of a path, 'configs/simclr.py', or of the name of one on offer, 'simclr'."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    own = folder() / path.with_suffix('.py').name
+    if own.is_file() and path.parent in (Path('.'), Path('configs')):
+        return own
+    there = path.parent if path.parent != Path('.') and path.parent.is_dir() else home()
+    offered = [str(path) for path, _ in files(there)]
+    close = nearest(name, offered) or nearest(path.stem, (Path(p).stem for p in offered))
+    raise Mistake(f'no config file {name}{close}; offered: {", ".join(offered) or "none"}')
+
+
 def read(argument: str) -> dict[str, Any]:
     """get_config(variant) of 'FILE[:variant]', as plain dicts."""
     name, _, variant = argument.partition(':')
-    path = Path(name)
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path('configs')
-        offered = [str(path) for path, _ in files(folder)]
-        raise Mistake(
-            f'no config file {name}{nearest(name, offered)};'
-            f' offered: {", ".join(offered) or "none"}'
-        )
+    path = located(name)
     spec = importlib.util.spec_from_file_location(f'config_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)
-    home = str(path.resolve().parent.parent)  # so that `from configs import base` is found
-    sys.path.insert(0, home)
+    beside = str(path.resolve().parent.parent)  # for a file that imports others of its package
+    sys.path.insert(0, beside)
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.path.remove(home)
+        sys.path.remove(beside)
     if not hasattr(module, 'get_config'):
         raise Mistake(f'{path} has no function get_config(variant)')
     return plain(module.get_config(variant))
@@ -81,75 +150,6 @@ def flat(config: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     return leaves
 
 
-def nodes(config: Mapping[str, Any], prefix: str = '') -> list[str]:
-    """Every dotted name that can be set: leaves and whole blocks."""
-    names = []
-    for key, value in config.items():
-        names.append(f'{prefix}{key}')
-        if isinstance(value, Mapping):
-            names += nodes(value, f'{prefix}{key}.')
-    return names
-
-
-def override(config: dict[str, Any], dotted: str, text: str, extra: Sequence[str] = ()) -> None:
-    """Sets one field from the command line; `extra`: names that are known though not yet set."""
-    *parents, last = dotted.split('.')
-    block: Any = config
-    for key in parents:
-        block = block.get(key) if isinstance(block, Mapping) else None
-    # a spec, dict(name=...), takes any option: whoever builds it knows which there are
-    spec = isinstance(block, Mapping) and 'name' in block
-    if not isinstance(block, dict) or (last not in block and not spec and dotted not in extra):
-        offered = [*nodes(config), *extra]
-        close = nearest(dotted, offered)
-        if not close:  # the last part alone may be the one that is misspelt, or misplaced
-            tails = {name.rsplit('.', 1)[-1]: name for name in offered}
-            close = nearest(last, tails)
-            for tail, name in tails.items():
-                close = close.replace(f'mean {tail}?', f'mean {name}?')
-        siblings = ', '.join(block) if isinstance(block, Mapping) else ', '.join(config)
-        raise Mistake(f'unknown config key {dotted!r}{close}; beside it there are: {siblings}')
-    block[last] = parse(dotted, text, block.get(last))
-
-
-def parse(dotted: str, text: str, old: Any) -> Any:
-    """The value that `text` means where `old` stood."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = {'true': True, 'false': False, 'none': None}.get(text.lower(), text)
-    wrong = Mistake(
-        f'config.{dotted}={text!r} is not {article(old)};'
-        f' it is {old!r} now, give another of its kind'
-    )
-    if old is None or value is None:
-        return plain(value)
-    if isinstance(old, bool):
-        if isinstance(value, bool):
-            return value
-        raise wrong
-    if isinstance(old, str):
-        return text
-    if isinstance(old, int):
-        if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-            raise wrong
-        return int(value)  # 1e3 is an integer to its writer
-    if isinstance(old, float):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise wrong
-        return float(value)
-    if isinstance(old, tuple):
-        value = value if isinstance(value, list | tuple) else (value,)
-    elif not isinstance(value, type(old)):
-        raise wrong
-    return plain(value)
-
-
-def article(old: Any) -> str:
-    names = {bool: 'true or false', int: 'an integer', float: 'a number', dict: 'a dict'}
-    return names.get(type(old), type(old).__name__)
-
-
 def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """`changes` laid over `config`; a spec of another name replaces the whole spec."""
     merged = dict(config)
@@ -159,38 +159,6 @@ def merge(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         same = nested and new.get('name', old.get('name')) == old.get('name')
         merged[key] = merge(old, new) if same else new
     return merged
-
-
-def check(config: Mapping[str, Any]) -> None:
-    """Values that can never be right, whatever the method."""
-    positive = ('steps', 'batch', 'accumulate', 'log.every', 'checkpoint.keep')
-    natural = ('seed', 'checkpoint.every', 'log.evaluate')
-    for dotted, value in flat(config).items():
-        if dotted in positive and value < 1:
-            raise Mistake(f'config.{dotted}={value} must be at least 1')
-        duration = dotted in natural or dotted.rsplit('.', 1)[-1] in ('warmup', 'epochs')
-        if duration and isinstance(value, int | float) and value < 0:
-            raise Mistake(f'config.{dotted}={value} is a negative duration; 0 turns it off')
-    if config['batch'] % config['accumulate']:
-        raise Mistake(
-            f'batch {config["batch"]} does not split into accumulate={config["accumulate"]} parts;'
-            f' nearest that do: {around(config["batch"], config["accumulate"])}'
-        )
-
-
-def divides(batch: int, accumulate: int, cuts: int) -> None:
-    """Each micro-batch is cut evenly over the devices."""
-    parts = accumulate * cuts
-    if batch % parts:
-        what = f'{cuts} devices' + (f' times accumulate={accumulate}' if accumulate > 1 else '')
-        raise Mistake(
-            f'batch {batch} is not divisible by {what}; nearest that are: {around(batch, parts)}'
-        )
-
-
-def around(found: int, unit: int) -> str:
-    below = found // unit * unit
-    return f'{below} and {below + unit}' if below else f'{below + unit}'
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

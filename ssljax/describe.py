@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from ssljax import config, evals
-from ssljax.assemble import Job
+from ssljax.job import Job
 
 
 def job(job: Job) -> str:
@@ -66,13 +66,13 @@ def data(job: Job) -> list[tuple[Any, ...]]:
         one = split.rows(np.arange(1))
         what = ', '.join(f'{k} {v.dtype}{list(v.shape[1:])}' for k, v in one.items())
         rows.append((name, f'{split.count:,} rows', what))
-    batch = job.config['batch']
-    epochs = job.config['steps'] * batch / job.train.count
-    return [*rows, ('run', f'{job.config["steps"]:,} steps of {batch:,}', f'{epochs:.1f} epochs')]
+    batch = job.run.batch
+    epochs = job.run.steps * batch / job.train.count
+    return [*rows, ('run', f'{job.run.steps:,} steps of {batch:,}', f'{epochs:.1f} epochs')]
 
 
 def turns(job: Job) -> list[tuple[Any, ...]]:
-    steps, rows = job.config['steps'], []
+    steps, rows = job.run.steps, []
     for name, turn in job.method.turns.items():
         acts = sum(bool(turn.when(i)) for i in range(steps))
         moves = ', '.join(turn.moves or job.shapes.params)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ssljax.method import Tree
+from ssljax.method import State, Tree
 
 
 def strong(tree: Tree) -> Tree:
@@ -14,24 +14,35 @@ def strong(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(x)), tree)
 
 
-def untouched(old: Tree, new: Tree) -> bool:
-    old, new = jax.tree.leaves(old), jax.tree.leaves(new)
-    return len(old) == len(new) and all(a is b for a, b in zip(old, new, strict=True))
+def same(old: Tree, new: Tree, what: str) -> Tree:
+    """`new` without weak types, if its paths, shapes and dtypes are those of `old`.
 
-
-def same(old: Tree, new: Tree) -> Tree:
-    """`new`, if its paths, shapes and dtypes are those of `old`; jit alone would just recompile."""
-
-    def read(tree: Tree) -> dict[str, str]:
-        leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-        return {jax.tree_util.keystr(p): f'{x.dtype}{list(x.shape)}' for p, x in leaves}
-
-    olds, news = read(old), read(new)
+    jit alone would just compile again.
+    """
+    new = strong(new)
+    olds, news = described(old), described(new)
     for path in sorted(olds.keys() | news.keys()):
         was, now = olds.get(path, 'absent'), news.get(path, 'absent')
         if was != now:
-            raise TypeError(f'a step may not change the form of the state: {path} {was} -> {now}')
+            raise TypeError(f'the form of {what} may not change: {path} {was} -> {now}')
     return new
+
+
+def kept(rule: str, old: State, new: State) -> State:
+    """`new`, if its form is that of `old`, and its step and optimizers are the very same."""
+    pairs = [jax.tree.leaves((state.step, state.opt)) for state in (old, new)]
+    if [id(leaf) for leaf in pairs[0]] != [id(leaf) for leaf in pairs[1]]:
+        raise TypeError(f'{rule} may not touch state.step or state.opt')
+    return new.replace(
+        params=same(old.params, new.params, f'params by {rule}'),
+        memory=same(old.memory, new.memory, f'memory by {rule}'),
+    )
+
+
+def described(tree: Tree) -> dict[str, str]:
+    """{path: 'float32[3, 4]'}."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(p): f'{x.dtype}{list(x.shape)}' for p, x in leaves}
 
 
 def scalars(metrics: Mapping[str, Any]) -> None:

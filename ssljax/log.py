@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssljax import processes
+from ssljax.cli import span
+
 PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets',
     'tensorflow', 'tensorflow-cpu', 'ml-collections', 'matplotlib', 'pillow', 'scikit-learn',
@@ -18,21 +21,25 @@ PACKAGES = (
 
 
 class Log:
-    """Writes the metrics of a run; on resume it forgets what lies after the checkpoint."""
+    """Writes the metrics of a run; on resume it forgets what lies after the checkpoint.
+
+    Of many processes the first writes.
+    """
 
     def __init__(self, workdir: Path, *, start: int, steps: int, tensorboard: bool = True):
         self.workdir, self.steps, self.start = workdir, steps, start
-        path = workdir / 'metrics.jsonl'
+        self.writes = processes.first()
+        path = workdir / 'metrics.jsonl' if self.writes else Path(os.devnull)
         kept = before(path, start)
         path.write_text(''.join(kept))
         self.file = path.open('a')
         self.board = None
-        if tensorboard:
+        if tensorboard and self.writes:
             from tensorboardX import SummaryWriter
 
             # purge_step: TensorBoard drops what an earlier, killed process wrote after the start
             self.board = SummaryWriter(str(workdir / 'events'), purge_step=start, flush_secs=30)
-        self.bar = sys.stderr.isatty()
+        self.bar = self.writes and sys.stderr.isatty()
         self.shown = self.since = time.perf_counter()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -55,8 +62,12 @@ class Log:
             f'waiting {values["waiting"]:.0%}',
             f'ETA {span(values["seconds_left"])}',
         ]
+        self.say('  '.join(parts))
+
+    def say(self, text: str) -> None:
+        """A line on the console."""
         self.clear()
-        print('  '.join(parts), flush=True)
+        processes.told(text)
 
     def progress(self, step: int) -> None:
         """A bar, on a terminal only, at most five times a second."""
@@ -96,12 +107,6 @@ def before(path: Path, start: int) -> list[str]:
         except ValueError:
             continue
     return kept
-
-
-def span(seconds: float) -> str:
-    seconds = round(seconds)
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f'{hours}:{minutes:02}:{seconds % 60:02}' if hours else f'{minutes}:{seconds % 60:02}'
 
 
 def facts() -> dict[str, Any]:

@@ -65,11 +65,14 @@ class Run(NamedTuple):
 
     steps: int
     steps_per_epoch: int
-    examples: int
+    examples: int  # rows to train on
     batch: int
     classes: int = 0
-    vocab: int = 0
-    dtype: Any = 'float32'
+    vocab: int = 0  # tokens, of texts
+    dtype: Any = 'float32'  # of activations
+    row: Mapping[str, jax.ShapeDtypeStruct] = {}  # one example of the data, by entry
+    class_names: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()  # the string of each token
 
 
 class Method(NamedTuple):
@@ -80,4 +83,5 @@ class Method(NamedTuple):
     after: Callable | None = None  # (key, state, batch) -> state, metrics
     refresh: Refresh | None = None
     readouts: Mapping[str, Callable] = {}  # name -> (key, state, batch, **options) -> arrays
+    by_rows: tuple[str, ...] = ()  # memory with a row per example of the data, or of a pool
     needs: tuple[str, ...] = ()  # state paths that a graft must fill

@@ -1,7 +1,10 @@
-"""A name in a config is a module's function: find it, check its options, or say what is offered."""
+"""A name in a config is a function of ours: find it by listing, or say what is offered."""
 
 import difflib
+import functools
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -26,18 +29,54 @@ def choose(found: str, offered: Iterable[str], what: str) -> str:
     )
 
 
+def modules(package: str) -> list[str]:
+    """The names of a package's modules, without importing them."""
+    found = pkgutil.iter_modules(importlib.import_module(package).__path__)
+    return [m.name for m in found if not m.name.startswith('_')]
+
+
+@functools.cache
+def listed(package: str, gives: Any) -> Mapping[str, Callable]:
+    """The public functions of a package's modules whose annotation says that they return `gives`.
+
+    So a new function in a new file is offered as soon as it is written.
+    """
+    found = {}
+    for module in (importlib.import_module(f'{package}.{name}') for name in modules(package)):
+        for name, value in vars(module).items():
+            function = value.func if isinstance(value, functools.partial) else value
+            mine = inspect.isfunction(function) and function.__module__ == module.__name__
+            if mine and inspect.get_annotations(function).get('return') is gives:
+                found |= {} if name.startswith('_') else {name: value}
+    return found
+
+
 def options(function: Callable) -> dict[str, Any]:
-    """The keyword-only options of a function with their defaults (a linen module's: its fields)."""
-    skip = ('parent', 'name')  # linen's own fields
+    """The keyword-only options of a function with their defaults."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
-        if name not in skip and parameter.kind in (parameter.KEYWORD_ONLY,)
+        if parameter.kind is parameter.KEYWORD_ONLY
     }
 
 
-def build(module: Any, spec: Mapping[str, Any] | Any, what: str, **given: Any) -> Any:
-    """Calls the function of `module` that a spec, dict(name=..., **options), names.
+class UnknownOption(Mistake):
+    """The one message for an option that is not there."""
+
+    def __init__(self, owner: str, option: str, known: Iterable[str]):
+        self.option, self.close = option, nearest(option, known)
+        offered = ', '.join(known) or 'none'
+        super().__init__(f'{owner} has no option {option!r}{self.close}; its options: {offered}')
+
+
+def around(size: int, unit: int) -> str:
+    """The multiples of `unit` on both sides of a size, for messages."""
+    below = size // unit * unit
+    return f'{below} and {below + unit}' if below else f'{below + unit}'
+
+
+def build(offered: Mapping[str, Callable], spec: Any, what: str, **given: Any) -> Any:
+    """Calls the function that a spec, dict(name=..., **options), names.
 
     A spec that is an object already is returned as it is. `given` are options that the caller
     supplies where the function takes them (a dtype, say) and that the spec may overrule.
@@ -46,14 +85,10 @@ def build(module: Any, spec: Mapping[str, Any] | Any, what: str, **given: Any) -
         return spec
     spec = dict(spec)
     if 'name' not in spec:
-        raise Mistake(f'{what} {spec} has no name; offered: {", ".join(sorted(module.__all__))}')
-    name = choose(spec.pop('name'), module.__all__, what)
-    function = getattr(module, name)
-    known = options(function)
+        raise Mistake(f'{what} {spec} has no name; offered: {", ".join(sorted(offered))}')
+    name = choose(spec.pop('name'), offered, what)
+    known = options(offered[name])
     for key in spec:
         if key not in known:
-            raise Mistake(
-                f'{what} {name!r} has no option {key!r}{nearest(key, known)};'
-                f' its options: {", ".join(known)}'
-            )
-    return function(**{k: v for k, v in given.items() if k in known} | spec)
+            raise UnknownOption(f'{what} {name!r}', key, known)
+    return offered[name](**{k: v for k, v in given.items() if k in known} | spec)

@@ -1,9 +1,8 @@
-"""Where the state lives: one mesh, three ordered rules on state paths. Activations go by rows."""
+"""Where arrays are: one mesh, two rules that place the state; activations are cut by rows."""
 
 import functools
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,16 +14,21 @@ from jax.sharding import PartitionSpec as P
 from ssljax.method import Method, Tree
 from ssljax.names import Mistake
 
-ROWS = ('data', 'fsdp')  # the axes over which a batch, and whatever has a row per example, is cut
+ROWS = ('data', 'fsdp')  # the axes over which a batch is cut, and memory with a row per example
 
 
 def mesh(
     *, data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
 ) -> Mesh:
-    """A mesh of all devices; one axis may be -1 and takes what the others leave.
+    """A mesh of all devices; one axis may be -1: all devices over the product of the other axes.
 
-    The axes are Auto: under Explicit ones (the default of jax.make_mesh) a plain `z @ z.T` of a
+    The axes are Auto: with Explicit ones (the default of jax.make_mesh) a plain `z @ z.T` of a
     sharded batch is an error.
+
+    data: devices over which batches are cut.
+    fsdp: devices over which batches and large weights are cut.
+    tensor: devices of a third axis, which no rule uses.
+    devices: the devices of the mesh; None: all.
     """
     sizes, count = [data, fsdp, tensor], len(devices or jax.devices())
     fixed = math.prod(size for size in sizes if size != -1)
@@ -44,7 +48,7 @@ def of_batch(mesh: Mesh) -> NamedSharding:
 
 
 def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Host rows, the same on every process, as global arrays cut along the batch axes."""
+    """Host rows, the same on every process, as global arrays that are cut as a batch."""
     sharding = of_batch(mesh)
     return {
         name: jax.make_array_from_callback(rows.shape, sharding, lambda i, rows=rows: rows[i])
@@ -52,20 +56,36 @@ def place(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
     }
 
 
-def rows(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
-    """The leading axis over the devices of a batch, if it divides."""
+def held_here(mesh: Mesh, count: int) -> np.ndarray:
+    """Which of the `count` rows of a global batch this process's devices hold, in order."""
+    spans = of_batch(mesh).addressable_devices_indices_map((count,)).values()
+    return np.unique(np.concatenate([np.arange(count)[span] for span in spans]))
+
+
+def place_mine(mesh: Mesh, batch: Mapping[str, np.ndarray], count: int) -> dict[str, jax.Array]:
+    """The rows `held_here`, which only this process has, as global arrays of `count` rows."""
+    cut, held = of_batch(mesh), held_here(mesh, count)
+
+    def whole(rows: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            first, end, _ = index[0].indices(count)
+            return rows[np.searchsorted(held, first) : np.searchsorted(held, end)]
+
+        return jax.make_array_from_callback((count, *rows.shape[1:]), cut, part)
+
+    return {name: whole(np.asarray(rows)) for name, rows in batch.items()}
+
+
+def rows(shape: tuple[int, ...], mesh: Mesh) -> P:
+    """The first axis over the devices of a batch, if it is a multiple of them."""
     cuts = mesh.shape['data'] * mesh.shape['fsdp']
     return P(ROWS) if shape and shape[0] % cuts == 0 else P()
 
 
-def whole(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
-    return P()
-
-
 def largest(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
-    """The largest divisible axis over fsdp, of a leaf with at least `big` elements.
+    """The largest axis that fsdp divides over fsdp, of a leaf with at least `big` elements.
 
-    Of the last two: to cut the window of a convolution's kernel gains nothing, and XLA fails on it.
+    Only the last two axes: the window of a convolution is small, and XLA fails if it is cut.
     """
     cuts = mesh.shape['fsdp']
     axes = [i for i in range(max(len(shape) - 2, 0), len(shape)) if shape[i] % cuts == 0]
@@ -75,26 +95,23 @@ def largest(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
     return P(*[None] * axis, 'fsdp')
 
 
-Rule = Callable[[tuple[int, ...], Mesh, int], P]
-RULES: tuple[tuple[str, Rule], ...] = (  # the first match wins
-    (r'^memory/(bank|replay|pool|labels|weight|chain)(/|$)', rows),
-    (r'^memory/queue(/|$)', whole),
-    (r'', largest),
-)
-
-
 def path_name(path: tuple[Any, ...]) -> str:
     """'params/encoder/Dense_0/kernel' of a key path."""
     return '/'.join(str(getattr(k, 'key', getattr(k, 'name', getattr(k, 'idx', k)))) for k in path)
 
 
-def places(shapes: Tree, mesh: Mesh, *, big: int = 2**16) -> Tree:
-    """A NamedSharding for every leaf of a state (or of its shapes)."""
+def places(shapes: Tree, mesh: Mesh, *, by_rows: Collection[str] = (), big: int = 2**16) -> Tree:
+    """A NamedSharding for every leaf of a state (or of its shapes).
+
+    Memory that the method keeps `by_rows` is cut as a batch is; all else by its `largest` axis.
+    """
+    entries = {('memory', name) for name in by_rows}
 
     def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        name = path_name(path)
-        rule = next(rule for pattern, rule in RULES if re.search(pattern, name))
-        return NamedSharding(mesh, rule(leaf.shape, mesh, big))
+        kept = tuple(path_name(path).split('/')[:2]) in entries
+        return NamedSharding(
+            mesh, rows(leaf.shape, mesh) if kept else largest(leaf.shape, mesh, big)
+        )
 
     return jax.tree_util.tree_map_with_path(place, shapes)
 
@@ -102,12 +119,12 @@ def places(shapes: Tree, mesh: Mesh, *, big: int = 2**16) -> Tree:
 def by_rows(function: Callable, mesh: Mesh) -> Callable:
     """A function of (key, ..., batch) whose nets are fed by rows, cut as the batch is.
 
-    The rules above say where weights live, not what travels. Left alone, XLA sends whichever it
-    takes for smaller: with weights cut over fsdp, it may gather and re-lay activations; and a net
-    that starts from noise may be computed whole on every device, since nothing says that its rows
-    are cut. So what goes into a module with a row (or several) per row of the batch is held by
-    rows, and its gradient with it. No value changes. Held on the way out, a dense layer would cost
-    memory: XLA no longer fuses its reshape.
+    The rules above place weights, but do not say which arrays are sent between devices. Without
+    more, XLA decides: with weights cut over fsdp it may gather activations; and a net whose input
+    is noise may be computed as a whole on every device, since nothing says that its rows are cut.
+    So an input of a module with one or more rows for each row of the batch is constrained to be cut
+    by rows, and so is its gradient. No value changes. Outputs are not constrained: for a dense
+    layer that costs memory, since XLA then does not fuse its reshape.
     """
     cut = of_batch(mesh)
     if cut.num_devices == 1:
@@ -132,7 +149,7 @@ def by_rows(function: Callable, mesh: Mesh) -> Callable:
 
 
 def method_by_rows(method: Method, mesh: Mesh) -> Method:
-    """A method whose init, losses and `after` are held by rows; a Sweep does it for readouts."""
+    """A method whose init, losses and `after` are `by_rows`; a Sweep does it for readouts."""
     hold = functools.partial(by_rows, mesh=mesh)
     turns = {name: turn._replace(loss=hold(turn.loss)) for name, turn in method.turns.items()}
     after = method.after and hold(method.after)

@@ -26,6 +26,7 @@ def make_step(
             turn = method.turns[name]
             part = select(state.params, turn.moves)
             grads, memory, logs = descent(turn, keys[name], state, part, batch, accumulate)
+            memory = form.same(state.memory, memory, f'memory by the loss of {name}')
             grads = hold(turn, state.step, grads)
             updates, opt = optimizers[name].update(grads, state.opt[name], part)
             part = optax.apply_updates(part, hold(turn, state.step, updates))
@@ -33,13 +34,10 @@ def make_step(
             state = state.replace(params={**state.params, **part}, memory=memory, opt=opt)
             metrics |= {f'{name}/{k}': v for k, v in logs.items()}
         if method.after:
-            acted = state
-            state, logs = method.after(keys['after'], state, batch)
-            if not form.untouched((acted.step, acted.opt), (state.step, state.opt)):
-                raise TypeError('after may not touch state.step or state.opt')
-            metrics |= logs
+            new, logs = method.after(keys['after'], state, batch)
+            state, metrics = form.kept('after', state, new), metrics | logs
         form.scalars(metrics)
-        return form.same(before, form.strong(state.replace(step=state.step + 1))), metrics
+        return form.same(before, state.replace(step=state.step + 1), 'the state by a step'), metrics
 
     out = None if places is None else (places, None)
     return jax.jit(step, static_argnames='acting', donate_argnames='state', out_shardings=out)
@@ -65,8 +63,9 @@ def descent(turn: Turn, key: jax.Array, state: State, part: Tree, batch: Batch, 
 
 
 def floats(batch: Batch) -> Batch:
-    """Images travel as uint8 and are numbers in [-1, 1] from here on."""
-    return {k: v / 127.5 - 1 if v.dtype == jnp.uint8 else v for k, v in batch.items()}
+    """Images, the entries x and y, travel as uint8 and are numbers in [-1, 1] from here on."""
+    images = [k for k in ('x', 'y') if k in batch and batch[k].dtype == jnp.uint8]
+    return {**batch, **{k: batch[k] / 127.5 - 1 for k in images}}
 
 
 def select(params: dict, moves: tuple[str, ...]) -> dict:

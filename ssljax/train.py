@@ -23,63 +23,107 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
     parser.add_argument('--dry_run', action='store_true', help='describe the run and exit')
     known, rest = parser.parse_known_args(argv)
-    changes = cli.overrides(parser, rest)
+    typed = cli.overrides(parser, rest)
     if known.workdir is None and not known.dry_run:
-        raise Mistake('--workdir=DIR is missing: where shall the run be kept?')
+        raise Mistake('--workdir=DIR is missing: where will the run be kept?')
 
-    from ssljax import assemble, describe, watch
+    from ssljax import describe, job, processes, watch
     from ssljax.checkpoint import Checkpoints
+    from ssljax.resolve import resolve
 
-    settings = assemble.resolve(known.config, changes)
-    if known.dry_run:
-        print(describe.job(assemble.assemble(settings)))
-        return 0
-    cli.writable(known.workdir)
+    def run() -> int:
+        settings = resolve(known.config, typed)
+        if known.dry_run:
+            processes.told(describe.job(job.checked(job.make(settings))))
+            return 0
+        cli.writable(known.workdir)
+        cache.programs()
+        try:
+            return train(settings, known.workdir, typed)
+        except watch.Diverged as end:
+            saved = [str(step) for step in Checkpoints(known.workdir).steps()]
+            last = f'the last good checkpoint is step {saved[0]}' if saved else 'no checkpoint yet'
+            line = f'error: {end}; {last}; a lower learning rate or clip=1.0 may help'
+            print(line, file=sys.stderr)
+            return 1
+
+    processes.start()
+    return processes.together(run)()
+
+
+def fit(given: Any, workdir: str | Path, **changes: Any) -> Any:
+    """Trains from Python and opens the model: fit('simclr:smoke', 'runs/a', steps=8).encode(x).
+
+    given: 'FILE[:VARIANT]', the name of a config of ours, or a dict of fields. changes: fields over
+    it, `__` for a dot: optim__net__learning_rate=1e-3. The same call again resumes.
+    """
+    from ssljax import processes, reopen, resolve
+
+    processes.start()
     cache.programs()
-    again = f'--config={known.config} ' + ''.join(f'--config.{k}={v} ' for k, v in changes)
-    try:
-        return train(settings, known.workdir, changes, again)
-    except watch.Diverged as end:
-        saved = [str(step) for step in Checkpoints(known.workdir).steps()]
-        last = f'the last good checkpoint is step {saved[0]}' if saved else 'no checkpoint yet'
-        print(f'error: {end}; {last}; a lower learning rate or clip=1.0 may help', file=sys.stderr)
-        return 1
+    typed = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
+    if train(resolve.resolve(given, typed), cli.writable(Path(workdir)), typed) == 75:
+        raise KeyboardInterrupt(f'stopped by a signal; the same call resumes {workdir}')
+    return reopen.load(workdir)
 
 
-def train(
-    settings: Mapping[str, Any],
-    workdir: Path,
-    changes: Sequence[tuple[str, str]] = (),
-    again: str = '',
-) -> int:
+def train(settings: Mapping[str, Any], workdir: Path, typed: Sequence[tuple[str, str]] = ()) -> int:
     """Trains to the end, or from where the workdir stands to the end; then evaluates."""
-    from ssljax import evaluate
-    from ssljax.assemble import REFRESH, STEP, assemble
+    from ssljax import job, processes
     from ssljax.checkpoint import Checkpoints
-    from ssljax.data.batches import Batches
-    from ssljax.log import Log
-    from ssljax.watch import Preemption, Window, finite
     from ssljax.workdir import claim, same_data, same_run
 
     same_run(settings, workdir)
-    job = assemble(settings)
-    same_data(job, workdir)
-    steps, every = settings['steps'], settings['log']['every']
+    one = job.checked(job.make(settings))
+    same_data(one.source, workdir)
+    processes.wait('every process found the workdir as it was')
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
-    state = checkpoints.restore(job.shapes)
+    state = checkpoints.restore(one.shapes)
+    if processes.first():
+        claim(one, workdir, typed)
     if state is None:
-        state = job.fresh()
-    start = int(state.step)
-    if not claim(job, workdir, changes):
-        print(f'{workdir}: going on from step {start} of {steps}', flush=True)
-    step, key, sweep = job.step(), job.key(STEP), job.sweep(purpose=REFRESH)
-    batches = Batches(
-        job.train, seed=settings['seed'], batch=settings['batch'], start=start, stop=steps,
-        place=job.place,
-    )  # fmt: skip
-    log = Log(workdir, start=start, steps=steps, tensorboard=settings['log']['tensorboard'])
-    window = Window(start)
-    with batches, log, Preemption() as preempted:
+        state = one.fresh()
+    else:
+        processes.told(f'{workdir}: going on from step {int(state.step)} of {one.run.steps}')
+    state, done = loop(one, state, checkpoints, workdir, **settings['log'])
+    if not done:
+        return 75
+    # an evaluator that cannot run, on rows without labels say, is a line: the run itself is done
+    from ssljax import evaluate
+
+    model = one.model.at(state)
+    told = evaluate.report(one, model, workdir, one.evals, again=True, strict=False)
+    processes.told('\n' + told.strip('\n'))
+    return 0
+
+
+def loop(
+    job: Any,
+    state: Any,
+    checkpoints: Any,
+    workdir: Path,
+    *,
+    every: int,
+    evaluate: int,
+    curve: Mapping[str, Any],
+    tensorboard: bool,
+) -> tuple[Any, bool]:
+    """The steps from the state's to the last: the state then, and whether it is the last.
+
+    every: steps from line to line of the log.
+    evaluate: steps from point to point of the curve; 0: no curve.
+    curve: evaluators of the curve, with their options; empty: those of the job.
+    tensorboard: whether metrics are also written for TensorBoard.
+    """
+    from ssljax import model
+    from ssljax.log import Log
+    from ssljax.watch import Preemption, Window, finite
+
+    start, steps = int(state.step), job.run.steps
+    step, key, sweep = job.step(), job.key(model.STEP), job.sweep(purpose=model.REFRESH)
+    window, stop = Window(start), False
+    log = Log(workdir, start=start, steps=steps, tensorboard=tensorboard)
+    with job.batches(start) as batches, log, Preemption() as preempted:
         for i, batch in batches:
             if job.method.refresh and job.method.refresh.when(i):
                 state, logs = refresh(job, state, i, sweep)
@@ -87,45 +131,50 @@ def train(
             state, metrics = step(state, batch, key, job.acting(i))
             window.add(metrics)
             log.progress(i + 1)
-            stop = preempted.caught
+            stop = preempted.agreed(i + 1)
             if (i + 1) % every == 0 or i + 1 == steps or stop:
-                values = window.read(settings['batch'], batches.waited, steps)
+                values = window.read(job.run.batch, batches.waited, steps)
                 values |= {f'{n}/learning_rate': job.rates[n](i) for n in job.acting(i)}
                 log.scalars(i + 1, values)
                 log.line(i + 1, values)
             if checkpoints.due(i + 1, steps) or stop:
                 window.check()
                 finite(state, i + 1)
-                checkpoints.save(state, settings)
+                checkpoints.save(state, job.config)
             if stop:
-                checkpoints.close()
-                print(f'stopped by a signal; step {i + 1} is saved: the same command resumes')
-                return 75
-            if (evaluation := settings['log']['evaluate']) and (i + 1) % evaluation == 0:
-                began = time.perf_counter()
-                try:
-                    found = evaluate.numbers(job, state)
-                    log.scalars(i + 1, found | {'curve/seconds': time.perf_counter() - began})
-                except Mistake as mistake:
-                    print(f'not evaluated at step {i + 1}: {mistake}', flush=True)
+                break
+            if evaluate and (i + 1) % evaluate == 0:
+                point(job, state, i + 1, curve or job.evals, log)
                 window.rest()
     checkpoints.close()
-    # an evaluator that cannot run, on rows without labels say, is a line: the run itself is done
-    told = evaluate.report(job, state, workdir, again=again, strict=False)
-    print('\n' + told.strip('\n'))
-    return 0
+    if stop:
+        log.say(f'stopped by a signal; step {i + 1} is saved: the same command resumes')
+    return state, not stop
+
+
+def point(job: Any, state: Any, step: int, curve: Mapping[str, Any], log: Any) -> None:
+    """A point of the curve, in metrics.jsonl."""
+    from ssljax import evaluate
+
+    began = time.perf_counter()
+    try:
+        values = evaluate.numbers(job.model.at(state), job.source, curve)
+        log.scalars(step, values | {'curve/seconds': time.perf_counter() - began})
+    except Mistake as mistake:
+        log.say(f'not evaluated at step {step}: {mistake}')
 
 
 def refresh(job: Any, state: Any, i: int, sweep: Any) -> tuple[Any, dict]:
     """The method's E-step before step i; nothing is ever saved between the two."""
     import jax
 
-    from ssljax.assemble import REFRESH, begin
+    from ssljax import form
+    from ssljax.job import begin
+    from ssljax.model import REFRESH
 
-    rule, old = job.method.refresh, state
-    state, logs = rule.rule(jax.random.fold_in(job.key(REFRESH), i), state, sweep)
-    if state.step is not old.step or state.opt is not old.opt:
-        raise TypeError('a refresh may not touch state.step or state.opt')
+    rule = job.method.refresh
+    new, logs = rule.rule(jax.random.fold_in(job.key(REFRESH), i), state, sweep)
+    state = form.kept('a refresh', state, new)
     opt = begin(job.method, job.optimizers, state.params)
     return job.placed(state.replace(opt={**state.opt, **{n: opt[n] for n in rule.restarts}})), logs
 

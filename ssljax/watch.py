@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ssljax import processes
+
 
 class Diverged(Exception):
     """A loss that is not finite: the run stops, the last good checkpoint stays."""
@@ -84,6 +86,12 @@ class Preemption:
         self.caught = False
         self.old = {s: signal.signal(s, self.catch) for s in (signal.SIGTERM, signal.SIGINT)}
         return self
+
+    def agreed(self, step: int, *, every: int = 10) -> bool:
+        """Whether to stop after this step. Many processes agree on it, every so many steps."""
+        if not processes.several():
+            return self.caught
+        return step % every == 0 and processes.any_of(self.caught)
 
     def catch(self, number: int, _: Any) -> None:
         self.caught = True

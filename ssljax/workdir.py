@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import config, log
+from ssljax import config, job, log, resolve
 from ssljax.names import Mistake
+from ssljax.reopen import facts_as_json, record
 
 
 def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
@@ -16,40 +17,48 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
         if workdir.is_dir() and any(p.name != 'run.part' for p in workdir.iterdir()):
             raise Mistake(f'workdir {workdir} holds files but no run.json; give an empty one')
         return
-    old = json.loads(path.read_text())['config']
-    if found := config.differences(old, settings):
+    old = resolve.again(json.loads(path.read_text())['config'])
+    if lines := config.differences(old, settings):
         hint = ''
-        if any(line.startswith('steps:') for line in found):
+        if any(line.startswith('steps:') for line in lines):
             hint = ' (schedules were built for the old number of steps, so it cannot grow)'
         raise Mistake(
-            f'workdir {workdir} belongs to another config: {"; ".join(found)}{hint};'
+            f'workdir {workdir} belongs to another config: {"; ".join(lines)}{hint};'
             ' give another --workdir, or the config that it was made with'
         )
 
 
-def same_data(job: Any, workdir: Path) -> None:
+def same_data(source: Any, workdir: Path) -> None:
     """Refuses to go on with other data, or with data that another decoder makes."""
-    path, source = workdir / 'run.json', data(job)
-    old = json.loads(path.read_text())['data'] if path.exists() else source
+    path, now = workdir / 'run.json', data(source)
+    old = json.loads(path.read_text())['data'] if path.exists() else now
     for name in old:
-        if old[name] != source[name]:
+        if old[name] != now[name]:
             raise Mistake(
                 f'{workdir} was trained on data whose {name} is {old[name]!r}, and it is'
-                f' {source[name]!r} now; give another --workdir, or the data of then'
+                f' {now[name]!r} now; give another --workdir, or the data of then'
             )
 
 
-def data(job: Any) -> dict[str, str]:
-    source = job.source
+def data(source: Any) -> dict[str, str]:
     return dict(name=source.name, fingerprint=source.fingerprint, decoder=source.decoder)
 
 
-def claim(job: Any, workdir: Path, changes: Sequence[tuple[str, str]]) -> bool:
-    """Makes the workdir and its run.json; False if the run has them already."""
-    path = workdir / 'run.json'
+def claim(one: Any, workdir: Path, typed: Sequence[tuple[str, str]]) -> None:
+    """Makes the workdir and its run.json; one of an earlier version gets the facts of the run."""
+    path, facts = workdir / 'run.json', facts_as_json(one.run)
     if path.exists():
-        return False
+        run = json.loads(path.read_text())
+        if 'facts' not in run:
+            settings = config.as_json(one.config)
+            log.write_json(path, {**run, 'config': settings, 'facts': facts})
+        return
     workdir.mkdir(parents=True, exist_ok=True)
-    run = {'config': config.as_json(job.config), 'overrides': dict(changes), 'data': data(job)}
-    log.write_json(path, run | log.facts())
-    return True
+    run = {'config': config.as_json(one.config), 'overrides': dict(typed), 'facts': facts}
+    log.write_json(path, run | {'data': data(one.source)} | log.facts())
+
+
+def job_of(workdir: Path) -> job.Job:
+    """The job of a run that is there, with its data, on the devices of this machine."""
+    settings = resolve.again(record(workdir)['config'])
+    return job.make({**settings, 'evals': {}, 'mesh': config.MeshAxes()._asdict()})

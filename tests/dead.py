@@ -1,10 +1,13 @@
 """Dead state, read off the jaxpr of a step: what is never written, what is never read."""
 
+from functools import partial
+
 import jax
+import jobs
 from jax.interpreters import partial_eval
 from jobs import acting_sets, batch, differing
 
-from ssljax import assemble, train
+from ssljax import model, train
 from ssljax.sharding import path_name
 from ssljax.step import floats
 
@@ -26,7 +29,7 @@ def needs(jaxpr, wanted: list[bool]) -> list[bool]:
 
 def dead(job) -> tuple[set[str], set[str]]:
     """-> params and memory never written, and never read on the way to a loss or a readout."""
-    key, rows = job.key(assemble.STEP), batch(job, 0)
+    key, rows = job.key(model.STEP), batch(job, 0)
     names = paths(job.shapes)
     written, sources = set(), {name: set() for name in names}
     live, read_out = set(), set()
@@ -45,7 +48,8 @@ def dead(job) -> tuple[set[str], set[str]]:
         before = job.fresh()
         after, _ = train.refresh(job, before, 0, job.sweep())
         written |= set(differing(before, after))
-    for readout in job.method.readouts.values():
+    for name, readout in job.method.readouts.items():
+        readout = partial(readout, **jobs.options(name))
         jaxpr, outs = flow(lambda s, b, k, r=readout: r(k, s, floats(b)), job.shapes, rows, key)
         used = needs(jaxpr, [True] * len(outs))
         read_out |= {n for n, u in zip(names, used) if u}

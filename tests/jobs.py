@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ssljax import assemble, train
-from ssljax.data.batches import order
+from ssljax import model, resolve, train
+from ssljax.job import make
+from ssljax.readouts import READOUTS
 from ssljax.sharding import path_name
 
 ROOT = Path(__file__).parents[1]
@@ -17,35 +18,33 @@ METHODS = sorted(p.stem for p in (ROOT / 'ssljax/methods').glob('*.py') if p.ste
 def settings(method, variant='smoke', **changes):
     """The resolved config; changes={'optim.net.name': 'sgd'} as on the command line."""
     changes = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
-    return assemble.resolve(f'{ROOT}/configs/{method}.py:{variant}', changes)
+    return resolve.resolve(f'{ROOT}/configs/{method}.py:{variant}', changes)
 
 
 def job(method, variant='smoke', devices=1, **changes):
     found = settings(method, variant, **changes)
-    return assemble.assemble(found, jax.devices()[:devices])
+    return make(found, jax.devices()[:devices])
 
 
 def sgd(found):
     """With plain SGD: Adam turns rounding in near-zero gradients into whole steps."""
     spec = dict(name='sgd', learning_rate=0.02, momentum=0.9)
-    optim = assemble.spell_rest({**found, 'optim': {turn: spec for turn in found['optim']}})
-    return {**found, 'optim': optim['optim']}
+    return resolve.resolve({**found, 'optim': {turn: spec for turn in found['optim']}})
 
 
 def batch(job, k):
-    split, size = job.train, job.config['batch']
-    index = order(job.config['seed'], k, size, split.count)
-    return job.place({**split.rows(index), 'index': index.astype(np.int32)})
+    with job.batches(k, k + 1) as batches:
+        return next(batches)[1]
 
 
 def run(job, steps, state=None, step=None):
     """-> state and the metrics of each step, on the host."""
     state, step, seen = job.fresh() if state is None else state, step or job.step(), []
-    sweep = job.sweep(purpose=assemble.REFRESH)
+    sweep = job.sweep(purpose=model.REFRESH)
     for i in range(int(state.step), int(state.step) + steps):
         if job.method.refresh and job.method.refresh.when(i):
             state, _ = train.refresh(job, state, i, sweep)
-        state, metrics = step(state, batch(job, i), job.key(assemble.STEP), job.acting(i))
+        state, metrics = step(state, batch(job, i), job.key(model.STEP), job.acting(i))
         seen.append(jax.device_get(metrics))
     return jax.block_until_ready(state), seen
 
@@ -61,6 +60,11 @@ def differing(a, b) -> list[str]:
     a, b = leaves(a), leaves(b)
     assert a.keys() == b.keys()
     return [path for path in a if not np.array_equal(a[path], b[path])]
+
+
+def options(readout: str) -> Mapping[str, object]:
+    """What a readout of this name has to be asked with."""
+    return READOUTS[readout].options if readout in READOUTS else {}
 
 
 def acting_sets(job) -> list[tuple[str, ...]]:

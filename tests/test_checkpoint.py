@@ -8,8 +8,8 @@ import jobs
 import numpy as np
 import pytest
 
-from ssljax import assemble
 from ssljax.checkpoint import Checkpoints, broken, graft
+from ssljax.job import make
 from ssljax.names import Mistake
 
 
@@ -140,7 +140,7 @@ def test_saving_does_not_wait_for_the_disk_and_survives_donation(job, tmp_path):
 
 def test_restored_onto_another_device_count(job, folder):
     path, states = folder
-    many = assemble.assemble({**job.config, 'mesh': dict(data=2, fsdp=4, tensor=1, big=16)})
+    many = make({**job.config, 'mesh': dict(data=2, fsdp=4, tensor=1, big=16)})
     found = Checkpoints(path).restore(many.shapes)
     assert not jobs.differing(found, states[3])
     assert not found.params['decoder']['embed']['embedding'].sharding.is_fully_replicated

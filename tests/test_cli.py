@@ -52,8 +52,11 @@ MISTAKES = {
     'batch over devices': (['simclr.py:smoke', 'batch=12'], 'nearest that are: 8 and 16'),
     'chunk over batch': (['simclr.py:smoke', 'model.chunk=5'], 'chunk=5 does not divide batch=16'),
     'unknown statistics': (['classifier.py:smoke', 'model.statistics=bach'], 'did you mean batch'),
-    'a word for a block': (['simclr.py:smoke', 'model.block=big'], 'block=.big. is no whole'),
-    'no block at all': (['simclr.py:smoke', 'model.block=0'], 'block=0 is no whole.*none'),
+    'a word for a block': (
+        ['simclr.py:smoke', 'model.block=big'],
+        r"block='big' is not an integer, is not none",
+    ),
+    'no block at all': (['simclr.py:smoke', 'model.block=0'], 'block=0 must be at least 1'),
     'optimizer of a turn that is not': (
         ['simclr.py:smoke', 'optim={"nett": {"name": "sgd", "learning_rate": 1.0}}'],
         "turn .*'nett'.*did you mean net",

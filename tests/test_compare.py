@@ -164,3 +164,21 @@ def test_labels_of_rows(tmp_path):
     assert compare.label(runs) == 'm'
     with pytest.raises(Mistake):
         compare.read(tmp_path)
+
+
+def test_models_of_one_seed_are_compared_row_by_row(tmp_path):
+    """On the rows that both were scored on: the mean gain and 1.96 standard errors."""
+    random = np.random.default_rng(0)
+    right = {name: 100.0 * (random.random(500) < p) for name, p in (('a', 0.8), ('b', 0.7))}
+    runs = []
+    for t, (name, rows) in enumerate(right.items()):
+        runs.append(workdir(tmp_path, name, rows.mean(), temperature=t))
+        (runs[-1] / 'rows').mkdir()
+        np.savez(runs[-1] / 'rows' / 'knn.npz', accuracy=rows)
+    gains = right['a'] - right['b']
+    reach = 1.96 * gains.std() / 500**0.5
+    (note,) = [n for n in compare.table(runs).notes if 'row by row' in n]
+    found = re.search(r'knn accuracy, row by row: a better than b by ([\d.]+) ± ([\d.]+)', note)
+    np.testing.assert_allclose([float(v) for v in found.groups()], [gains.mean(), reach], rtol=0.01)
+    other = workdir(tmp_path, 'c', 50.0, temperature=2)  # without rows: left out
+    assert len([n for n in compare.table([*runs, other]).notes if 'row by row' in n]) == 1

@@ -5,7 +5,7 @@ import ast
 import jobs
 import pytest
 
-from ssljax import assemble, config
+from ssljax import config, resolve
 from ssljax.names import Mistake
 
 CONFIGS = sorted(p for p in (jobs.ROOT / 'configs').glob('*.py') if p.stem != 'base')
@@ -17,9 +17,9 @@ def test_every_variant_resolves(path):
     names = shown.strip('[:]').split('|')
     assert 'smoke' in names
     for variant in ('', *names):
-        found = assemble.resolve(f'{path}:{variant}')
+        found = resolve.resolve(f'{path}:{variant}')
         assert found['method'] in jobs.METHODS
-        assert set(found['optim']) and found['optim'] == assemble.spell_rest(found)['optim']
+        assert set(found['optim']) and found == resolve.resolve(found)
 
 
 def test_every_method_has_a_config():
@@ -37,17 +37,17 @@ def test_options_of_evaluators_need_not_stand_in_the_file(block):
     for part in block.split('.'):
         found = found[part]
     assert found['knn']['temperature'] == 0.5
-    with pytest.raises(Mistake, match=f'{block}.knn.temprature.*mean {block}.knn.temperature'):
+    with pytest.raises(Mistake, match=f'config.{block}.knn.*temprature.*did you mean temperature'):
         jobs.settings('simclr', **{f'{block}.knn.temprature': 0.5})
 
 
 def test_an_option_of_another_evaluator_asks_for_it():
-    found = assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.size', '7')])
+    found = resolve.resolve('configs/simclr.py:smoke', [('evals.retrieval.size', '7')])
     assert found['evals']['retrieval']['size'] == 7 and found['evals']['knn']['k'] == 5
     asked = [('evals.sgd_probe.view.name', 'ink'), ('evals.sgd_probe.view.blur', '(0.1, 0.2)')]
-    found = assemble.resolve('configs/simclr.py:smoke', asked)['evals']['sgd_probe']
+    found = resolve.resolve('configs/simclr.py:smoke', asked)['evals']['sgd_probe']
     assert found['view'] == {'name': 'ink', 'blur': (0.1, 0.2)} and found['epochs'] == 10
-    spelled = assemble.spell_evals({'sgd_probe': {'view': {'flip': 0.5}}})['sgd_probe']['view']
+    spelled = resolve.evaluators({'sgd_probe': {'view': {'flip': 0.5}}})['sgd_probe']['view']
     assert spelled == {'name': 'crop', 'scale': (0.4, 1.0), 'flip': 0.5}
-    with pytest.raises(Mistake, match='retrieval.size'):
-        assemble.resolve('configs/simclr.py:smoke', [('evals.retrieval.siz', '7')])
+    with pytest.raises(Mistake, match="'retrieval'.*'siz'.*did you mean size"):
+        resolve.resolve('configs/simclr.py:smoke', [('evals.retrieval.siz', '7')])

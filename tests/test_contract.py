@@ -16,10 +16,6 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 CONTRACT = {'init': ['key', 'batch'], 'after': ['key', 'state', 'batch']}
-MEMORY = {
-    'stats', 'teacher', 'average', 'queue', 'bank', 'pool', 'replay', 'chain', 'center', 'labels',
-    'weight', 'tokenizer',
-}  # fmt: skip
 RULED_OUT = re.compile(r'\b(rngs?|iterations?|target_params|momentum_encoder|centre|colour)\b')
 SIZES = {'step.py': 80, 'train.py': 220}
 
@@ -44,10 +40,9 @@ def test_functions_have_the_contracts_parameters(method):
 
 
 @pytest.mark.parametrize('method', jobs.METHODS)
-def test_memory_entries_are_words_and_usable_at_step_0(method):
-    one = jobs.job(method)
-    memory = one.fresh().memory
-    assert set(memory) <= MEMORY
+def test_memory_is_usable_at_step_0(method):
+    memory = jobs.job(method).fresh().memory
+    assert not [name for name in memory if RULED_OUT.search(name)]
     for leaf in jax.tree.leaves(memory):
         assert jax.numpy.isfinite(leaf).all()
 
@@ -102,7 +97,7 @@ def test_key_comes_first_and_options_are_keyword_only():
                     names = [a.arg for a in function.args.args]
                     if 'key' in names and 'self' not in names:
                         before = names[: names.index('key')]
-                        assert not before or before == ['view'], f'{path.name}: {function.name}'
+                        assert before in ([], ['view'], ['net']), f'{path.name}: {function.name}'
 
 
 def test_losses_are_named_once_and_all_are_offered():

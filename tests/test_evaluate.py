@@ -1,5 +1,6 @@
 """A finished run, asked from Python and from the command line."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -12,8 +13,9 @@ import pytest
 import toys
 
 import ssljax
-from ssljax import assemble, cli, config, evals, evaluate, train
+from ssljax import cli, config, console, evals, evaluate, resolve, results, train, trivial
 from ssljax.data.source import fingerprint
+from ssljax.model import as_trained
 from ssljax.names import Mistake
 
 
@@ -29,13 +31,14 @@ def runs(tmp_path_factory):
 
 def test_a_loaded_run_answers_for_any_number_of_rows(runs):
     run = ssljax.load(runs / 'simclr')
-    images = run.job.source.splits['test'].rows(np.arange(20))['x']
+    job = jobs.job('simclr')
+    images = job.source.splits['test'].rows(np.arange(20))['x']
     h = run.encode(images)
     assert h.shape == (20, 1024) and run.step == 4
     np.testing.assert_allclose(h[:3], run.encode(images[:3]), atol=1e-4)
     np.testing.assert_allclose(h, run.encode(images / np.float32(127.5) - 1), atol=1e-4)
     # the weights are the trained ones: those of the checkpoint, not those of step 0
-    fresh = run.sweep.over(run.job.method.readouts['encode'], run.job.fresh(), {'x': images})
+    fresh = job.model.over(job.model.readouts['encode'], job.fresh(), {'x': images})
     assert np.abs(h - fresh).max() > 1e-3
 
 
@@ -43,13 +46,13 @@ def test_samples_need_no_rows_and_options_reach_the_readout(runs):
     images = ssljax.load(runs / 'wgan_gp').sample(7)
     assert images.shape == (7, 8, 8, 1) and np.abs(images).max() <= 1
     run = ssljax.load(runs / 'gpt')
-    rows = run.job.source.splits['test'].rows(np.arange(4))
+    rows = jobs.job('gpt').source.splits['test'].rows(np.arange(4))
     text = run.sample(rows, prompt=9)
     assert np.array_equal(text[:, :9], rows['x'][:, :9])
     assert not np.array_equal(text[:, 9:], rows['x'][:, 9:])
     cold = [run.sample(rows, temperature=1e-4) for _ in range(2)]
     assert np.array_equal(*cold)
-    likeliest = run.log_prob({'x': cold[0]}).sum() > run.log_prob({'x': text}).sum()
+    likeliest = run.token_log_prob({'x': cold[0]}).sum() > run.token_log_prob({'x': text}).sum()
     assert likeliest
 
 
@@ -58,6 +61,12 @@ def test_samples_need_no_rows_and_options_reach_the_readout(runs):
     [
         (lambda run: run.encod(np.zeros((1, 32, 32, 1))), 'did you mean encode'),
         (lambda run: run.encode(np.zeros((1, 32, 32, 3))), r'\[32, 32, 3\].*\[32, 32, 1\]'),
+        (lambda run: run.encode(np.zeros((1, 64, 64, 1), np.uint8)), r'\[64, 64, 1\].*trained on'),
+        (lambda run: run.encode(np.full((1, 32, 32, 1), 255.0)), 'uint8 images: give uint8'),
+        (lambda run: run.encode(np.full((1, 32, 32, 1), 0.5)), r'may be \[0, 1\] or \[-1, 1\]'),
+        (lambda run: run.encode(np.full((1, 32, 32, 1), -np.inf)), 'give uint8'),
+        (lambda run: run.encode(np.full((1, 32, 32, 1), 256)), 'give uint8'),
+        (lambda run: run.encode(np.zeros((0, 32, 32, 1), np.uint8)), 'no rows'),
         (lambda run: run.encode(np.zeros((32, 32))), r'rows of shape \[32\]'),
         (lambda run: ssljax.load('nowhere'), 'not a workdir'),
     ],
@@ -90,8 +99,9 @@ def run_evaluate(capsys, *flags):
 
 
 def test_all_that_can_run_is_run_and_the_rest_is_explained(runs, capsys, monkeypatch):
-    monkeypatch.setattr(evals, '__all__', ['density', 'knn', 'linear_probe', 'retrieval'])
-    monkeypatch.setattr(evals.module('retrieval'), 'BASELINES', ())
+    few = {n: evals.offered()[n] for n in ('density', 'knn', 'linear_probe', 'retrieval')}
+    few['retrieval'] = few['retrieval']._replace(baselines=())
+    monkeypatch.setattr(evals, 'offered', lambda: few)
     flags = ['--evals=all', '--evals.linear_probe.steps=5', '--evals.knn.k=3']
     flags += ['--evals.retrieval.split=train', '--evals.retrieval.size=1']
     code, told = run_evaluate(capsys, f'--workdir={runs / "simclr"}', *flags)
@@ -108,11 +118,11 @@ def test_all_that_can_run_is_run_and_the_rest_is_explained(runs, capsys, monkeyp
 
 def test_numbers_stay_beside_those_of_other_evaluations(runs, capsys):
     workdir = runs / 'gpt'
-    run_evaluate(capsys, f'--workdir={workdir}', '--evals=density')
+    run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')
     run_evaluate(capsys, f'--workdir={workdir}', '--evals=samples', '--evals.samples.count=2')
     found = json.loads((workdir / 'results.json').read_text())
-    assert set(found['evals']) == {'density', 'samples'}
-    scores = found['evals']['density']['scores']
+    assert set(found['evals']) == {'perplexity', 'samples'}
+    scores = found['evals']['perplexity']['scores']
     assert scores['kneser_ney']['characters'] == scores['trained']['characters']
 
 
@@ -121,8 +131,8 @@ def test_numbers_stay_beside_those_of_other_evaluations(runs, capsys):
     [
         (['--evals=knn'], 'knn needs labels'),
         (['--evals=kn'], 'did you mean knn'),
-        (['--evals=density', '--evals.density.splt=test'], 'did you mean density.split'),
-        (['--evals=density', '--evals.density.split=tset'], 'did you mean test'),
+        (['--evals=perplexity', '--evals.perplexity.splt=test'], 'did you mean split'),
+        (['--evals=perplexity', '--evals.perplexity.split=tset'], 'did you mean test'),
     ],
 )
 def test_bad_input(runs, capsys, flags, pattern):
@@ -133,13 +143,48 @@ def test_bad_input(runs, capsys, flags, pattern):
 
 def test_an_untrained_net_gets_the_statistics_of_its_data(runs):
     """Frozen statistics of both arms come from training views: no arm sees its test rows."""
-    job = ssljax.load(runs / 'simclr').job
-    fresh = job.fresh()
-    settled = evaluate.settled(job, job.fresh())
+    job = jobs.job('simclr')
+    fresh, settled = job.fresh(), job.untrained().state
     assert not jobs.differing(fresh.params, settled.params)
     means = [v for k, v in jobs.leaves(settled.memory).items() if k.endswith('mean')]
     assert means and all(np.abs(mean).max() > 0 for mean in means)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(settled.memory))
+
+
+def test_a_teachers_statistics_settle_too_and_nothing_else_changes():
+    job = jobs.job('dino', **{'model.head.norm': 'batch'})
+    fresh, settled = job.fresh(), job.untrained(3).state
+    changed = jobs.differing(fresh, settled)
+    assert changed and all('batch_stats' in path.split('/') for path in changed)
+    assert {path.split('/')[1] for path in changed} == {'stats', 'teacher'}
+
+
+def test_the_untrained_model_is_made_only_where_an_evaluator_asks(runs, tmp_path, monkeypatch):
+    workdir = shutil.copytree(runs / 'simclr', tmp_path / 'run')
+    few = dict(evals.offered())
+    few['knn'] = few['knn']._replace(untrained=False, baselines=())
+    monkeypatch.setattr(evals, 'offered', lambda: few)
+    job = jobs.job('simclr', **{'evals': {}})
+    monkeypatch.setattr(type(job), 'untrained', lambda self: pytest.fail('it was made'))
+    options = {'k': 5, 'bank_size': 40, 'picture': False}
+    evaluate.report(job, ssljax.load(workdir), workdir, {'knn': options})
+    found = json.loads((workdir / 'results.json').read_text())['evals']['knn']
+    assert set(found['scores']) == {'trained'} and not found['gains']
+
+
+def test_gains_and_intervals_are_of_the_rows(runs, tmp_path, capsys):
+    workdir = shutil.copytree(runs / 'simclr', tmp_path / 'run')
+    flags = ['--evals=knn', '--evals.knn.k=3', '--evals.knn.picture=False']
+    assert run_evaluate(capsys, f'--workdir={workdir}', *flags)[0] == 0
+    found = json.loads((workdir / 'results.json').read_text())['evals']['knn']
+    rows = np.load(workdir / 'rows/knn.npz')['accuracy']
+    mine = found['scores']['trained']
+    assert mine['accuracy'] == pytest.approx(rows.mean())
+    reach = 1.96 * rows.std() / len(rows) ** 0.5
+    assert mine['interval_95'] == pytest.approx([rows.mean() - reach, rows.mean() + reach])
+    for who, gain in found['gains'].items():
+        assert gain['mean'] == pytest.approx(mine['accuracy'] - found['scores'][who]['accuracy'])
+    assert {'pixels', 'standardized', 'untrained'} == set(found['gains'])
 
 
 def test_a_finished_run_is_evaluated_again_and_not_trained(runs, tmp_path, capsys):
@@ -177,7 +222,7 @@ def test_curve_while_training(tmp_path):
 
 def test_a_curve_of_its_own_protocol(tmp_path):
     found = jobs.settings('simclr', **{'log.evaluate': 2, 'log.tensorboard': False})
-    curve = assemble.spell_evals({'knn': dict(k=3, queries='validation', picture=False)})
+    curve = resolve.evaluators({'knn': dict(k=3, queries='validation', picture=False)})
     found = {**found, 'log': {**found['log'], 'curve': curve}}
     train.train(config.plain({**found, 'evals': {'knn': found['evals']['knn']}}), tmp_path)
     knn = json.loads((tmp_path / 'results.json').read_text())['evals']['knn']
@@ -194,8 +239,8 @@ def test_a_curve_of_its_own_protocol(tmp_path):
 def test_the_best_of_errors_is_the_least():
     lines = [{'step': s, 'error_rate/error': e} for s, e in ((1, 5.0), (2, 3.0), (3, 4.0))]
     settings = {'log': {'curve': {}}, 'evals': {'error_rate': {}}}
-    assert evaluate.best('error_rate', settings, lines)['best'] == {'step': 2, 'error': 3.0}
-    assert evaluate.best('knn', settings, lines) == {}
+    assert results.best('error_rate', settings, lines)['best'] == {'step': 2, 'error': 3.0}
+    assert results.best('knn', settings, lines) == {}
 
 
 # ---- what is trivial is computed once
@@ -205,27 +250,28 @@ def test_the_best_of_errors_is_the_least():
 def counted(tmp_path, monkeypatch):
     """An empty cache, and the names of those whom the evaluator knn has scored."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    scored, knn = [], evals.knn
+    scored, knn = [], evals.offered()['knn']
 
-    @functools.wraps(knn)
+    @functools.wraps(knn.run)
     def counting(subject, **options):
         scored.append(subject.name)
-        return knn(subject, **options)
+        return knn.run(subject, **options)
 
-    monkeypatch.setattr(evals, 'knn', counting)
+    others = evals.offered() | {'knn': knn._replace(run=counting)}
+    monkeypatch.setattr(evals, 'offered', lambda: others)
     return scored
 
 
 def test_baselines_are_scored_once_for_all_seeds(runs, tmp_path, counted):
-    run, found = ssljax.load(runs / 'simclr'), {}
+    job, model, found = jobs.job('simclr'), ssljax.load(runs / 'simclr'), {}
     for seed in (0, 1):
         workdir = shutil.copytree(runs / 'simclr', tmp_path / str(seed))
         shutil.rmtree(workdir / 'pictures', ignore_errors=True)
-        config = {**run.job.config, 'seed': seed, 'evals': {'knn': {'k': 5, 'bank_size': 40}}}
-        evaluate.report(run.job._replace(config=config), run.state, workdir)
+        evaluate.report(job, model, workdir, {'knn': {'k': 5, 'bank_size': 40}})
         found[seed] = json.loads((workdir / 'results.json').read_text())['evals']['knn']['scores']
         assert (workdir / 'pictures/pixels-neighbors.png').stat().st_size > 1000
-    assert counted == ['untrained', 'trained', 'pixels', 'standardized', 'untrained', 'trained']
+    first = ['trained', 'pixels', 'standardized', 'untrained']
+    assert counted == [*first, 'trained', 'untrained']
     assert list(found[0]) == ['pixels', 'standardized', 'untrained', 'trained']
     for who in ('pixels', 'standardized'):
         assert found[0][who] == found[1][who]
@@ -235,23 +281,25 @@ def test_baselines_are_scored_once_for_all_seeds(runs, tmp_path, counted):
 def test_baselines_are_scored_again_for_other_data_options_or_code(tmp_path, counted, monkeypatch):
     def score(toy, **options):
         one = evals.Subject('pixels', toy, {'encode': lambda b: b['x']}, jax.random.key(0))
-        return evaluate.remembered('knn', one, options, tmp_path / 'pictures')
+        return trivial.remembered('knn', one, options, tmp_path / 'pictures')
 
-    first = score(toys.labeled(), k=5)
-    assert score(toys.labeled(), k=5) == first and len(counted) == 1
-    assert score(toys.labeled(), k=7) != first and len(counted) == 2
+    first = score(toys.labeled(), k=5).numbers
+    again = score(toys.labeled(), k=5)
+    assert again.numbers == first and len(counted) == 1
+    assert again.rows['accuracy'].mean() == pytest.approx(first['accuracy'])
+    assert score(toys.labeled(), k=7).numbers != first and len(counted) == 2
     score(toys.labeled(noise=1.1), k=5)
     assert len(counted) == 3
     for field in ('decoder', 'fingerprint', 'name'):
         score(toys.labeled()._replace(**{field: 'another'}), k=5)
     assert len(counted) == 6
-    monkeypatch.setattr(evaluate, 'code', lambda: 'another')
+    monkeypatch.setattr(trivial, 'code', lambda: 'another')
     score(toys.labeled(), k=5)
     assert len(counted) == 7
     # a score that was never finished counts for nothing
     for path in (tmp_path / 'cache').rglob('scores.json'):
         path.unlink()
-    assert score(toys.labeled(), k=5) == first and len(counted) == 8
+    assert score(toys.labeled(), k=5).numbers == first and len(counted) == 8
 
 
 def test_the_code_of_evaluators_names_their_numbers(tmp_path, monkeypatch):
@@ -259,17 +307,17 @@ def test_the_code_of_evaluators_names_their_numbers(tmp_path, monkeypatch):
     for part in ('augment', 'evals', 'losses', 'nets'):
         shutil.copytree(here / part, tmp_path / part)
     (tmp_path / 'data').mkdir()
-    for name in ('cluster.py', 'data/source.py'):
+    for name in ('cluster.py', 'collapse.py', 'data/source.py'):
         shutil.copyfile(here / name, tmp_path / name)
-    monkeypatch.setattr(evaluate, '__file__', str(tmp_path / 'evaluate.py'))
+    monkeypatch.setattr(trivial, '__file__', str(tmp_path / 'trivial.py'))
     marks = []
     names = ['evals/knn.py', 'evals/subject.py', 'nets/conv.py', 'data/source.py', 'cluster.py']
     names += ['augment/image.py', 'losses/semi.py']
     for name in names:
-        marks.append(fingerprint(evaluate.code.__wrapped__()))
+        marks.append(fingerprint(trivial.code.__wrapped__()))
         with (tmp_path / name).open('a') as file:
             file.write('# another\n')
-    marks.append(fingerprint(evaluate.code.__wrapped__()))
+    marks.append(fingerprint(trivial.code.__wrapped__()))
     assert len(set(marks)) == 8
 
 
@@ -278,8 +326,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, counted, monke
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
     toy = toys.labeled()
     one = evals.Subject('pixels', toy, {'encode': lambda b: b['x']}, jax.random.key(0))
-    scores = [evaluate.remembered('knn', one, {'k': 5}, tmp_path / 'p') for _ in range(2)]
-    assert scores[0] == scores[1] and len(counted) == 2
+    scores = [trivial.remembered('knn', one, {'k': 5}, tmp_path / 'p') for _ in range(2)]
+    assert scores[0].numbers == scores[1].numbers and len(counted) == 2
 
 
 # ---- the table
@@ -297,7 +345,7 @@ def test_the_table_is_narrow_and_says_what_each_evaluator_shows():
             }
         },
     }
-    lines = evaluate.table(results).strip().splitlines()
+    lines = console.table(results).strip().splitlines()
     heads = [head.strip() for head in lines[0].split('  ') if head]
     assert heads == [
         'knn accuracy', 'knn k200', 'knn whitened', 'linear_probe accuracy',
@@ -307,12 +355,12 @@ def test_the_table_is_narrow_and_says_what_each_evaluator_shows():
     assert lines[3].split() == ['mean_image', '-', '-', '-', '-', '1.50', '-']
     assert lines[4].split() == ['trained', '86.60', '8.12', '91.00', '90.00', '0.0123', '-0.500']
     assert len({len(line) for line in lines[1:]}) == 1 and len(lines[1]) < 120
-    many = {name: {'scores': {'trained': {'accuracy': 1.5}}} for name in evals.__all__}
-    many = {n: r for n, r in many.items() if 'accuracy' in evals.module(n).SHOWN}
-    wrapped = evaluate.table(many)
+    named = [name for name, one in evals.offered().items() if 'accuracy' in one.shown]
+    many = {name: {'scores': {'trained': {'accuracy': 1.5}}} for name in named}
+    wrapped = console.table(many)
     assert max(map(len, wrapped.splitlines())) < 120 and wrapped.count('trained') == 2
     assert all(f'{name} accuracy' in wrapped for name in many)
-    told = [evaluate.digits(v) for v in (0, 1.0, 0.1, 99.999, 1e-12, float('nan'), float('inf'))]
+    told = [console.digits(v) for v in (0, 1.0, 0.1, 99.999, 1e-12, float('nan'), float('inf'))]
     assert told == ['0', '1.00', '0.100', '100.00', '0.000000', 'nan', 'inf']
 
 
@@ -320,10 +368,10 @@ def test_what_an_evaluator_lacks_is_said_in_a_line(runs, tmp_path, monkeypatch):
     run = ssljax.load(runs / 'gpt')
     shutil.copytree(runs / 'gpt', tmp_path / 'gpt')
     assign = lambda key, state, batch: batch['index'] % 3  # noqa: E731
-    method = run.job.method._replace(readouts={'assign': assign})
-    config = {**run.job.config, 'evals': {'cluster': {}}}
-    job = run.job._replace(method=method, config=config)
-    told = evaluate.report(job, run.state, tmp_path / 'gpt')
+    method = run.method._replace(readouts={'assign': assign})
+    model, job = dataclasses.replace(run, method=method), jobs.job('gpt')
+    job = job._replace(model=dataclasses.replace(job.model, method=method))
+    told = evaluate.report(job, model, tmp_path / 'gpt', resolve.evaluators({'cluster': {}}))
     assert 'not run     cluster nmi, purity: the rows have no labels' in told
     assert re.search(r'^trained +3$', told, flags=re.M), told
     found = json.loads((tmp_path / 'gpt/results.json').read_text())['evals']['cluster']['scores']
@@ -336,3 +384,20 @@ def test_an_option_asks_for_its_evaluator_here_too(runs, capsys):
     assert code == 0 and 'not run     few_shot needs 90 classes' in told.out, told
     code, told = run_evaluate(capsys, *flags, '--evals=knn')
     assert code == 2 and 'few_shot' in told.err  # asked for one, set another
+
+
+def test_rows_are_brought_to_the_form_of_the_training_or_refused():
+    image = jax.ShapeDtypeStruct((2, 2, 1), np.uint8)
+    bytes_ = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+    assert as_trained('x', bytes_.astype(np.int64), image).dtype == np.uint8
+    numbers = as_trained('x', bytes_ / 127.5 - 1, image)
+    assert numbers.dtype == np.float32 and numbers.min() == -1
+    text = jax.ShapeDtypeStruct((5,), np.int32)
+    assert as_trained('x', np.array([[1, 2, 3]]), text, 4).dtype == np.int32  # a shorter row
+    for wrong in (np.array([[4]]), np.array([[-1]]), np.array([[0.0]])):
+        with pytest.raises(Mistake, match='tokens, whole numbers from 0 to 3'):
+            as_trained('x', wrong, text, 4)
+    point = jax.ShapeDtypeStruct((2,), np.float32)
+    assert as_trained('x', np.array([[1, 300]]), point).dtype == np.float32
+    with pytest.raises(Mistake, match='rows of shape'):
+        as_trained('x', np.zeros((1, 3)), point)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jobs
 import numpy as np
 
-from ssljax import assemble, train
+from ssljax import model, train
 
 
 def stepped(one, steps=1):
@@ -65,7 +65,7 @@ def test_maes_prediction_does_not_see_what_is_hidden():
 def refreshed():
     one = jobs.job('deepcluster')
     before = one.fresh()
-    after, metrics = train.refresh(one, before, 0, one.sweep(purpose=assemble.REFRESH))
+    after, metrics = train.refresh(one, before, 0, one.sweep(purpose=model.REFRESH))
     return one, jax.device_get(before), jax.device_get(after), metrics
 
 

@@ -1,5 +1,7 @@
 """The shared suite: every file in methods/ passes it. Tier 1 for all, tier 2 marked `slow`."""
 
+from functools import partial
+
 import jax
 import jobs
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 from dead import dead
 from learning import better
 
-from ssljax import assemble
+from ssljax import model
+from ssljax.job import make
+from ssljax.readouts import READOUTS
 from ssljax.step import floats, make_step
 
 every_method = pytest.mark.parametrize('method', jobs.METHODS)
@@ -52,7 +56,7 @@ def test_only_moved_params_change(method):
         start = one.fresh()
         before = jax.device_get(start.params)
         step = make_step(still, one.optimizers, places)
-        state, _ = step(start, jobs.batch(one, 0), one.key(assemble.STEP), (name,))
+        state, _ = step(start, jobs.batch(one, 0), one.key(model.STEP), (name,))
         for net, params in before.items():
             held = net in turn.holds and turn.holds[net](0)
             moves = net in (turn.moves or before) and not held
@@ -71,18 +75,21 @@ def test_no_dead_state(method):
 
 @every_method
 def test_readouts_of_a_fresh_state(method):
-    """Finite, a row per row of the batch, whatever the number of rows."""
+    """Of the shapes that their table says; finite; what does not draw depends on its row alone."""
     one = job(method)
+    model.trace(one.model, one.shapes)
     rows = one.train.rows(np.arange(5))
     sweep, state = one.sweep(), one.fresh()
     assert one.method.readouts
     for name, readout in one.method.readouts.items():
-        found = jax.tree.leaves(sweep.over(readout, state, rows))
+        known = READOUTS.get(name)
+        options = jobs.options(name)
+        found = jax.tree.leaves(sweep.over(readout, state, rows, **options))
         for leaf in found:
             assert len(leaf) == 5, name
             assert np.isfinite(leaf.astype(np.float32)).all(), name
-        if name in ('encode', 'log_prob', 'reconstruct'):  # no draw, and nothing of other rows
-            first = sweep.over(readout, state, {k: v[:1] for k, v in rows.items()})
+        if known and not known.draws:
+            first = sweep.over(readout, state, {k: v[:1] for k, v in rows.items()}, **options)
             for leaf, alone in zip(found, jax.tree.leaves(first), strict=True):
                 np.testing.assert_allclose(leaf[:1], alone, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -94,10 +101,12 @@ def test_no_key_is_used_twice(method):
     state, rows, step = one.fresh(), jobs.batch(one, 0), one.step().__wrapped__
     functions = [lambda k: one.method.init(k, floats(rows))]
     functions += [lambda k, a=a: step(state, rows, k, a) for a in jobs.acting_sets(one)]
-    functions += [lambda k, r=r: r(k, state, floats(rows)) for r in one.method.readouts.values()]
+    for name, readout in one.method.readouts.items():
+        ask = partial(readout, **jobs.options(name))
+        functions.append(lambda k, ask=ask: ask(k, state, floats(rows)))
     with jax.debug_key_reuse(True):
         for function in functions:
-            jax.jit(function)(one.key(assemble.STEP))
+            jax.jit(function)(one.key(model.STEP))
 
 
 @pytest.mark.slow
@@ -107,16 +116,18 @@ def test_eight_devices_are_one(method, mesh):
     """Replicated and FSDP; a difference is rounding (under SGD: DESIGN, invariant 3)."""
     found = jobs.sgd(jobs.settings(method))
     axes = {k: int(v) for k, v in (part.split('=') for part in mesh.split())}
-    one = assemble.assemble(found, jax.devices()[:1])
-    many = assemble.assemble({**found, 'mesh': dict(data=1, fsdp=1, tensor=1, big=16) | axes})
+    one = make(found, jax.devices()[:1])
+    many = make({**found, 'mesh': dict(data=1, fsdp=1, tensor=1, big=16) | axes})
     if 'fsdp' in axes:
         cut = [s for s in jax.tree.leaves(many.shapes.params) if not s.sharding.is_fully_replicated]
         assert len(cut) > len(jax.tree.leaves(many.shapes.params)) / 3
     # from the same point: an initialization on eight devices is a test of its own
     start = jax.device_get(one.fresh())
-    for path in jobs.leaves(start):
-        a, b = jobs.leaves(start)[path], jobs.leaves(many.fresh())[path]
-        np.testing.assert_allclose(a, b, atol=1e-5, err_msg=f'{path} at the start')
+    alike, cut = jobs.leaves(start), jobs.leaves(many.fresh())
+    for path in alike:
+        np.testing.assert_allclose(
+            alike[path], cut[path], atol=1e-5, err_msg=f'{path} at the start'
+        )
     a, seen_a = jobs.run(one, 3)
     b, seen_b = jobs.run(many, 3, state=many.placed(start))
     for metrics_a, metrics_b in zip(seen_a, seen_b, strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from ssljax import assemble, sharding, sweep
+from ssljax import model, sharding, sweep
 from ssljax.nets.layers import normalize
 from ssljax.step import floats
 
@@ -33,7 +33,7 @@ def test_bfloat16(method):
     """Every kernel is multiplied in bfloat16, and nothing that lasts is kept in it."""
     one, half = jobs.job(method), jobs.job(method, dtype='bfloat16')
     assert jax.tree.map(str, half.shapes) == jax.tree.map(str, one.shapes)
-    acting, key = max(jobs.acting_sets(one), key=len), one.key(assemble.STEP)
+    acting, key = max(jobs.acting_sets(one), key=len), one.key(model.STEP)
     _, expected = one.step()(one.fresh(), jobs.batch(one, 0), key, acting)
     state, seen = one.fresh(), []
     traced = half.step().trace(state, jobs.batch(half, 0), key, acting)

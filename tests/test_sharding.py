@@ -13,7 +13,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ssljax import assemble, sharding
+from ssljax import sharding
+from ssljax.job import make
 from ssljax.memory import ema, exchange, ring
 from ssljax.names import Mistake
 
@@ -71,7 +72,7 @@ def test_the_mesh_takes_all_devices_and_has_auto_axes():
             sharding.mesh(**axes)
 
 
-def test_rules_are_by_state_path():
+def test_memory_by_rows_is_cut_as_a_batch_and_all_else_by_its_largest_axis():
     big = jax.ShapeDtypeStruct((512, 256), jnp.float32)
     small = jax.ShapeDtypeStruct((7,), jnp.float32)
     state = {
@@ -87,15 +88,18 @@ def test_rules_are_by_state_path():
         },
         'opt': {'net': {'mu': {'encoder': {'kernel': jax.ShapeDtypeStruct((256, 512), 'f4')}}}},
     }
-    places = sharding.places(state, sharding.mesh(data=2, fsdp=4))
+    mesh = sharding.mesh(data=2, fsdp=4)
+    places = sharding.places(state, mesh, by_rows=('bank', 'labels'))
     specs = {k: v.spec for k, v in zip(jobs_paths(places), jax.tree.leaves(places), strict=True)}
     assert specs['params/encoder/kernel'] == P('fsdp')
     assert specs['params/encoder/bias'] == P()
     assert specs['params/critic/kernel'] == P(None, None, 'fsdp')  # never the window
     assert specs['memory/teacher/encoder/kernel'] == P('fsdp')
-    assert specs['memory/queue'] == P()
+    assert specs['memory/queue'] == P('fsdp')
     assert specs['memory/bank'] == P(('data', 'fsdp'))
     assert specs['memory/labels'] == P()
+    undeclared = sharding.places(state, mesh)['memory']['bank']
+    assert undeclared.spec == P()  # a name alone declares nothing
     assert specs['opt/net/mu/encoder/kernel'] == P(None, 'fsdp')
 
 
@@ -131,7 +135,7 @@ def test_what_travels_in_a_step(method, axes):
     rows = 56  # 8 devices with 7 rows each; nothing else has a factor of 7
     found = jobs.sgd(jobs.settings(method))
     mesh = {**dict(data=1, fsdp=1, tensor=1, big=16), **axes}
-    job = assemble.assemble({**found, 'batch': rows, 'mesh': mesh})
+    job = make({**found, 'batch': rows, 'mesh': mesh})
     leaves = jax.tree_util.tree_leaves_with_path((job.shapes.params, job.shapes.memory))
     leaves = {sharding.path_name(path): leaf for path, leaf in leaves}
     assert not [path for path, leaf in leaves.items() if any(n % 7 == 0 for n in leaf.shape)]
@@ -258,6 +262,32 @@ def test_exchange_keeps_every_row_once():
 
 
 def test_places_are_shardings_of_one_mesh():
-    job = assemble.assemble(jobs.settings('gpt', **{'mesh.fsdp': 4, 'mesh.big': 16}))
+    job = make(jobs.settings('gpt', **{'mesh.fsdp': 4, 'mesh.big': 16}))
     for shape in jax.tree.leaves(job.shapes):
         assert isinstance(shape.sharding, NamedSharding)
+
+
+def test_a_ring_is_the_same_cut_over_fsdp():
+    """A queue is cut like any large leaf; its rows are written by scatter."""
+    mesh = sharding.mesh(data=2, fsdp=4)
+    queue = jax.random.normal(jax.random.key(0), (64, 16))
+    z = jax.random.normal(jax.random.key(1), (8, 16))
+    cut = NamedSharding(mesh, P('fsdp'))
+    write = jax.jit(ring, out_shardings=cut)
+    whole = queue
+    for step in range(9):
+        whole = ring(whole, z + step, jnp.int32(step))
+        queue = write(
+            jax.device_put(queue, cut), jax.device_put(z + step, sharding.of_batch(mesh)),
+            jnp.int32(step),
+        )  # fmt: skip
+        np.testing.assert_array_equal(queue, whole)
+
+
+def test_each_process_makes_the_rows_that_lie_on_its_devices():
+    mesh = sharding.mesh(data=4, fsdp=2)
+    np.testing.assert_array_equal(sharding.held_here(mesh, 16), np.arange(16))
+    rows = np.arange(16 * 3).reshape(16, 3)
+    placed = sharding.place_mine(mesh, {'x': rows}, 16)['x']
+    np.testing.assert_array_equal(placed, rows)
+    assert placed.sharding == sharding.of_batch(mesh)

@@ -115,8 +115,19 @@ def test_the_form_of_the_state_may_not_change(memory):
     def loss(key, state, batch):
         return state.params['b'], memory, {}
 
-    with pytest.raises(TypeError, match='form of the state: .*seen|new'):
+    with pytest.raises(TypeError, match='memory by the loss of net may not change: .*(seen|new)'):
         one(method(loss))
+    rule = lambda key, state, batch: (state.replace(memory=memory), {})  # noqa: E731
+    with pytest.raises(TypeError, match='memory by after may not change: .*(seen|new)'):
+        one(method(after=rule))
+
+
+def test_only_x_and_y_are_images():
+    rows = {name: jnp.array([0, 255], jnp.uint8) for name in ('x', 'y', 'mask')}
+    seen = floats({**rows, 'index': jnp.arange(2)})
+    for name in ('x', 'y'):
+        np.testing.assert_array_equal(seen[name], [-1, 1])
+    assert seen['mask'].dtype == jnp.uint8 and seen['index'].dtype == jnp.int32
 
 
 def test_metrics_are_scalars():

@@ -5,27 +5,27 @@ config.graft={'params/encoder': 'WORKDIR:params/encoder'} starts at another run'
 'memory/stats/encoder' likewise at its statistics.
 """
 
-from typing import Any
+from typing import Literal
 
 import jax
 
 from ssljax import augment
+from ssljax.kinds import Natural, NetSpec, Share, ViewSpec
 from ssljax.losses import semi
 from ssljax.method import Method, Run, Turn, between
-from ssljax.names import Mistake, choose
+from ssljax.names import Mistake
 from ssljax.nets import Nets
 
 
 def classifier(
     run: Run,
     *,
-    encoder: Any = dict(name='resnet50'),
-    view: Any = dict(name='crop', size=224, scale=(0.08, 1.0)),
-    smoothing: float = 0.1,  # of the labels
-    frozen: int = 0,  # first steps in which the encoder is held and the head alone learns
-    statistics: str = 'batch',  # of batch norm; 'stored': those that the encoder came with
+    encoder: NetSpec = dict(name='resnet50'),
+    view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
+    smoothing: Share = 0.1,  # of the labels
+    frozen: Natural = 0,  # first steps in which the encoder is held and the head alone learns
+    statistics: Literal['batch', 'stored'] = 'batch',  # stored: those of the grafted encoder
 ) -> Method:
-    choose(statistics, ('batch', 'stored'), 'statistics')
     if not run.classes:
         raise Mistake('classifier needs labels, and this data has none; type another data.name')
     head = dict(name='mlp', dims=(run.classes,), kernel_init=0.01)

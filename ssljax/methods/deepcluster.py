@@ -3,14 +3,13 @@
 Caron et al. 2018, arXiv:1807.05520.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from ssljax import augment
 from ssljax.cluster import agreement, kmeans, whiten
+from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import clustering
 from ssljax.method import Method, Refresh, Run, Turn, every
 from ssljax.nets import Nets
@@ -19,13 +18,13 @@ from ssljax.nets import Nets
 def deepcluster(
     run: Run,
     *,
-    encoder: Any = dict(name='resnet50'),
-    neck: Any = dict(name='mlp', dims=(4096, 4096), last_activation=True),
-    view: Any = dict(name='crop', size=224, scale=(0.08, 1.0)),
-    clusters: int = 10000,
-    dims: int = 256,  # principal axes of the features that are clustered
-    rounds: int = 20,  # of k-means
-    epochs: float = 1,  # between two clusterings
+    encoder: NetSpec = dict(name='resnet50'),
+    neck: NetSpec = dict(name='mlp', dims=(4096, 4096), last_activation=True),
+    view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
+    clusters: Count = 10000,
+    dims: Count = 256,  # principal axes of the features that are clustered
+    rounds: Count = 20,  # of k-means
+    epochs: Positive = 1,  # between two clusterings
 ) -> Method:
     head = dict(name='mlp', dims=(clusters,), kernel_init=0.01)
     nets = Nets(encoder=encoder, neck=neck, head=head, dtype=run.dtype)
@@ -74,4 +73,5 @@ def deepcluster(
 
     refresh = Refresh(rule, every(max(int(epochs * run.steps_per_epoch), 1)))
     readouts = {'encode': encode, 'assign': assign}
-    return Method(init, {'net': Turn(loss)}, refresh=refresh, readouts=readouts)
+    rows = ('labels', 'weight')
+    return Method(init, {'net': Turn(loss)}, None, refresh, readouts, by_rows=rows)

@@ -3,13 +3,12 @@
 Caron et al. 2021, arXiv:2104.14294.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from ssljax import augment
+from ssljax.kinds import Count, Natural, NetSpec, NonNegative, Positive, Share, ViewSpec
 from ssljax.losses import distillation
 from ssljax.memory import ema
 from ssljax.method import Method, Run, Turn, between
@@ -19,18 +18,18 @@ from ssljax.nets import Nets
 def dino(
     run: Run,
     *,
-    encoder: Any = dict(name='vit_small', patch=16),
-    head: Any = dict(name='mlp', dims=(2048, 2048, 256), activation='gelu'),
-    prototypes: int = 65536,
-    global_view: Any = dict(name='simclr', size=224, scale=(0.4, 1.0), blur=0.5, solarize=0.1),
-    local_view: Any = dict(name='simclr', size=96, scale=(0.05, 0.4), blur=0.5),
-    local_views: int = 8,
-    student_temperature: float = 0.1,
-    teacher_temperature: tuple[float, float] = (0.04, 0.07),
-    warmup: float = 30,  # epochs from the first teacher temperature to the second
-    frozen: float = 1,  # epochs in which the last layer is held
-    momentum: float = 0.996,  # of the teacher; rises to 1
-    center_momentum: float = 0.9,
+    encoder: NetSpec = dict(name='vit_small', patch=16),
+    head: NetSpec = dict(name='mlp', dims=(2048, 2048, 256), activation='gelu'),
+    prototypes: Count = 65536,
+    global_view: ViewSpec = dict(name='simclr', size=224, scale=(0.4, 1.0), blur=0.5, solarize=0.1),
+    local_view: ViewSpec = dict(name='simclr', size=96, scale=(0.05, 0.4), blur=0.5),
+    local_views: Natural = 8,
+    student_temperature: Positive = 0.1,
+    teacher_temperature: tuple[Positive, Positive] = (0.04, 0.07),
+    warmup: NonNegative = 30,  # epochs from the first teacher temperature to the second
+    frozen: NonNegative = 1,  # epochs in which the last layer is held
+    momentum: Share = 0.996,  # of the teacher; rises to 1
+    center_momentum: Share = 0.9,
 ) -> Method:
     last = dict(name='prototypes', count=prototypes)
     nets = Nets(encoder=encoder, head=head, last=last, dtype=run.dtype)

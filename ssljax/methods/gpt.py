@@ -1,16 +1,15 @@
 """GPT: each token is predicted from those before it. Radford et al. 2018, 2019."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import NetSpec
 from ssljax.losses import sequence
 from ssljax.method import Method, Run, Turn
 from ssljax.nets import Nets
 
 
-def gpt(run: Run, *, decoder: Any = dict(name='gpt2')) -> Method:
+def gpt(run: Run, *, decoder: NetSpec = dict(name='gpt2')) -> Method:
     nets = Nets(decoder=decoder, dtype=run.dtype, vocab=run.vocab)
 
     def init(key, batch):
@@ -27,7 +26,7 @@ def gpt(run: Run, *, decoder: Any = dict(name='gpt2')) -> Method:
         net = nets(state.params, train=True, key=key)  # the key is for dropout
         return nats(net, batch).mean(), state.memory, {}
 
-    def log_prob(key, state, batch):
+    def token_log_prob(key, state, batch):  # [B, T - 1]
         return -nats(nets(state.params), batch)
 
     def encode(key, state, batch):
@@ -44,5 +43,5 @@ def gpt(run: Run, *, decoder: Any = dict(name='gpt2')) -> Method:
 
         return jax.lax.fori_loop(prompt, T, write, batch['x'])
 
-    readouts = {'log_prob': log_prob, 'encode': encode, 'sample': sample}
+    readouts = {'token_log_prob': token_log_prob, 'encode': encode, 'sample': sample}
     return Method(init, {'decoder': Turn(loss)}, readouts=readouts)

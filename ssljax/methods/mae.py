@@ -3,13 +3,12 @@
 He et al. 2021, arXiv:2111.06377.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from ssljax import augment
 from ssljax.augment import mask
+from ssljax.kinds import Count, NetSpec, Share, ViewSpec
 from ssljax.losses import reconstruction
 from ssljax.method import Method, Run, Turn
 from ssljax.nets import Nets
@@ -19,11 +18,11 @@ from ssljax.nets.vit import patchify, unpatchify
 def mae(
     run: Run,
     *,
-    patch: int = 16,
-    encoder: Any = dict(name='vit_base', positions='sincos', pool='mean'),
-    decoder: Any = dict(name='vit_decoder', width=512, depth=8, heads=16),
-    view: Any = dict(name='crop', size=224, scale=(0.2, 1.0)),
-    ratio: float = 0.75,
+    patch: Count = 16,
+    encoder: NetSpec = dict(name='vit_base', positions='sincos', pool='mean'),
+    decoder: NetSpec = dict(name='vit_decoder', width=512, depth=8, heads=16),
+    view: ViewSpec = dict(name='crop', size=224, scale=(0.2, 1.0)),
+    ratio: Share = 0.75,
     normalize: bool = True,
 ) -> Method:
     nets = Nets(encoder=encoder, decoder=decoder, patch=patch, dtype=run.dtype)

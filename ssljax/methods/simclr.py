@@ -3,11 +3,11 @@
 Chen et al. 2020, arXiv:2002.05709.
 """
 
-from typing import Any
-
 import jax
 
 from ssljax import augment
+from ssljax.collapse import participation
+from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import contrastive
 from ssljax.method import Method, Run, Turn
 from ssljax.names import Mistake
@@ -17,12 +17,12 @@ from ssljax.nets import Nets, in_chunks
 def simclr(
     run: Run,
     *,
-    encoder: Any = dict(name='resnet50'),
-    projector: Any = dict(name='mlp', dims=(2048, 128)),
-    view: Any = dict(name='simclr', size=224),
-    temperature: float = 0.1,
-    block: int | None = None,  # columns of the loss at a time, so that it never holds all pairs
-    chunk: int | None = None,  # images through the nets at a time, with the gradient of all
+    encoder: NetSpec = dict(name='resnet50'),
+    projector: NetSpec = dict(name='mlp', dims=(2048, 128)),
+    view: ViewSpec = dict(name='simclr', size=224),
+    temperature: Positive = 0.1,
+    block: Count | None = None,  # columns of the loss at a time, so that it never holds all pairs
+    chunk: Count | None = None,  # images through the nets at a time, with the gradient of all
 ) -> Method:
     if chunk and run.batch % chunk:
         raise Mistake(f'model.chunk={chunk} does not divide batch={run.batch}; type a divisor')
@@ -46,7 +46,8 @@ def simclr(
 
         stats, z = in_chunks(embed, key, state.memory['stats'], batch['x'], rows=chunk)
         value = contrastive.nt_xent(z[:, 0], z[:, 1], temperature=temperature, block=block).mean()
-        return value, state.memory | {'stats': stats}, {'z_std': z.std(0).mean()}
+        logs = {'z_std': z.std(0).mean(), 'rank': participation(z[:, 0])}
+        return value, state.memory | {'stats': stats}, logs
 
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])

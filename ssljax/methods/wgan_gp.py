@@ -4,10 +4,9 @@ Gulrajani et al. 2017, arXiv:1704.00028. A step is one turn of the critic, on a 
 every fifth is also one of the generator.
 """
 
-from typing import Any
-
 import jax
 
+from ssljax.kinds import Count, NetSpec, NonNegative
 from ssljax.losses import adversarial
 from ssljax.method import Method, Run, Turn, every
 from ssljax.nets import Nets
@@ -16,11 +15,11 @@ from ssljax.nets import Nets
 def wgan_gp(
     run: Run,
     *,
-    generator: Any = dict(name='dcgan_generator', size=64, channels=3),
-    critic: Any = dict(name='dcgan_critic'),
-    latent: int = 128,
-    penalty: float = 10.0,
-    critics: int = 5,
+    generator: NetSpec = dict(name='dcgan_generator', size=64, channels=3),
+    critic: NetSpec = dict(name='dcgan_critic'),
+    latent: Count = 128,
+    penalty: NonNegative = 10.0,
+    critics: Count = 5,
 ) -> Method:
     nets = Nets(generator=generator, critic=critic, dtype=run.dtype)
 

@@ -1,0 +1,303 @@
+"""The whole config of a run: names first, then defaults, then what was typed, each of its kind.
+
+A field's kind is its annotation: in config.Settings, or in the function that a name stands for.
+"""
+
+import ast
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from ssljax import config, methods
+from ssljax.kinds import Named, Range, Table
+from ssljax.names import Mistake, UnknownOption, around, choose, nearest
+
+Tree = dict[str, Any]
+EMPTY = inspect.Parameter.empty
+
+
+def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
+    """'FILE[:variant]', or a config, under [('optim.net.learning_rate', '1e-3'), ...]."""
+    given = config.read(given) if isinstance(given, str) else config.plain(given)
+    changes = nested(typed)
+    try:
+        return settings(given, changes)
+    except UnknownOption as mistake:
+        if mistake.close or not (elsewhere := placed(given, mistake.option)):
+            raise
+        raise Mistake(f'{mistake} (did you mean {elsewhere}?)') from None
+
+
+def again(old: Mapping[str, Any]) -> Tree:
+    """A config that was resolved by this version or an earlier one, as this one resolves it."""
+    old = {k: v for k, v in config.plain(old).items() if k not in ('log', 'checkpoint', 'evals')}
+    try:
+        return resolve(old)
+    except Mistake as mistake:
+        raise Mistake(
+            f'this run was made by another version of ssljax, which cannot go on: {mistake}'
+        ) from None
+
+
+def evaluators(given: Mapping[str, Any], typed: Sequence[tuple[str, str]] = ()) -> Tree:
+    """Evaluators with their options written out."""
+    return value(config.Evals, config.plain(given), nested(typed), 'evals')
+
+
+def nested(pairs: Sequence[tuple[str, str]]) -> Tree:
+    """{'a': {'b': {'': text}}} of [('a.b', text)]; the text of a block is beside its parts."""
+    tree: Tree = {}
+    for dotted, text in pairs:
+        node = tree
+        for part in dotted.split('.'):
+            node = node.setdefault(part, {})
+        node[''] = text
+    return tree
+
+
+def settings(given: Tree, typed: Tree) -> Tree:
+    """All fields, and in `model` the keywords of the method."""
+    name = typed.get('method', {}).get('', given.get('method', ''))
+    method = methods.function(name)
+    model, renamed = dict(given.get('model', {})), name != given.get('method')
+    if '' in typed.get('model', {}):
+        model = parsed(Mapping, typed['model'][''], 'model')
+    if renamed:
+        model = {k: v for k, v in model.items() if k in fields(method)}
+    given, rest = ({k: v for k, v in tree.items() if k != 'model'} for tree in (given, typed))
+    shared = keywords(config.Settings, given, rest, '', 'the config', beside=('model',))
+    words = keywords(method, model, parts(typed.get('model', {})), 'model', f'method {name!r}')
+    if shared['batch'] % shared['accumulate']:
+        batch, micro = shared['batch'], shared['accumulate']
+        raise Mistake(
+            f'batch {batch} does not split into accumulate={micro} parts;'
+            f' nearest that do: {around(batch, micro)}'
+        )
+    return {'method': name, 'model': words} | shared
+
+
+def fields(owner: Callable) -> dict[str, inspect.Parameter]:
+    """The options of a function: those that are keyword-only; of a NamedTuple, all."""
+    found = inspect.signature(owner).parameters
+    whole = inspect.isclass(owner)
+    return {n: p for n, p in found.items() if whole or p.kind is p.KEYWORD_ONLY}
+
+
+def keywords(
+    owner: Callable,
+    given: Mapping[str, Any],
+    typed: Tree,
+    where: str,
+    what: str,
+    *,
+    filled: bool = True,
+    beside: Sequence[str] = (),
+) -> Tree:
+    """The options of `owner`: what was typed, over what is given, over its defaults.
+
+    filled: defaults are written out. beside: names to be offered that are resolved elsewhere.
+    """
+    known, out = fields(owner), {}
+    for key in (*given, *typed):
+        if key not in known:
+            raise UnknownOption(f'{what}{where and f" (config.{where})"}', key, (*known, *beside))
+    for name, field in known.items():
+        if not (filled or name in given or name in typed):
+            continue
+        start = None if field.default is EMPTY else config.plain(field.default)
+        if name in given:
+            both = isinstance(start, Mapping) and isinstance(given[name], Mapping)
+            start = config.merge({'': start}, {'': given[name]})[''] if both else given[name]
+        elif field.default is EMPTY and name not in typed:
+            raise Mistake(f'{what} needs {name}; type --config.{dotted(where, name)}=VALUE')
+        out[name] = value(field.annotation, start, typed.get(name, {}), dotted(where, name))
+    return out
+
+
+def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
+    """One field: what was typed over what is given, checked and converted to its kind."""
+    kind, note = peeled(kind)
+    if '' in typed:
+        given, typed = parsed(kind, typed[''], where), parts(typed)
+    if get_origin(kind) in (Union, types.UnionType) and (given is not None or typed):
+        specs = [peeled(one) for one in get_args(kind)]  # a spec, or none
+        kind, note = next((one for one in specs if isinstance(one[1], Named)), (kind, note))
+    block = inspect.isclass(kind) and hasattr(kind, '_fields')
+    if isinstance(note, Named):
+        given = {'name': given} if isinstance(given, str) else given  # a name alone is a spec
+    if isinstance(note, Named) and (isinstance(given, Mapping) or typed or given is None):
+        return spec(note, given, typed, where)
+    if isinstance(note, Table):
+        return table(note, given, typed, where)
+    if block:
+        return keywords(kind, given, typed, where, 'the block')
+    if typed and not isinstance(given, Mapping):
+        raise UnknownOption(f'config.{where}', next(iter(typed)), ())
+    if typed:  # a free dict: graft, options of a readout, groups
+        names = dict.fromkeys((*given, *typed))
+        return {n: value(Any, given.get(n), typed.get(n, {}), dotted(where, n)) for n in names if n}
+    return checked(kind, note, given, where)
+
+
+def spec(named: Named, given: Any, typed: Tree, where: str) -> Tree:
+    """dict(name=..., **options); where another name is typed, options it does not have go."""
+    given = dict(given) if isinstance(given, Mapping) else {}
+    offered = importlib.import_module(f'ssljax.{named.package}').offered()
+    old = str(given.pop('name', ''))
+    name = typed.get('name', {}).get('', old)
+    if not name:
+        raise Mistake(
+            f'config.{where} names no {named.what}; type --config.{where}.name=NAME,'
+            f' offered: {", ".join(sorted(offered))}'
+        )
+    base = choose(name.partition(':')[0], offered, named.what)
+    if base != old.partition(':')[0]:
+        given = {k: v for k, v in given.items() if k in fields(offered[base])}
+    typed = {k: v for k, v in typed.items() if k != 'name'}
+    what = f'{named.what} {base!r}'
+    words = keywords(offered[base], given, typed, where, what, filled=named.filled)
+    return {'name': name, **words}
+
+
+def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
+    """A dict from names to the options of each."""
+    package = importlib.import_module(f'ssljax.{note.package}')
+    if not isinstance(given, Mapping):
+        raise Mistake(f'config.{where}={given!r} is no dict; type NAME=dict(...) for each')
+    for name in typed:
+        if name not in given and not note.grows:
+            choose(name, given, f'{note.what} of config.{where}')
+    out = {}
+    for name in dict.fromkeys((*given, *typed)):
+        mine, said = given.get(name, {}), typed.get(name, {})
+        if note.of is None:
+            owner = package.offered()[choose(name, package.offered(), note.what)].run
+            if '' in said:
+                mine, said = parsed(Mapping, said[''], dotted(where, name)), parts(said)
+            what = f'{note.what} {name!r}'
+            out[name] = keywords(owner, mine, said, dotted(where, name), what)
+        else:
+            out[name] = value(Annotated[Any, note.of], mine, said, dotted(where, name))
+    return out
+
+
+# Kinds --------------------------------------------------------------------------------------------
+
+
+def peeled(kind: Any) -> tuple[Any, Any]:
+    """A kind without its note: Annotated[int, Range(1)] -> int, Range(1)."""
+    if get_origin(kind) is Annotated:
+        return get_args(kind)[0], get_args(kind)[1]
+    return (Any if kind is EMPTY else kind), None
+
+
+def parsed(kind: Any, text: str, where: str) -> Any:
+    """What a text means for a field of this kind; whether it fits is not asked here."""
+    kind, _ = peeled(kind)
+    either = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    words = any(one is str or get_origin(one) is Literal for one in either)
+    if words and text.lower() != 'none':
+        return text
+    try:
+        return config.plain(ast.literal_eval(text))
+    except (ValueError, SyntaxError):
+        plain = {'true': True, 'false': False, 'none': None}
+        if text.lower() in plain and kind is not str:
+            return plain[text.lower()]
+        return text
+
+
+def checked(kind: Any, note: Any, given: Any, where: str) -> Any:
+    """The value as its kind has it, or the Mistake that names the field."""
+    try:
+        return converted(kind, note, given)
+    except ValueError as error:
+        raise Mistake(f'config.{where}={given!r} {error}') from None
+
+
+def converted(kind: Any, note: Any, given: Any) -> Any:
+    """The value as its kind has it; ValueError says what does not fit."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return converted(*peeled(kind), given)
+    if origin in (Union, types.UnionType):
+        reasons = []
+        for one in inside:
+            try:
+                return converted(*peeled(one), given)
+            except ValueError as error:
+                reasons.append(str(error))
+        raise ValueError(', '.join(dict.fromkeys(reasons)))
+    if origin is Literal:
+        if given not in inside:
+            offered = ', '.join(map(str, inside))
+            raise ValueError(f'is unknown{nearest(given, inside)}; offered: {offered}')
+        return given
+    if kind is types.NoneType or kind is None:
+        if given is not None:
+            raise ValueError('is not none')
+        return None
+    if kind in (int, float):
+        return number(kind, note, given)
+    if kind in (bool, str) and not isinstance(given, kind):
+        raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
+    if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
+        return sequence(origin, inside, given)
+    if (origin or kind) in (Mapping, dict, tuple) and given is not None:
+        wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
+        if not isinstance(given, wanted):
+            raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
+    return given
+
+
+def number(kind: type, note: Any, given: Any) -> Any:
+    """An int or a float within its range; 1e3 is an integer to its writer."""
+    plain = isinstance(given, int | float) and not isinstance(given, bool)
+    if not plain or (kind is int and given != given // 1):
+        raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
+    given = kind(given)
+    if isinstance(note, Range):
+        low = given > note.low if note.open else given >= note.low
+        if not (low and given <= note.high):
+            bound = f'above {note.low:g}' if note.open else f'at least {note.low:g}'
+            top = f' and at most {note.high:g}' if note.high < float('inf') else ''
+            raise ValueError(f'must be {bound}{top}')
+    return given
+
+
+def sequence(origin: Any, inside: tuple, given: Any) -> tuple:
+    """A tuple whose members have their kinds; a lone member is a tuple of one."""
+    members = tuple(given) if isinstance(given, list | tuple) else (given,)
+    if origin is not tuple or inside[-1] is Ellipsis:
+        inside = inside[:1] * len(members)
+    if len(inside) != len(members):
+        raise ValueError(f'has {len(members)} members, not {len(inside)}')
+    out = []
+    for kind, one in zip(inside, members):
+        try:
+            out.append(converted(*peeled(kind), one))
+        except ValueError as error:
+            raise ValueError(f'has {one!r}, which {error}') from None
+    return tuple(out)
+
+
+# Messages -----------------------------------------------------------------------------------------
+
+
+def parts(typed: Tree) -> Tree:
+    return {k: v for k, v in typed.items() if k}
+
+
+def dotted(where: str, name: str) -> str:
+    return f'{where}.{name}' if where else name
+
+
+def placed(given: Tree, option: str) -> str:
+    """Where in a config an option of this name is: model.temperature for temperature; or ''."""
+    try:
+        names = config.flat(settings(given, {}))
+    except Mistake:
+        return ''
+    return next((name for name in names if name.rpartition('.')[2] == option), '')

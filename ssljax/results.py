@@ -1,0 +1,83 @@
+"""results.json: the numbers of a run with their protocol, intervals, gains and cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssljax import evals
+from ssljax.checkpoint import FOLDER, MANIFEST, digest
+from ssljax.evals.evaluator import Evaluator, Scores, gain, interval, standard_error
+from ssljax.log import write_json
+
+
+def write(workdir: Path, step: int, results: Mapping[str, Any]) -> Path:
+    """Writes the results beside those of earlier evaluations."""
+    path = workdir / 'results.json'
+    old = json.loads(path.read_text())['evals'] if path.exists() else {}
+    run = json.loads((workdir / 'run.json').read_text())
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    times = ('seconds', 'cpu_seconds')
+    total = {name: sum(line.get(name, 0) for line in lines) for name in times}
+    spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
+    whole = {name: run['config'][name] for name in ('method', 'seed', 'steps', 'batch')}
+    whole |= {
+        'data': run['data'],
+        'checkpoint': step,
+        # of its manifest, which has the digest of every file
+        'checkpoint_sha256': digest(workdir / FOLDER / str(step) / MANIFEST),
+        'examples_seen': step * run['config']['batch'],
+        'training_cpu_seconds': round(total['cpu_seconds'], 1),
+        'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},
+        'device': f'{run["device_kind"]}, {run["cores"]} cores',
+        'evals': {**old, **results},
+    }
+    for name in results:
+        whole['evals'][name] |= best(name, run['config'], lines)
+    write_json(path, whole)
+    return path
+
+
+def entry(name: str, protocol: Mapping[str, Any], scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """What results.json says of one evaluator: all numbers of all subjects; of its first number,
+    where it is a mean over rows, intervals of 95 percent and the trained model's gains, by rows."""
+    evaluator = evals.offered()[name]
+    first, numbers, gains = evaluator.first, {}, {}
+    for who, one in scores.items():
+        numbers[who] = dict(one.numbers)
+        if first in one.rows:
+            numbers[who]['standard_error'] = standard_error(one.rows[first], evaluator.neighbors)
+            numbers[who]['interval_95'] = list(interval(one.rows[first], evaluator.neighbors))
+    mine = scores['trained'].rows.get(first)
+    for who, one in scores.items():
+        theirs = one.rows.get(first)
+        paired = mine is not None and theirs is not None and len(mine) == len(theirs)
+        if paired and who != 'trained':
+            less = evaluator.shown[first].less
+            mean, error = gain(mine, theirs, evaluator.neighbors, less)
+            gains[who] = {'mean': mean, 'standard_error': error}
+    return {'protocol': dict(protocol), 'scores': numbers, 'number': first, 'gains': gains}
+
+
+def keep_rows(workdir: Path, name: str, rows: Mapping[str, np.ndarray]) -> None:
+    """The trained model's value at each row, for comparisons with other models: rows/NAME.npz."""
+    (workdir / 'rows').mkdir(exist_ok=True)
+    np.savez(workdir / 'rows' / f'{name}.npz', **rows)
+
+
+def best(
+    name: str, settings: Mapping[str, Any], lines: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
+    """The evaluator's first number while training, where log.evaluate asked for it, with its
+    protocol, and its best: chosen by what it says, so no number to compare by."""
+    evaluator: Evaluator = evals.offered()[name]
+    metric = evaluator.first
+    curve = {line['step']: line[f'{name}/{metric}'] for line in lines if f'{name}/{metric}' in line}
+    if not curve:
+        return {}
+    step = (min if evaluator.shown[metric].less else max)(curve, key=curve.get)
+    protocols = settings['log'].get('curve') or settings['evals']
+    top = {'step': step, metric: curve[step]}
+    return {'best': top, 'curve': curve, 'curve_protocol': protocols[name]}
