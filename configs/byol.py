@@ -1,0 +1,61 @@
+"""BYOL on glyphs: four minutes on two CPU cores."""
+
+from ssljax.config import config
+
+VARIANTS = {
+    'learn': dict(
+        steps=400,
+        batch=64,
+        data=dict(train=4000, validation=100, test=500),
+        model=dict(momentum=0.95),
+        optim=dict(online=dict(warmup=20)),
+        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
+    ),
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(train=64, validation=32, test=32),
+        model=dict(
+            encoder=dict(widths=(8, 16)),
+            projector=dict(dims=(32, 16)),
+            predictor=dict(dims=(24, 16)),
+            momentum=0.9,
+        ),
+        optim=dict(online=dict(warmup=1)),
+        evals=dict(knn=dict(k=5)),
+        log=dict(every=2),
+    ),
+    'cifar10_small': dict(
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(widths=(32, 64, 128, 256), standardize=False),
+            view=dict(name='simclr', size=32, scale=(0.25, 1.0)),
+            other_view=dict(name='simclr', size=32, scale=(0.25, 1.0), solarize=0.2),
+        ),
+        optim=dict(online=dict(learning_rate=3e-3, warmup=240, end=0.02)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
+    ),
+}
+
+
+def get_config(variant=''):
+    return config(
+        VARIANTS,
+        variant,
+        method='byol',
+        steps=3000,
+        batch=128,
+        data=dict(name='glyphs'),
+        model=dict(
+            encoder=dict(name='conv', widths=(16, 32, 64, 128), standardize=True),
+            projector=dict(name='mlp', dims=(512, 128), norm='batch'),
+            predictor=dict(name='mlp', dims=(512, 128), norm='batch'),
+            view=dict(name='ink'),
+            other_view=dict(name='ink'),
+            momentum=0.98,
+        ),
+        optim=dict(online=dict(name='adamw', learning_rate=4e-3, weight_decay=1e-4, warmup=100)),
+        evals=dict(knn=dict(), linear_probe=dict()),
+        checkpoint=dict(every=500),
+    )
