@@ -47,7 +47,7 @@ def report(
     workdir: Path,
     chosen: Mapping[str, Mapping[str, Any]],
     *,
-    again: str = '',
+    again: bool = False,
     strict: bool = True,
 ) -> str:
     """Runs the evaluators on the trained model, the untrained one and on what is trivial;

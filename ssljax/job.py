@@ -144,9 +144,7 @@ def make(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> J
 
     shapes = jax.eval_shape(whole, mine.key(INIT), model.batch_shapes(mine.run))
     places = sharding.places(shapes, mesh, by_rows=mine.method.by_rows, big=settings['mesh']['big'])
-    shapes = jax.tree.map(
-        lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places
-    )
+    shapes = sharding.placed(shapes, places)
     # placed as the step places its output, or the step would compile twice
     start = jax.jit(whole, out_shardings=places)
     return Job(

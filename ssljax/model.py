@@ -102,9 +102,7 @@ def shapes(model: Model, *, big: int = 2**16) -> State:
     """The state without optimizers, as shapes that know their places."""
     found = jax.eval_shape(lambda k, b: begun(model, k, b), model.key(), batch_shapes(model.run))
     places = sharding.places(found, model.mesh, by_rows=model.method.by_rows, big=big)
-    return jax.tree.map(
-        lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), found, places
-    )
+    return sharding.placed(found, places)
 
 
 def trace(model: Model, state: State, readout: str = '', **options: Any) -> None:

@@ -116,6 +116,13 @@ def places(shapes: Tree, mesh: Mesh, *, by_rows: Collection[str] = (), big: int 
     return jax.tree_util.tree_map_with_path(place, shapes)
 
 
+def placed(shapes: Tree, places: Tree) -> Tree:
+    """Shapes that know their places."""
+    return jax.tree.map(
+        lambda s, p: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=p), shapes, places
+    )
+
+
 def by_rows(function: Callable, mesh: Mesh) -> Callable:
     """A function of (key, ..., batch) whose nets are fed by rows, cut as the batch is.
 
