@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from jax.extend.core import jaxprs_in_params
 
 from ssljax import nets
 from ssljax.names import Mistake
@@ -318,8 +319,32 @@ def test_every_net_computes_in_its_dtype_and_keeps_float32_params(name):
         program = str(jax.make_jaxpr(lambda v, x=x: module.apply(v, *x))(variables))
         assert 'bf16[' in program and out.dtype in (jnp.bfloat16, jnp.float32)  # scores: float32
         assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
+        total = lambda v, x=x: module.apply(v, *x).astype(jnp.float32).sum()  # noqa: E731
+        sums = list(half_sums(jax.make_jaxpr(jax.grad(total))(variables).jaxpr))
+        assert not sums, f'gradients are summed over rows in bfloat16: {sums}'
         break
     assert fits, f'{name} takes none of {list(INPUTS)}: add what it takes'
+
+
+def half_sums(jaxpr):
+    """Sums over the first axis, and scattered sums, whose terms are bfloat16: they stop growing
+    after some 256 of them. (Matrix products and convolutions add in float32.)"""
+    for equation in jaxpr.eqns:
+        if equation.invars and getattr(equation.invars[0].aval, 'dtype', None) == jnp.bfloat16:
+            over_rows = equation.primitive.name == 'reduce_sum' and 0 in equation.params['axes']
+            scatters = equation.primitive.name == 'scatter-add'  # in each row, or over rows
+            if over_rows or (scatters and not equation.params['dimension_numbers'][3]):
+                yield str(equation).split('\n')[0]
+        for inner in jaxprs_in_params(equation.params):
+            yield from half_sums(inner)
+
+
+def test_a_bias_in_bfloat16_counts_every_row():
+    x = jnp.ones((4096, 1))
+    for module in (Dense(1, dtype=jnp.bfloat16), Dense(1)):
+        params = module.init(key, x)
+        total = lambda p, module=module: module.apply(p, x).astype(jnp.float32).sum()  # noqa: E731
+        assert float(jax.grad(total)(params)['params']['bias'][0]) == 4096
 
 
 # ---- what each net promises

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, activate, check, normalize, rms
+from ssljax.nets.layers import Dense, activate, check, normalize, rms, shift
 
 
 def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
@@ -104,9 +104,10 @@ class Transformer(nn.Module):
         T = tokens.shape[1]
         if self.context < T:
             raise Mistake(f'{T} tokens for a context of {self.context}; type context={T}')
-        x = self.embed(tokens)
+        # not embed(): it casts first, and so adds the gradients of a token in bfloat16
+        x = self.embed.embedding[tokens].astype(self.dtype or jnp.float32)
         if self.block['positions'] == 'learned':
-            x = x + self.place[:T].astype(x.dtype)
+            x = shift(x, self.place[:T])
         x = self.drop(x, deterministic=not train)
         for block in self.blocks:
             x = block(x, train)

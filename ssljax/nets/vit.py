@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, check
+from ssljax.nets.layers import Dense, check, shift
 from ssljax.nets.transformer import Block
 
 
@@ -102,8 +102,7 @@ class ViT(nn.Module):
         positions = jnp.broadcast_to(positions[self.class_token :], (B, h * w, self.width))
         if kept is not None:  # before the embedding: a masked patch costs nothing
             x, positions = take(x, kept), take(positions, kept)
-        x = self.embed(x)
-        x = x + positions.astype(x.dtype)
+        x = shift(self.embed(x), positions)
         if self.class_token:
             token = jnp.broadcast_to(self.token + of_class, (B, 1, self.width))
             x = jnp.concatenate([token.astype(x.dtype), x], 1)
@@ -139,7 +138,7 @@ class Decoder(nn.Module):
         (h, w), cls = grid, int(self.class_token)
         x = Dense(self.width, kernel_init='xavier', dtype=self.dtype, name='embed')(tokens)
         mask = self.param('mask_token', nn.initializers.normal(0.02), (1, 1, self.width))
-        full = jnp.broadcast_to(mask.astype(x.dtype), (len(x), h * w, self.width))
+        full = jnp.broadcast_to(mask, (len(x), h * w, self.width)).astype(x.dtype)
         full = jax.vmap(lambda f, i, y: f.at[i].set(y))(full, kept, x[:, cls:])
         full = full + sincos(h, w, self.width).astype(x.dtype)
         x = jnp.concatenate([x[:, :cls], full], 1)
