@@ -138,6 +138,8 @@ def summary(name: str, runs: list[dict]) -> dict:
             scores[who] = {}
             for metric in shared(numbers):
                 values = [one[metric] for one in numbers]
+                if isinstance(values[0], list):  # an interval is of one run: in its results.json
+                    continue
                 spread = stdev(values) if len(values) > 1 else 0.0
                 scores[who][metric] = {'mean': fmean(values), 'sd': spread, 'values': values}
         evals[evaluator] = {'protocol': found[0][evaluator]['protocol'], 'scores': scores}
