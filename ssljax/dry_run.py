@@ -10,7 +10,7 @@ from ssljax import config, evals
 from ssljax.job import Job
 
 
-def job(job: Job) -> str:
+def described(job: Job) -> str:
     settings = job.config
     blocks = [
         'config\n' + json.dumps(config.as_json(settings), indent=2),

@@ -24,6 +24,7 @@ class Job(NamedTuple):
     rates: Mapping[str, Callable[[int], float]]  # learning rate of a turn at step i
     shapes: State  # of ShapeDtypeStructs that know their places
     start: Callable[[jax.Array, Any], State]  # (key, batch) -> the state at step 0
+    compiled: Callable[..., tuple[State, dict]]  # the train step, as `step` gives it
     accumulate: int  # micro-batches of a step
     grafts: Mapping[str, str]
     evals: Mapping[str, Mapping[str, Any]]  # evaluators at the end, with their options
@@ -50,9 +51,13 @@ class Job(NamedTuple):
     def acting(self, i: int) -> tuple[str, ...]:
         return tuple(name for name, turn in self.method.turns.items() if turn.when(i))
 
+    def acting_sets(self) -> list[tuple[str, ...]]:
+        """The sets of turns that act together at some step of the run, in order of the first."""
+        return list(dict.fromkeys(self.acting(i) for i in range(self.run.steps)))
+
     def step(self) -> Callable[..., tuple[State, dict]]:
-        places = jax.tree.map(lambda s: s.sharding, self.shapes)
-        return make_step(self.method, self.optimizers, places, accumulate=self.accumulate)
+        """(state, batch, key, acting) -> state, metrics: one function, so traced once."""
+        return self.compiled
 
     def batches(self, start: int = 0, stop: int | None = None) -> Batches:
         """Batches on the devices; each process makes its own rows of them."""
@@ -147,8 +152,9 @@ def make(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> J
     shapes = sharding.placed(shapes, places)
     # placed as the step places its output, or the step would compile twice
     start = jax.jit(whole, out_shardings=places)
+    step = make_step(mine.method, optimizers, places, accumulate=settings['accumulate'])
     return Job(
-        dict(settings), mine, source, optimizers, rates, shapes, start,
+        dict(settings), mine, source, optimizers, rates, shapes, start, step,
         settings['accumulate'], settings['graft'], settings['evals'],
     )  # fmt: skip
 
@@ -186,12 +192,18 @@ def divides(batch: int, accumulate: int, cuts: int) -> None:
 
 
 def checked(job: Job) -> Job:
-    """The job, once every readout was traced, as evaluators will ask it: nothing is computed.
+    """The job, once its readouts, as evaluators will ask them, and its step were traced.
 
-    So a readout that cannot run fails before the first step, and not after the last.
+    Nothing is compiled and no step is run. A readout that cannot run fails here, and not after the
+    last step; a loss, here and not at its first turn, which may come late. The step is not traced
+    again when it runs: it meets the same shapes in the same places.
     """
     model.trace(job.model, job.shapes)
     for name, options in job.evals.items():
         for readout, asked in evals.offered()[name].asks(options).items():
             model.trace(job.model, job.shapes, readout, **asked)
+    shapes = model.batch_shapes(job.run)
+    batch = sharding.placed(shapes, dict.fromkeys(shapes, sharding.of_batch(job.mesh)))
+    for acting in job.acting_sets():
+        job.step().trace(job.shapes, batch, job.key(model.STEP), acting)
     return job

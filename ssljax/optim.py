@@ -263,6 +263,7 @@ def whole(optimizer: Callable) -> Callable:
     fields = [p for p in fields if p.kind is p.KEYWORD_ONLY]
     horizon = next(iter(inspect.signature(schedule).parameters.values()))
     build.__signature__ = inspect.Signature([horizon, *fields])
+    build.__doc__ = '\n\n'.join(map(inspect.getdoc, (optimizer, schedule, turn_options)))
     return build
 
 

@@ -1,4 +1,12 @@
-"""What readouts mean: one meaning each, the shape of a row's answer, and whether they draw."""
+"""What readouts mean: one meaning each, the shape of a row's answer, and whether they draw.
+
+log_prob, bound and log_weights are nats of a whole row, a sum over its entries. A readout sees
+bytes v as x = v / 127.5 - 1. For images of bytes the measure is the mass P of the 8-bit image,
+which sums to 1 over all images; for a source of floats, it is the density of x. A density of bytes
+therefore needs noise of one level and the log volume of a level: with y = dequantize(key,
+round(127.5 (x + 1))) in [0, 1) and D entries, log p(y) - D log 256 is a `bound`. Black and white is
+x = -1 or 1, and its mass is that of D bits. docs/concepts.md has more.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -25,9 +33,9 @@ READOUTS = {
     'embed': Readout('the vector that is compared with those of texts', ('D',)),
     'embed_text': Readout('the vector of `text`, compared with those of `embed`', ('D',)),
     'vectors': Readout('a vector for each token of x', ('T', 'D')),
-    'log_prob': Readout('log density of the row, exact, in nats', ()),
+    'log_prob': Readout('log p of the row, exact, in nats (of bytes: their mass)', ()),
     'token_log_prob': Readout('log probability of each token after the first', ('T-1',)),
-    'bound': Readout('a lower bound on the log density of the row, in nats', (), True),
+    'bound': Readout('a lower bound on log p of the row, in nats', (), True),
     'log_weights': Readout(
         'log p(x, z) - log q(z | x) of so many z', ('samples',), True, options={'samples': 2}
     ),
@@ -38,7 +46,7 @@ READOUTS = {
         True,
         named=True,
     ),
-    'sample': Readout('a sample of the shape of x', ('x',), True),
+    'sample': Readout('a draw from the model, of the shape of x; not a mean', ('x',), True),
     'assign': Readout('a cluster', (), whole=True),
     'classify': Readout('a class', (), whole=True),
     'transcribe': Readout('token ids, below zero where nothing is read', ('L',), whole=True),

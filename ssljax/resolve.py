@@ -119,6 +119,7 @@ def keywords(
 def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
     """One field: what was typed over what is given, checked and converted to its kind."""
     kind, note = peeled(kind)
+    optional = types.NoneType in get_args(kind)
     if '' in typed:
         given, typed = parsed(kind, typed[''], where), parts(typed)
     if get_origin(kind) in (Union, types.UnionType) and (given is not None or typed):
@@ -127,8 +128,8 @@ def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
     block = inspect.isclass(kind) and hasattr(kind, '_fields')
     if isinstance(note, Named):
         given = {'name': given} if isinstance(given, str) else given  # a name alone is a spec
-    if isinstance(note, Named) and (isinstance(given, Mapping) or typed or given is None):
-        return spec(note, given, typed, where)
+        if typed or given is None or isinstance(given, Mapping | bool | int | float | tuple):
+            return spec(note, given, typed, where, optional)  # all else is a net itself, a source
     if isinstance(note, Table):
         return table(note, given, typed, where)
     if block:
@@ -141,15 +142,20 @@ def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
     return checked(kind, note, given, where)
 
 
-def spec(named: Named, given: Any, typed: Tree, where: str) -> Tree:
-    """dict(name=..., **options); where another name is typed, options it does not have go."""
+def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = False) -> Tree:
+    """dict(name=..., **options); where another name is typed, options it does not have go.
+
+    optional: whether none may be given in its place, for messages.
+    """
+    found = '' if given is None or isinstance(given, Mapping) else f'={given!r}'
     given = dict(given) if isinstance(given, Mapping) else {}
     offered = importlib.import_module(f'ssljax.{named.package}').offered()
     old = str(given.pop('name', ''))
     name = typed.get('name', {}).get('', old)
     if not name:
+        none = f', or --config.{where}=none for no {named.what}' if optional else ''
         raise Mistake(
-            f'config.{where} names no {named.what}; type --config.{where}.name=NAME,'
+            f'config.{where}{found} names no {named.what}; type --config.{where}.name=NAME{none},'
             f' offered: {", ".join(sorted(offered))}'
         )
     base = choose(name.partition(':')[0], offered, named.what)
@@ -162,7 +168,7 @@ def spec(named: Named, given: Any, typed: Tree, where: str) -> Tree:
 
 
 def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
-    """A dict from names to the options of each."""
+    """A dict from names to the options of each; an evaluator that is None is left out."""
     package = importlib.import_module(f'ssljax.{note.package}')
     if not isinstance(given, Mapping):
         raise Mistake(f'config.{where}={given!r} is no dict; type NAME=dict(...) for each')
@@ -176,7 +182,14 @@ def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
             owner = package.offered()[choose(name, package.offered(), note.what)].run
             if '' in said:
                 mine, said = parsed(Mapping, said[''], dotted(where, name)), parts(said)
-            what = f'{note.what} {name!r}'
+            if mine is None and not said:
+                continue  # left out, as one of a variant's base
+            if not isinstance(mine, Mapping | None):
+                raise Mistake(
+                    f'config.{dotted(where, name)}={mine!r} is no dict; type the options of'
+                    f' {note.what} {name!r} as dict(...), or none to leave it out'
+                )
+            mine, what = mine or {}, f'{note.what} {name!r}'
             out[name] = keywords(owner, mine, said, dotted(where, name), what)
         else:
             out[name] = value(Annotated[Any, note.of], mine, said, dotted(where, name))
@@ -198,15 +211,14 @@ def parsed(kind: Any, text: str, where: str) -> Any:
     kind, _ = peeled(kind)
     either = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     words = any(one is str or get_origin(one) is Literal for one in either)
-    if words and text.lower() != 'none':
+    if text.lower() in ('none', 'null') and (types.NoneType in either or not words):
+        return None
+    if words:
         return text
     try:
         return config.plain(ast.literal_eval(text))
     except (ValueError, SyntaxError):
-        plain = {'true': True, 'false': False, 'none': None}
-        if text.lower() in plain and kind is not str:
-            return plain[text.lower()]
-        return text
+        return {'true': True, 'false': False}.get(text.lower(), text)
 
 
 def checked(kind: Any, note: Any, given: Any, where: str) -> Any:

@@ -21,20 +21,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.train', __doc__, EPILOG + config.listing())
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
     parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
-    parser.add_argument('--dry_run', action='store_true', help='describe the run and exit')
+    parser.add_argument('--dry_run', action='store_true', help='describe and trace the run, exit')
     known, rest = parser.parse_known_args(argv)
     typed = cli.overrides(parser, rest)
     if known.workdir is None and not known.dry_run:
         raise Mistake('--workdir=DIR is missing: where will the run be kept?')
 
-    from ssljax import describe, job, processes, watch
+    from ssljax import dry_run, job, processes, watch
     from ssljax.checkpoint import Checkpoints
     from ssljax.resolve import resolve
 
     def run() -> int:
         settings = resolve(known.config, typed)
         if known.dry_run:
-            processes.told(describe.job(job.checked(job.make(settings))))
+            processes.told(dry_run.described(job.checked(job.make(settings))))
             return 0
         cli.writable(known.workdir)
         cache.programs()

@@ -8,14 +8,15 @@ import sys
 import jobs
 import pytest
 
-from ssljax import cli, config, evaluate, train
+from ssljax import cli, config, describe, evaluate, job, resolve, train
+from ssljax.losses import adversarial, contrastive
 from ssljax.names import Mistake
 
 CONFIG = f'--config={jobs.ROOT}/configs/'
 
 MISTAKES = {
     'unknown config file': (['simcrl.py'], 'no config file .*did you mean .*simclr.py'),
-    'a file that is no config': (['bas.py'], r'offered: \S*/classifier\.py,'),
+    'a file that is no config': (['bas.py'], r'offered: .*/classifier\.py,'),
     'unknown variant': (['simclr.py:smok'], "unknown variant 'smok'.*did you mean smoke.*cifar10"),
     'unknown key': (['simclr.py:smoke', 'stesp=3'], "'stesp'.*did you mean steps"),
     'unknown nested key': (
@@ -191,3 +192,84 @@ def test_dry_run_says_what_would_be_and_writes_nothing(capsys, tmp_path):
     ):
         assert word in out, word
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('flags', [['--dry_run'], []])
+def test_a_wrong_loss_fails_before_the_first_step_also_of_a_turn_that_acts_later(
+    flags, monkeypatch, tmp_path
+):
+    def wrong(f_fake):
+        raise ValueError('a wrong loss')
+
+    monkeypatch.setattr(adversarial, 'wasserstein_generator', wrong)
+    flags = [CONFIG + 'wgan_gp.py:smoke', f'--workdir={tmp_path}/run', *flags]
+    assert not jobs.job('wgan_gp').acting(0).count('generator')
+    with pytest.raises(ValueError, match='a wrong loss'):
+        train.main(flags)
+    assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('devices', [1, 8])
+def test_what_was_traced_at_the_start_is_not_traced_by_the_first_step(devices, monkeypatch):
+    calls, loss = [], contrastive.nt_xent
+
+    def counted(*args, **options):
+        calls.append(args)
+        return loss(*args, **options)
+
+    monkeypatch.setattr(contrastive, 'nt_xent', counted)
+    one = job.checked(jobs.job('simclr', devices=devices))
+    assert len(calls) == 1
+    jobs.run(one, 2)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize('group', describe.GROUPS)
+def test_describe_names_every_option_with_its_default(group, capsys):
+    functions = describe.functions(group)
+    assert describe.main([group]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(functions)
+    for name, function in functions.items():
+        assert describe.main([f'{group}.{name}']) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f'{group}.{name}\n') and len(out.splitlines()[1]) > 10
+        for option, field in resolve.fields(function).items():
+            default = '' if field.default is field.empty else f'= {field.default!r}'
+            assert re.search(rf'^  {option} +{re.escape(default)}  ', out, re.M), (name, option)
+
+
+def test_describe_says_kinds_and_comments(capsys):
+    assert describe.main(['methods.dino', 'nets.vit_tiny', 'evals.knn']) == 0
+    out = capsys.readouterr().out
+    for line in (
+        "  encoder +.*'vit_small'.*  net spec",
+        r'  teacher_temperature +.*  tuple\[float above 0, float above 0\]',
+        '  momentum +.*  float from 0 to 1 +# of the teacher; rises to 1',
+        '  width +.*= 192 ',  # as the partial has it
+        'width: of the tokens.',
+        '  bank_size +.*int from 1 | none',
+    ):
+        assert re.search(f'^{line}', out, re.MULTILINE), line
+
+
+@pytest.mark.parametrize(
+    'name, pattern',
+    [
+        ('net', 'unknown group .net. .did you mean nets'),
+        ('nets.cnov', 'unknown name in nets .cnov. .did you mean conv'),
+    ],
+)
+def test_describe_offers_what_there_is(name, pattern, capsys):
+    code, err = attempt(capsys, describe.main, name)
+    assert code == 2 and re.search(pattern, err), err
+
+
+def test_describe_needs_no_tensorflow():
+    code = (
+        'import sys; from ssljax import describe\n'
+        'describe.main([*describe.GROUPS, "data.tfds"])\n'
+        "print('tensorflow' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    command = [sys.executable, '-c', code]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=jobs.ROOT)
+    assert out.stdout.endswith('False False\n'), out.stdout[-99:] + out.stderr

@@ -72,7 +72,7 @@ LEVELS = (
     ('sweep', 'resolve', 'watch'),
     ('model',),
     ('reopen', 'job', 'trivial', 'results', 'console'),
-    ('workdir', 'describe'),
+    ('workdir', 'dry_run', 'describe'),
     ('evaluate', 'compare'),
     ('train',),
 )

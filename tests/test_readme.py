@@ -8,7 +8,7 @@ import sys
 import jobs
 import pytest
 
-from ssljax import cli, compare, evaluate, train
+from ssljax import cli, compare, describe, evaluate, train
 
 TEXT = (jobs.ROOT / 'README.md').read_text()
 BLOCKS = re.findall(r'^```(\w*)\n(.*?)^```', TEXT, flags=re.S | re.M)
@@ -39,14 +39,15 @@ def test_every_command_runs(tmp_path, monkeypatch, capsys):
         words = shlex.split(command)
         if words[:2] != ['python', '-m'] or words[2] == 'pytest':
             continue
-        main = {'train': train, 'evaluate': evaluate, 'compare': compare}[words[2][7:]].main
+        modules = {'train': train, 'evaluate': evaluate, 'compare': compare, 'describe': describe}
+        main = modules[words[2].removeprefix('ssljax.')].main
         if '--help' in words:
             with pytest.raises(SystemExit):
                 main(words[3:])
         else:
             assert cli.guarded(lambda main=main, words=words: main(words[3:])) == 0, command
         ran += 1
-    assert ran >= 5
+    assert ran >= 6
     out = capsys.readouterr().out
     assert 'knn accuracy' in out and 'perplexity' in out
     # what the quick start promises: a table, pictures, a checkpoint and what to type next

@@ -21,6 +21,7 @@ def owner(
     widths: tuple[int, ...] = (1, 2),
     pair: tuple[float, float] = (0.1, 0.2),
     norm: str | None = None,
+    word: str = 'a',
     kind: Literal['a', 'b'] = 'a',
     chunk: Count | None = None,
     on: bool = False,
@@ -51,6 +52,9 @@ def made(**typed):
         ('norm', 'batch', 'batch'),
         ('kind', 'b', 'b'),
         ('chunk', 'None', None),
+        ('chunk', 'null', None),
+        ('norm', 'null', None),
+        ('word', 'none', 'none'),
         ('chunk', '4', 4),
         ('on', 'true', True),
         ('free', '{"a": [1]}', {'a': (1,)}),
@@ -174,7 +178,32 @@ def test_a_spec_that_may_be_none():
         return resolve.keywords(net, {}, resolve.nested(typed), 'model', 'net')['predictor']
 
     assert made() == {'name': 'mlp', 'dims': (4,)}
-    assert made(('predictor', 'none')) is None
+    for text in ('none', 'None', 'null'):
+        assert made(('predictor', text)) is None
     assert made(('predictor.dims', '(8,)')) == {'name': 'mlp', 'dims': (8,)}
     with pytest.raises(Mistake, match='did you mean mlp'):
         made(('predictor.name', 'mpl'))
+    for text, found in {'': '', '3': '=3', 'false': '=False', '(8, 4)': r'=\(8, 4\)'}.items():
+        with pytest.raises(Mistake, match=f'config.model.predictor{found} names no net.*=none for'):
+            made(('predictor', text))
+    with pytest.raises(Mistake, match='config.model.encoder=3 names no net') as mistake:
+        resolve.resolve('simclr:smoke', [('model.encoder', '3')])
+    assert 'none' not in str(mistake.value)
+
+
+def test_an_evaluator_is_taken_out_by_none():
+    def left(given, *typed):
+        return list(resolve.evaluators(given, typed))
+
+    both = {'knn': {'k': 5}, 'linear_probe': {}}
+    assert left(config.merge(both, {'knn': None})) == ['linear_probe']
+    for text in ('none', 'null', 'None'):
+        assert left(both, ('knn', text)) == ['linear_probe']
+    assert resolve.evaluators({'knn': None}, [('knn.k', '3')])['knn']['k'] == 3
+    found = resolve.resolve('simclr:smoke', [('evals.knn', 'none')])
+    assert list(found['evals']) == ['linear_probe'] and resolve.resolve(found) == found
+    with pytest.raises(Mistake, match='did you mean knn'):
+        left({'knm': None})
+    for given, typed in (({'knn': 5}, ()), ({}, [('knn', '5')])):
+        with pytest.raises(Mistake, match=r'config.evals.knn=5 is no dict.*none to leave it out'):
+            left(given, *typed)
