@@ -14,8 +14,22 @@ os.environ['XLA_FLAGS'] = ' '.join(
     )
 )
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# most tests compile much and run little: without XLA's optimizations that takes a third of the time
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 from ssljax import cache  # noqa: E402
 
 cache.programs()
+pytest_plugins = ['tiers']
+
+
+@pytest.fixture
+def optimized():
+    """For a test that runs hundreds of steps."""
+    jax.config.update('jax_disable_most_optimizations', False)
+    yield
+    jax.config.update('jax_disable_most_optimizations', True)

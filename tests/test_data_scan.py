@@ -81,7 +81,7 @@ def test_hidden_files_other_files_and_special_files(root, capsys):
     os.mkfifo(root / 'pipe.png')  # opening it would wait forever
     assert make(root).splits['train'].count == 2
     told = capsys.readouterr().err
-    assert 'ignored     2 .csv, 1 .txt, 1 without a suffix' in told or '2 .csv' in told
+    assert 'ignored     2 .csv, 1 .txt, 1 without a suffix' in told
     assert 'pipe.png: not a file' in told and 'hidden' not in told
 
 

@@ -1,5 +1,7 @@
 """Evaluators of features against scikit-learn and numpy statements of what they measure."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from toys import KEY, blobs, encode, labeled, one_line, score, source, subject
 
-from ssljax import evals
+from ssljax import evals, sharding
 from ssljax.evals import linear_head
 from ssljax.evals.baselines import fitted_to
 from ssljax.evals.knn import classify, whitened
@@ -16,6 +18,7 @@ from ssljax.evals.measures import unit
 from ssljax.evals.pictures import grid, neighbors
 from ssljax.evals.subject import answers, pick
 from ssljax.names import Mistake
+from ssljax.sweep import Sweep
 
 # ---- rows that are picked
 
@@ -67,6 +70,20 @@ def test_answers_do_not_depend_on_the_chunk():
         assert set(rows) == {'label'}
         np.testing.assert_array_equal(rows['label'], toy.rows(index)['label'])
     assert max(seen[:-1]) <= 7 and seen[-1] == 100
+
+
+def test_every_chunk_draws_for_itself():
+    """Over a split and over rows that are given; and the same again."""
+    split = SimpleNamespace(count=20, rows=lambda index: {'x': np.zeros((len(index), 2), 'f')})
+    sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0), split, chunk=8)
+
+    def noise(key, state, batch):
+        return jax.random.normal(key, (len(batch['x']),))
+
+    whole, rows = sweep(noise, None), sweep.over(noise, None, split.rows(np.arange(20)))
+    for drawn in (whole, rows):
+        assert drawn.shape == (20,) and len(set(drawn.tolist())) == 20
+    np.testing.assert_array_equal(whole, sweep(noise, None))
 
 
 # ---- knn

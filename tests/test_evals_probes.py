@@ -67,7 +67,9 @@ def test_few_shot_by_an_independent_statement(subject):
             scores = {k: h[i] @ m / np.linalg.norm(m) for k, m in learned.items()}
             right.append(max(scores, key=scores.get) == c)
     error = standard_error(episodes['accuracy'])
-    assert abs(found['accuracy'] - 100 * np.mean(right)) < 4 * 2 * error
+    # both are means of episodes, ours of twice as many
+    assert abs(found['accuracy'] - 100 * np.mean(right)) < 3.5 * error * (1 + 1 / 2) ** 0.5
+    assert error < 1
     assert found['accuracy'] > found['accuracy_1_shot'] > 100 / 3 + 5
 
 

@@ -267,10 +267,22 @@ def test_muon_leaves_positions_to_adam():
     assert len(np.unique(np.abs(found['encoder/blocks_0/query/kernel']).round(4))) > 2
 
 
-def test_clipping_is_of_the_whole_turn():
-    found = moved(dict(name='sgd', learning_rate=1.0, momentum=0.0, clip=0.01))
-    step = optax.tree.norm(jax.tree.map(lambda a, b: a - b, PARAMS, found))
-    np.testing.assert_allclose(step, 0.01, rtol=1e-4)
+def test_clipping_is_of_the_gradient_of_the_whole_turn():
+    """Before decay, momentum and rate: a step of SGD is rate * (clipped gradient + decay)."""
+    spec = dict(name='sgd', learning_rate=0.5, momentum=0.0, weight_decay=0.1, clip=0.01)
+    flat = np.concatenate([np.ravel(g) for g in jax.tree.leaves(GRADS)])
+    clipped = jax.tree.map(lambda g: g * 0.01 / np.linalg.norm(flat), GRADS)
+
+    def stepped(path, p, g):
+        decay = 0.1 * p if path[-1].key == 'kernel' else 0
+        return p - 0.5 * (g + decay)
+
+    check(moved(spec), jax.tree_util.tree_map_with_path(stepped, PARAMS, clipped))
+
+
+def test_a_gradient_below_the_bound_is_not_clipped():
+    spec = dict(name='sgd', learning_rate=0.5, momentum=0.0)
+    check(moved({**spec, 'clip': 1e6}), moved(spec))
 
 
 def test_the_norm_of_the_gradient_is_told():

@@ -98,6 +98,74 @@ def test_what_is_held_is_held_exactly_even_from_weight_decay():
     assert not np.array_equal(state.params['w'], [1.0, -2.0, 0.5])
 
 
+@pytest.mark.parametrize('optimizer', [optax.adam(0.1), optax.sgd(0.1, momentum=0.9)])
+def test_the_optimizer_never_hears_of_what_is_held(optimizer):
+    """Its moments are still zero when the params are let go."""
+    turn = Turn(quadratic, holds={'w': between(0, 2)})
+    state, _ = one(method(turns={'net': turn}), optimizer, steps=2)
+    moments = jax.tree_util.tree_leaves_with_path(state.opt)
+    of_w = [leaf for path, leaf in moments if 'w' in str(path[-1])]
+    assert of_w and not any(leaf.any() for leaf in of_w)
+    assert any(leaf.any() for path, leaf in moments if 'b' in str(path[-1]))
+
+
+def test_a_later_turn_sees_what_an_earlier_one_did():
+    def first(key, state, batch):
+        return state.params['b'], {'seen': state.memory['seen'] + 7}, {}
+
+    def second(key, state, batch):
+        seen = {'b': state.params['b'], 'memory': state.memory['seen']}
+        return state.params['w'].sum(), state.memory, seen
+
+    turns = {'z': Turn(first, moves=('b',)), 'a': Turn(second, moves=('w',))}
+    _, metrics = one(method(turns=turns), acting=('z', 'a'))
+    np.testing.assert_allclose(metrics['a/b'], 0.3 - 0.1, rtol=1e-6)
+    assert metrics['a/memory'] == 7
+
+
+def test_after_sees_the_new_params_and_the_memory_of_the_loss():
+    def after(key, state, batch):
+        return state, {'b': state.params['b'], 'seen': state.memory['seen']}
+
+    state, metrics = one(method(after=after))
+    assert metrics['b'] == state.params['b'] and metrics['seen'] == 1
+
+
+def draws(accumulate=1, steps=1):
+    """What the key of each call of a loss draws, and the rows that it got, in order."""
+
+    def noisy(key, state, batch):
+        draw, seen = jax.random.uniform(key), state.memory['seen']
+        kept = {
+            'seen': seen + 1,
+            'draws': state.memory['draws'].at[seen].set(draw),
+            'rows': state.memory['rows'].at[seen, : len(batch['x'])].set(batch['x'][:, 0]),
+        }
+        return state.params['b'] * draw, kept, {'draw': draw}
+
+    def after(key, state, batch):
+        return state, {'after': jax.random.uniform(key)}
+
+    step = make_step(method(noisy, after=after), {'net': optax.sgd(0.1)}, accumulate=accumulate)
+    state = start({'net': optax.sgd(0.1)})
+    state = state.remember(draws=jnp.zeros(8), rows=jnp.full((8, 8), jnp.nan))
+    for _ in range(steps):
+        state, metrics = step(state, {'x': jnp.asarray(X)}, jax.random.key(0), ('net',))
+    return np.asarray(state.memory['draws']), np.asarray(state.memory['rows']), metrics
+
+
+def test_every_part_of_a_batch_has_its_own_key_and_rows():
+    drawn, rows, metrics = draws(accumulate=4, steps=2)
+    assert len({*drawn.tolist(), float(metrics['after'])}) == 9
+    rows = [row[~np.isnan(row)] for row in rows]
+    assert all(len(row) == 2 for row in rows)
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows[:4])), np.sort(X[:, 0]))
+    np.testing.assert_array_equal(rows[1], X[1::4, 0])  # every fourth row: a device keeps its own
+    # metrics are means over the parts
+    np.testing.assert_allclose(metrics['net/draw'], drawn[4:].mean(), rtol=1e-6)
+    np.testing.assert_allclose(metrics['net/gradient_norm'], drawn[4:].mean(), rtol=1e-6)
+
+
 def test_after_may_not_touch_step_or_opt():
     for touch in (
         lambda s: s.replace(step=s.step + 1),

@@ -1,0 +1,106 @@
+"""Which tests run: by default tier 1 of all methods, and tier 2 of those that differ most.
+
+    python -m pytest                          tier 1, tier 2 of WIDEST, all other tests
+    python -m pytest --tier=2 [--shard=1/4]   tier 2 of all methods: results/proofs.json
+
+A tier 2 test is marked `slow` and has a method as its parameter. What passed is written down with a
+digest of what it depends on, and a default test (test_tiers.py) demands that no proof is stale.
+"""
+
+import ast
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROOFS = ROOT / 'results/proofs.json'
+# refresh, teacher, tokens, masks, pairs, turns
+WIDEST = ('deepcluster', 'dino', 'gpt', 'mae', 'simclr', 'wgan_gp')
+
+
+def digest(method: str) -> str:
+    """Of the method's file, its config, the losses that it imports and its oracle."""
+    file = ROOT / f'ssljax/methods/{method}.py'
+    files = [file, ROOT / f'configs/{method}.py', ROOT / f'tests/methods/test_{method}.py']
+    for name in imported(file):
+        one = ROOT / f'ssljax/losses/{name}.py'  # a file of losses, or a loss of any file
+        files += [one] if one.exists() else sorted(one.parent.glob('*.py'))
+    text = b''.join(path.read_bytes() for path in files if path.exists())
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def imported(file: Path) -> Iterable[str]:
+    """What a file takes by `from ssljax.losses import a, b`."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == 'ssljax.losses':
+            yield from (alias.name for alias in node.names)
+
+
+def pytest_addoption(parser):
+    parser.addoption('--tier', choices=('2',), help='tier 2 of all methods, and no other test')
+    parser.addoption('--shard', default='1/1', metavar='I/N', help='of the methods of --tier=2')
+
+
+def method_of(item) -> str:
+    """The method that a tier 2 test is about, or ''."""
+    values = getattr(getattr(item, 'callspec', None), 'params', {})
+    return values.get('method', '') if item.get_closest_marker('slow') else ''
+
+
+def pytest_collection_modifyitems(config, items):
+    methods = sorted({method_of(item) for item in items} - {''})
+    asked = WIDEST
+    if config.getoption('tier'):
+        shard, shards = map(int, config.getoption('shard').split('/'))
+        asked = methods[shard - 1 :: shards]
+    kept = []
+    for item in items:
+        method = method_of(item)
+        values = getattr(getattr(item, 'callspec', None), 'params', {})
+        if 'method' in values:  # one worker has all of a method, and so its job and its programs
+            item.add_marker(pytest.mark.xdist_group(values['method']))
+        item.user_properties.append(('method', method))
+        if method in asked if config.getoption('tier') else method in ('', *asked):
+            kept.append(item)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+class Record:
+    """What passed, by method; lives where the session ends."""
+
+    def __init__(self):
+        self.tests: dict[str, dict[str, bool]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report):
+        method = dict(report.user_properties).get('method')
+        if method:
+            tests = self.tests.setdefault(method, {})
+            tests[report.nodeid] = tests.get(report.nodeid, True) and report.passed
+            self.seconds[method] = self.seconds.get(method, 0) + report.duration
+
+    def pytest_sessionfinish(self, session):
+        if hasattr(session.config, 'workerinput'):
+            return
+        proofs = json.loads(PROOFS.read_text()) if PROOFS.exists() else {}
+        for method, tests in self.tests.items():
+            proofs[method] = {
+                'digest': digest(method),
+                'passed': sorted(name for name, passed in tests.items() if passed),
+                'failed': sorted(name for name, passed in tests.items() if not passed),
+                'seconds': round(self.seconds[method], 1),
+                'python': platform.python_version(),
+                'versions': {name: version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
+            }
+        PROOFS.write_text(json.dumps(dict(sorted(proofs.items())), indent=1) + '\n')
+
+
+def pytest_configure(config):
+    if config.getoption('tier'):
+        config.pluginmanager.register(Record())
