@@ -146,7 +146,11 @@ def spread(values: Sequence[float], *, digits: int) -> str:
 
 def faults() -> str:
     rows = [
-        [row['fault'], f'`{row["file"]}`', f'`{row["test"]}`' if row['test'] else '**nothing**']
+        [
+            row['fault'],
+            f'`{row["file"]}`',
+            f'`{row["test"]}`' if row['test'] else f'**nothing** {row.get("why", "")}'.strip(),
+        ]
         for row in read('faults')['faults']
     ]
     return grid(['fault', 'file', 'caught by'], rows)

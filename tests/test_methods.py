@@ -133,7 +133,7 @@ def test_a_token_is_not_judged_by_what_follows_it(method):
 
 @every_method
 def test_no_key_is_used_twice(method):
-    """JAX's own checker, over init, every acting set and every readout."""
+    """JAX's own checker, over init, every acting set and every readout; and none is made there."""
     one = job(method)
     state, rows, step = one.fresh(), jobs.batch(one, 0), one.step().__wrapped__
     functions = [lambda k: one.method.init(k, floats(rows))]
@@ -143,7 +143,8 @@ def test_no_key_is_used_twice(method):
         functions.append(lambda k, ask=ask: ask(k, state, floats(rows)))
     with jax.debug_key_reuse(True):
         for function in functions:
-            jax.jit(function).trace(one.key(model.STEP))
+            traced = jax.jit(function).trace(one.key(model.STEP))
+            assert 'random_seed' not in str(traced.jaxpr), 'a key of its own: the same each time'
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
     python -m pytest                          tier 1, tier 2 of WIDEST, all other tests
     python -m pytest --tier=2 [--shard=1/4]   tier 2 of all methods: results/proofs.json
+    python -m pytest --tier=2 --stale         of those that have changed since
 
 A tier 2 test is marked `slow` and has a method as its parameter. What passed is written down with a
 digest of what it depends on, and a default test (test_tiers.py) demands that no proof is stale.
@@ -41,8 +42,19 @@ def imported(file: Path) -> Iterable[str]:
             yield from (alias.name for alias in node.names)
 
 
+def problem(method: str) -> str:
+    """Why the proof of a method does not hold, or ''."""
+    proof = json.loads(PROOFS.read_text()).get(method, {}) if PROOFS.exists() else {}
+    if not proof:
+        return 'it was never proven'
+    if proof['digest'] != digest(method):
+        return 'it has changed since it was proven'
+    return ', '.join(proof['failed'])
+
+
 def pytest_addoption(parser):
     parser.addoption('--tier', choices=('2',), help='tier 2 of all methods, and no other test')
+    parser.addoption('--stale', action='store_true', help='of methods whose proof is out of date')
     parser.addoption('--shard', default='1/1', metavar='I/N', help='of the methods of --tier=2')
 
 
@@ -57,6 +69,8 @@ def pytest_collection_modifyitems(config, items):
     asked = WIDEST
     if config.getoption('tier'):
         shard, shards = map(int, config.getoption('shard').split('/'))
+        if config.getoption('stale'):
+            methods = [method for method in methods if problem(method)]
         asked = methods[shard - 1 :: shards]
     kept = []
     for item in items:

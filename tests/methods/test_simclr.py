@@ -4,6 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
+import pytest
+
+from ssljax.names import Mistake
 
 
 def nt_xent(z, temperature):
@@ -31,6 +34,35 @@ def test_the_loss():
     oracle.close(seen.value, value)
     oracle.close(seen.memory, {'stats': new})
     oracle.close(seen.gradient, gradient)
+    # how far rows of z lie apart, and (sum e)^2 / sum e^2 of the first views' covariance
+    z = next(call.out for call in seen.calls if call.net == 'projector')
+    u = z[::2] / np.linalg.norm(z[::2], axis=1, keepdims=True)
+    e = np.linalg.eigvalsh(np.cov(u.T))
+    rank = e.sum() ** 2 / np.square(e).sum()
+    oracle.close(
+        seen.logs, {'z_std': z.reshape(-1, 2, z.shape[1]).std(0).mean(), 'rank': rank}, 1e-3
+    )
+
+
+def test_features_are_those_before_the_projection_with_stored_statistics():
+    seen = oracle.see('simclr')
+    x, stats = seen.batch['x'], seen.state.memory['stats']
+    net = seen.nets('encoder', 'projector')(seen.state.params, stats)
+    encode = seen.job.method.readouts['encode']
+    found = oracle.quick(lambda s: encode(jax.random.key(0), s, {'x': x}), seen.state)
+    oracle.close(found, oracle.quick(lambda x: net.encoder(x), x))
+
+
+def test_chunks():
+    """Two of half a batch: batch norm sees them one after the other, each with views of its own."""
+    whole, seen = oracle.see('simclr'), oracle.see('simclr', model__chunk=8)
+    assert whole.calls and not seen.calls  # they lie inside the loop over chunks
+    mean = lambda seen: seen.memory['stats']['encoder']['batch_stats']['BatchNorm_0']['mean']  # noqa: E731
+    start = seen.state.memory['stats']['encoder']['batch_stats']['BatchNorm_0']['mean']
+    # a running mean keeps 0.9 of the old one at each call: after two, less of the start is left
+    assert np.abs(mean(seen) - start).sum() > 1.3 * np.abs(mean(whole) - start).sum()
+    with pytest.raises(Mistake, match='chunk=6 does not divide'):
+        oracle.see('simclr', model__chunk=6)
 
 
 def test_two_views_of_an_image_differ():
