@@ -19,13 +19,17 @@ def nearest(found: str, offered: Iterable[str]) -> str:
     return f' (did you mean {close[0]}?)' if close else ''
 
 
-def choose(found: str, offered: Iterable[str], what: str) -> str:
-    """The name itself if it is on offer, else a Mistake that lists what is."""
+def choose(found: str, offered: Iterable[str], what: str, where: str = '') -> str:
+    """The name itself if it is on offer, else a Mistake that lists what is.
+
+    where: the field of the config that has the name.
+    """
     offered = sorted(offered)
     if found in offered:
         return found
+    field = f'config.{where}: ' if where else ''
     raise Mistake(
-        f'unknown {what} {found!r}{nearest(found, offered)}; offered: {", ".join(offered)}'
+        f'{field}unknown {what} {found!r}{nearest(found, offered)}; offered: {", ".join(offered)}'
     )
 
 

@@ -102,10 +102,26 @@ def together(main: Callable[[], int]) -> Callable[[], int]:
             try:  # whoever read what is written may be gone, too
                 print(f'error: {error}' if code == 2 else traceback.format_exc(), file=sys.stderr)
                 sys.stdout.flush(), sys.stderr.flush()
+                part()
             finally:
                 os._exit(code)
 
     return run
+
+
+def part() -> None:
+    """Leaves the others in order if all have failed, as with a mistake that each of them finds.
+
+    Where process 0 is gone before the others have left, JAX aborts them. A process that fails alone
+    waits in vain, and takes the others down by its end.
+    """
+    from jax._src.distributed import global_state  # no public barrier has a time limit
+
+    try:
+        global_state.client.wait_at_barrier('all processes have failed', timeout_in_ms=20_000)
+    except jax.errors.JaxRuntimeError:
+        return
+    jax.distributed.shutdown()
 
 
 def told(value: Any) -> None:

@@ -158,7 +158,7 @@ def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = Fal
             f'config.{where}{found} names no {named.what}; type --config.{where}.name=NAME{none},'
             f' offered: {", ".join(sorted(offered))}'
         )
-    base = choose(name.partition(':')[0], offered, named.what)
+    base = choose(name.partition(':')[0], offered, named.what, where)
     if base != old.partition(':')[0]:
         given = {k: v for k, v in given.items() if k in fields(offered[base])}
     typed = {k: v for k, v in typed.items() if k != 'name'}
@@ -179,7 +179,7 @@ def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
     for name in dict.fromkeys((*given, *typed)):
         mine, said = given.get(name, {}), typed.get(name, {})
         if note.of is None:
-            owner = package.offered()[choose(name, package.offered(), note.what)].run
+            owner = package.offered()[choose(name, package.offered(), note.what, where)].run
             if '' in said:
                 mine, said = parsed(Mapping, said[''], dotted(where, name)), parts(said)
             if mine is None and not said:

@@ -40,7 +40,10 @@ MISTAKES = {
         ['simclr.py:smoke', 'model.temprature=1'],
         'mean .*temperature',
     ),
-    'unknown net': (['simclr.py:smoke', 'model.encoder.name=resnet19'], 'did you mean resnet18'),
+    'unknown net': (
+        ['simclr.py:smoke', 'model.encoder.name=resnet19'],
+        'config.model.encoder: unknown net .*did you mean resnet18',
+    ),
     'unknown option of a net': (
         ['simclr.py:smoke', 'model.encoder.widhts=8'],
         'no option .widhts.*did you mean widths',

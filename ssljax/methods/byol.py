@@ -7,7 +7,7 @@ import jax
 import optax
 
 from ssljax import augment
-from ssljax.collapse import effective_rank
+from ssljax.collapse import participation
 from ssljax.kinds import NetSpec, Share, ViewSpec
 from ssljax.losses import distillation
 from ssljax.memory import ema
@@ -38,34 +38,32 @@ def byol(
     def predict(net, z):
         return net.predictor(z) if predictor else z
 
-    def taught(tree):
-        """The part of params or statistics that the teacher has, too."""
-        return {name: part for name, part in tree.items() if name != 'predictor'}
+    def taught(params):
+        """Those of the nets that the teacher has, too."""
+        return {name: part for name, part in params.items() if name != 'predictor'}
 
     def init(key, batch):
         k1, k2 = jax.random.split(key)
         x = augment.views(view, k1, batch['x'], 1)
         params, stats, _ = nets.init(k2, lambda net, x: predict(net, project(net, x)), x)
-        teacher = {'params': taught(params), 'stats': taught(stats)}
-        return params, {'stats': stats, 'teacher': teacher}
+        return params, {'stats': stats, 'teacher': taught(params)}
 
     def loss(key, state, batch):
         k1, k2 = jax.random.split(key)
         x1 = augment.views(view, k1, batch['x'], 1)
         x2 = augment.views(other_view, k2, batch['x'], 1)
         net = nets(state.params, state.memory['stats'], train=True)
-        teacher = nets(**state.memory['teacher'])
+        # it normalizes by its own batch, too: it is never used otherwise, and keeps no statistics
+        teacher = nets(state.memory['teacher'], state.memory['stats'], train=True)
         z1, z2 = project(net, x1), project(net, x2)
         value = distillation.cosine_regression(predict(net, z1), project(teacher, x2))
         value += distillation.cosine_regression(predict(net, z2), project(teacher, x1))
-        rank = effective_rank(jax.lax.stop_gradient(z1))  # falls where all collapses
+        rank = participation(z1)  # falls where all collapses
         return value.mean(), state.memory | {'stats': net.stats}, {'rank': rank}
 
     def after(key, state, batch):
-        online = {'params': taught(state.params), 'stats': taught(state.memory['stats'])}
-        return state.remember(
-            teacher=ema(state.memory['teacher'], online, 1 - apart(state.step))
-        ), {}
+        teacher = ema(state.memory['teacher'], taught(state.params), 1 - apart(state.step))
+        return state.remember(teacher=teacher), {}
 
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])

@@ -55,9 +55,6 @@ def vae(
             return bernoulli(y, (x + 1) / 2)
         return gaussian(y, x, log_variance=2 * math.log(deviation))
 
-    def picture(y):  # the mean of p(x|z), in [-1, 1]
-        return jnp.tanh(y / 2) if likelihood == 'bernoulli' else jnp.clip(y, -1, 1)
-
     def forward(net, key, x):  # -> -log p(x|z) for one z, KL(q(z|x) | p(z)) [B]
         mean, log_variance = posterior(net, x)
         y = decode(net, draw(key, mean, log_variance))
@@ -69,9 +66,8 @@ def vae(
     def init(key, batch):
         k1, k2, k3 = jax.random.split(key, 3)
         params, stats, _ = nets.init(k1, forward, k2, batch['x'])
-        codebook = 0.1 * jax.random.normal(k3, (codes, latent))  # small: none is far from all z
-        counts = jnp.full(codes, run.batch / codes)
-        return params, {'stats': stats, 'codebook': codebook, 'counts': counts}
+        book = 0.1 * jax.random.normal(k3, (codes, latent))  # small: none is far from all z
+        return params, dict(stats=stats, codebook=book, counts=jnp.full(codes, run.batch / codes))
 
     def loss(key, state, batch):
         net = nets(state.params, state.memory['stats'], train=True)
@@ -92,12 +88,17 @@ def vae(
         return posterior(nets(state.params, state.memory['stats']), batch['x'])[0]
 
     def reconstruct(key, state, batch):
-        net, z = nets(state.params, state.memory['stats']), encode(key, state, batch)
-        return {'reconstruction': picture(decode(net, z))}
+        y = decode(nets(state.params, state.memory['stats']), encode(key, state, batch))
+        mean = jnp.tanh(y / 2) if likelihood == 'bernoulli' else jnp.clip(y, -1, 1)
+        return {'reconstruction': mean}  # of p(x|z), in [-1, 1]
 
     def sample(key, state, batch):
-        z = jax.random.normal(key, (len(batch['x']), latent))
-        return picture(decode(nets(state.params, state.memory['stats']), z))
+        k1, k2 = jax.random.split(key)
+        z = jax.random.normal(k1, (len(batch['x']), latent))
+        y = decode(nets(state.params, state.memory['stats']), z)
+        if likelihood == 'bernoulli':
+            return jnp.where(jax.random.bernoulli(k2, jax.nn.sigmoid(y)), 1.0, -1.0)
+        return draw(k2, y, 2 * math.log(deviation))
 
     def bound(key, state, batch):
         return -elbo(*forward(nets(state.params, state.memory['stats']), key, batch['x']))
