@@ -1,5 +1,8 @@
 """Random operators and views: keys, limits, chances, distributions, order, bad input."""
 
+import itertools
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -216,6 +219,138 @@ def test_multi_crop_is_views_of_two_sizes():
         assert crops[..., :2].min() < -0.95 and crops[..., :2].max() > 0.95  # up to the borders
         flips = (apart[:, 1, 1] < 0).mean()
         assert abs(flips - 0.5) < 4 * 0.5 / np.sqrt(len(area))
+
+
+# what a view asks of its operators ----
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """(view, n) -> {operator: [n, numbers that it was given]} in the order of the calls.
+
+    Each operator writes these numbers into the picture and does nothing else, so that the view's
+    own choice, whether it acts, stays in force: NaN where it does not.
+    """
+
+    def asked(view, n=4000):
+        calls = {}
+
+        def writer(name, x, *given, size=None, radius=None, **named):
+            first = [jnp.ravel(a)[0] for a in jax.tree.leaves((given, named))] or [1.0]
+            start = sum(calls.values())
+            calls[name] = len(first)
+            # a one beside each number tells whether it was kept, and its sign follows the picture's
+            pairs = jnp.array([(number, 1.0) for number in first])
+            return x.at[0, start : start + len(first), :2].set(pairs)
+
+        operators = {
+            geometry: ('crop', 'affine'),
+            color: ('jitter', 'gray', 'solarize', 'scale', 'normalize'),
+            texture: ('blur', 'field', 'noise', 'salt_pepper', 'cutout'),
+        }
+        for module, names in operators.items():
+            for name in names:
+                monkeypatch.setattr(module, name, partial(writer, name))
+        number, kept = np.moveaxis(many(view, n, np.zeros((32, 32, 3), 'f'))[:, 0, :, :2], -1, 0)
+        number = np.where(kept == 0, np.nan, number * kept)
+        told = np.split(number, np.cumsum([*calls.values()]), 1)
+        return dict(zip(calls, told)) | {'sign': kept[:, 0]}  # that of the first call
+
+    return asked
+
+
+def share(chance):
+    """The law of a decision that is taken with this chance."""
+    return lambda drawn: scipy.stats.binomtest(int(drawn.sum()), len(drawn), chance).pvalue
+
+
+def within(low, high):
+    return lambda drawn: scipy.stats.kstest(drawn, 'uniform', (low, high - low)).pvalue
+
+
+def check(drawn, laws):
+    """Each number has its law, and of no two of them does one tell about the other."""
+    for name, law in laws.items():
+        assert law(drawn[name][np.isfinite(drawn[name])]) > 1e-4, name
+    for a, b in itertools.combinations(drawn, 2):
+        at = np.isfinite(drawn[a]) & np.isfinite(drawn[b])
+        one, other = drawn[a][at], drawn[b][at]
+        if np.ptp(one) and np.ptp(other):  # not an amount beside the decision that it is used
+            r = scipy.stats.spearmanr(one, other).statistic
+            assert abs(r) < 5 / np.sqrt(len(one)), (a, b)
+
+
+def places(box):
+    """Area and aspect of boxes in a picture of 32 x 32, and where each lies in what it leaves."""
+    top, left, height, width = box.T
+    left, width = np.where(width < 0, left + width, left), np.abs(width)
+    shape = dict(area=height * width / 32**2, aspect=np.log(width / height))
+    return shape | dict(down=top / (32 - height), across=left / (32 - width))
+
+
+@pytest.mark.parametrize('strength', [0.4, 1.5])
+def test_all_that_simclr_draws_is_apart_and_within_its_bounds(asked, strength):
+    odds = dict(flip=0.3, jitter=0.7, gray=0.25, blur=0.6, solarize=0.15)
+    view = image.simclr(
+        scale=(0.2, 0.6), ratio=(0.7, 1.6), strength=strength, sigma=(0.5, 1.5), **odds
+    )
+    found = asked(view)
+    assert list(found) == ['crop', 'jitter', 'gray', 'blur', 'solarize', 'sign']
+    factors, sigma = found['jitter'].copy(), found['blur'][:, 0].copy()
+    acts, blurred = (factors != [1, 1, 1, 0]).any(1), sigma > 0
+    factors[~acts], sigma[~blurred] = np.nan, np.nan
+    taken = dict(flip=found['crop'][:, 3] < 0, jitter=acts, blur=blurred)
+    taken |= {name: np.isfinite(found[name][:, 0]) for name in ('gray', 'solarize')}
+    light = ('brightness', 'contrast', 'saturation')
+    drawn = places(found['crop']) | dict(zip((*light, 'hue'), factors.T)) | dict(sigma=sigma)
+    laws = {name: share(chance) for name, chance in odds.items()}
+    laws |= dict.fromkeys(light, within(max(0, 1 - 0.8 * strength), 1 + 0.8 * strength))
+    laws |= dict(hue=within(-0.2 * strength, 0.2 * strength), sigma=within(0.5, 1.5))
+    laws |= dict(area=within(0.2, 0.6), aspect=within(np.log(0.7), np.log(1.6)))
+    laws |= dict.fromkeys(('down', 'across'), within(0, 1))
+    check(drawn | {name: was.astype(float) for name, was in taken.items()}, laws)
+
+
+def test_all_that_crop_draws_is_apart_and_within_its_bounds(asked):
+    box = asked(image.crop(scale=(0.2, 0.6), ratio=(0.7, 1.6), flip=0.3))['crop']
+    laws = dict(area=within(0.2, 0.6), aspect=within(np.log(0.7), np.log(1.6)), flip=share(0.3))
+    laws |= dict.fromkeys(('down', 'across'), within(0, 1))
+    check(places(box) | dict(flip=(box[:, 3] < 0).astype(float)), laws)
+
+
+def test_all_that_ink_draws_is_apart_and_within_its_bounds(asked):
+    bounds = dict(aspect=0.2, rotation=0.15, shear=0.3, zoom=0.25)
+    amounts = dict(contrast=0.35, brightness=0.4, field=0.2, noise=0.12, side=(2.0, 6.0))
+    found = asked(
+        image.ink(**bounds, **amounts, shift=4.0, blur=(0.25, 1.0), polarity=0.3, cutout=0.6)
+    )
+    order = ['affine', 'blur', 'scale', 'field', 'noise', 'cutout', 'normalize', 'sign']
+    assert list(found) == order
+    top, left, side, width, value = found['cutout'].T
+    np.testing.assert_array_equal(side, width)
+    names = ('aspect', 'rotation', 'shear', 'down', 'across', 'zoom')
+    drawn = dict(zip(names, found['affine'].T)) | dict(sigma=found['blur'][:, 0])
+    drawn |= dict(contrast=np.log(found['scale'][:, 0]), brightness=found['scale'][:, 1])
+    drawn |= dict(zip(('field', 'grid', 'noise', 'grain'), [*found['field'].T, *found['noise'].T]))
+    drawn |= dict(top=(top + side / 2) / 32, left=(left + side / 2) / 32, side=side, value=value)
+    drawn |= dict(polarity=1.0 * (found['sign'] < 0), cutout=1.0 * np.isfinite(side))
+    laws = {name: within(-bound, bound) for name, bound in bounds.items()}
+    laws |= dict.fromkeys(('down', 'across'), within(-4, 4))
+    laws |= dict(sigma=within(0.25, 1), contrast=within(-0.35, 0.35), brightness=within(-0.4, 0.4))
+    laws |= dict(field=within(0, 0.2), noise=within(0, 0.12), side=within(2, 6), top=within(0, 1))
+    laws |= dict(left=within(0, 1), value=within(-1, 1), polarity=share(0.3), cutout=share(0.6))
+    check(drawn, laws)
+
+
+def test_all_that_a_random_operator_draws_is_apart(asked):
+    """Its amount and the first number of its grain; of cutout the box and whether it is cut."""
+    for name in ('noise', 'field', 'salt_pepper'):
+        check(dict(enumerate(asked(getattr(texture, f'random_{name}'))[name].T)), {})
+    cutout = partial(texture.random_cutout, side=(3.0, 9.0), chance=0.3)
+    top, left, side, _, _ = asked(cutout)['cutout'].T
+    drawn = dict(top=(top + side / 2) / 32, left=(left + side / 2) / 32, side=side)
+    laws = dict(top=within(0, 1), left=within(0, 1), side=within(3, 9), acts=share(0.3))
+    check(drawn | dict(acts=1.0 * np.isfinite(side)), laws)
 
 
 def test_polarity_comes_out_either_way():

@@ -19,6 +19,8 @@ from ssljax.model import as_trained
 from ssljax.names import Mistake
 from ssljax.workdir import job_of
 
+pytestmark = pytest.mark.xdist_group('evaluate')  # they share `runs`
+
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):

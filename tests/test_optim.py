@@ -1,15 +1,18 @@
 """Schedules and optimizers against plain statements of their formulas."""
 
 import functools
+import json
 import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from test_loop import Batches, Checkpoints, Clock
 
-from ssljax import optim
+from ssljax import optim, train
 from ssljax.method import Method, Refresh, State, Turn, every
 from ssljax.names import Mistake
 from ssljax.step import make_step
@@ -44,6 +47,92 @@ def test_warm_up_and_cosine():
         np.testing.assert_allclose(rate(i), 2.0 * (0.9 * cosine + 0.1), rtol=1e-5)
     linear = optim.schedule(10, learning_rate=1.0, shape='linear')
     np.testing.assert_allclose([linear(0), linear(5), linear(10)], [1, 0.5, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'options, rates',
+    [
+        # of 10 steps, whose last is step 9; the rates of 10 and 11 are none that is used
+        (dict(), {0: 2, 1: 1.9510565, 5: 1, 9: 0.0489435, 10: 0, 11: 0}),
+        (dict(end=0.25), {0: 2, 5: 1.25, 9: 0.5367076, 10: 0.5, 11: 0.5}),
+        (dict(warmup=2, end=0.1), {0: 1, 1: 2, 2: 2, 6: 1.1, 9: 0.2685084, 10: 0.2, 11: 0.2}),
+        (dict(warmup=1), {0: 2, 1: 2, 4: 1.5, 7: 0.5, 10: 0}),
+        (dict(warmup=9), {0: 2 / 9, 4: 10 / 9, 8: 2, 9: 2}),
+        (dict(shape='linear'), {0: 2, 1: 1.8, 5: 1, 9: 0.2, 10: 0, 11: 0}),
+        (dict(shape='linear', warmup=2, end=0.5), {0: 1, 1: 2, 2: 2, 6: 1.5, 9: 1.125, 10: 1}),
+        (dict(shape='constant'), {0: 2, 5: 2, 9: 2, 10: 2}),
+        (dict(shape='constant', warmup=4), {0: 0.5, 1: 1, 2: 1.5, 3: 2, 4: 2, 9: 2}),
+        (dict(shape='step'), {0: 2, 5: 2, 6: 0.2, 7: 0.2, 8: 0.02, 9: 0.02}),
+        (dict(shape='step', warmup=2, drops=(0.5,), factor=0.5), {0: 1, 1: 2, 4: 2, 5: 1, 9: 1}),
+        (dict(shape='rsqrt'), {0: 2, 3: 1, 8: 2 / 3, 9: 2 / 10**0.5}),
+        (dict(shape='rsqrt', warmup=2), {0: 1, 1: 2, 2: 2, 4: 2**0.5, 8: 1, 9: 2 * (2 / 9) ** 0.5}),
+    ],
+    ids=str,
+)
+def test_schedules_by_hand(options, rates):
+    rate = optim.schedule(10, learning_rate=2.0, **options)
+    found = [float(rate(i)) for i in rates]
+    np.testing.assert_allclose(found, [*rates.values()], rtol=1e-5, atol=1e-6)
+
+
+def test_a_warm_up_ends_before_the_last_step():
+    np.testing.assert_allclose(optim.schedule(1, learning_rate=2.0)(0), 2)
+    for warmup in (-1, 10):
+        with pytest.raises(Mistake, match='at least 0 and less than 10'):
+            optim.schedule(10, learning_rate=2.0, warmup=warmup)
+
+
+@pytest.mark.parametrize('name', optim.__all__)
+def test_every_optimizer_follows_its_schedule_from_the_first_step_to_the_last(name):
+    """Its updates are those at a rate of 1, times the rate of each step; decay included."""
+    spec = dict(name=name, learning_rate=1.0)
+    spec |= dict(weight_decay=0.5) if name != 'adam' else {}
+    spec |= dict(momentum=0.0) if name == 'lars' else {}  # its momentum is of updates, with rates
+
+    def moves(**schedule):
+        optimizer, _ = optim.make(spec | schedule, 5)
+        opt, update = optimizer.init(PARAMS), jax.jit(optimizer.update)
+        for _ in range(5):
+            move, opt = update(GRADS, opt, PARAMS)
+            yield move
+
+    plain, found = moves(shape='constant'), moves(warmup=2, shape='linear', end=0.25)
+    for a, b, rate in zip(plain, found, [0.5, 1, 1, 0.75, 0.5], strict=True):
+        check(b, jax.tree.map(lambda a, rate=rate: rate * a, a), rtol=1e-3)
+
+
+def test_the_rate_in_the_log_is_the_one_that_was_applied(tmp_path):
+    """Of every step: the critic begins again at step 7, the generator acts in four steps."""
+    turns = {
+        name: Turn(lambda key, state, batch, name=name: (state.params[name], {}, {}), (name,), when)
+        for name, when in {'critic': every(1), 'generator': every(3, 2)}.items()
+    }
+    refresh = Refresh(lambda key, state, sweep: (state, {}), every(7), restarts=('critic',))
+    method = Method(None, turns, lambda key, state, batch: (state, state.params), refresh)
+    spec = dict(name='sgd', momentum=0.0, learning_rate=1.0, shape='linear')
+    specs = {'critic': spec, 'generator': spec | dict(warmup=2)}
+    optimizers, rates = optim.make_all(specs, method, 12)
+    params = {name: jnp.array(0.0) for name in turns}  # the slope is 1: a step is minus the rate
+    opt = {name: optimizers[name].init({name: params[name]}) for name in turns}
+    job = SimpleNamespace(
+        run=SimpleNamespace(steps=12, batch=8), method=method, config={}, evals={}, rates=rates,
+        step=lambda: make_step(method, optimizers), key=jax.random.key, optimizers=optimizers,
+        placed=lambda state: state, sweep=lambda purpose: None,
+        acting=lambda i: tuple(name for name, turn in turns.items() if turn.when(i)),
+        batches=lambda first: Batches(first, 12, Clock()),
+    )  # fmt: skip
+    state, log = State(jnp.array(0), params, {}, opt), dict(every=1, evaluate=0, curve={})
+    train.loop(job, state, Checkpoints(), tmp_path, tensorboard=False, **log)
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    lines = [line for line in lines if 'critic' in line]
+    critic = [1 - i / 7 for i in (*range(7), *range(5))]
+    generator = {2: 0.5, 5: 1, 8: 1, 11: 0.5}
+    for name, expected in (('critic', dict(enumerate(critic))), ('generator', generator)):
+        moved = -np.diff([0, *(line[name] for line in lines)])
+        told = {i: line.get(f'{name}/learning_rate') for i, line in enumerate(lines)}
+        assert [i for i in told if told[i] is not None] == [*expected]
+        np.testing.assert_allclose(moved[[*expected]], [*expected.values()], rtol=1e-5)
+        np.testing.assert_allclose([told[i] for i in expected], [*expected.values()], rtol=1e-5)
 
 
 def test_sgd_decays_within_the_gradient_and_only_kernels():

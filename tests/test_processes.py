@@ -14,6 +14,7 @@ import pytest
 
 from ssljax.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.xdist_group('processes')  # they share `runs`
 FLAGS = [
     "--config.optim.net={'name': 'sgd', 'learning_rate': 0.02}",
     '--config.checkpoint.every=2',

@@ -15,6 +15,7 @@ import ssljax
 from ssljax import config, reopen, resolve, train
 from ssljax.names import Mistake
 
+pytestmark = pytest.mark.xdist_group('reopen')  # they share `pod`
 OPEN = """
 import sys, jax, numpy as np, ssljax
 assert jax.device_count() == 1

@@ -1,11 +1,13 @@
 """Which tests run: by default tier 1 of all methods, and tier 2 of those that differ most.
 
-    python -m pytest                          tier 1, tier 2 of WIDEST, all other tests
+    python -m pytest                          tier 1, tier 2 of WIDEST but learning, all other tests
     python -m pytest --tier=2 [--shard=1/4]   tier 2 of all methods: results/proofs.json
     python -m pytest --tier=2 --stale         of those that have changed since
 
-A tier 2 test is marked `slow` and has a method as its parameter. What passed is written down with a
-digest of what it depends on, and a default test (test_tiers.py) demands that no proof is stale.
+A tier 2 test is marked `slow` and has a method as its parameter. Whether a method learns is judged
+by chance and takes longest, so that is never asked by default (marked `learning`). What passed is
+written down with a digest of what it depends on, and a default test (test_tiers.py) demands that no
+proof is stale.
 """
 
 import ast
@@ -58,12 +60,23 @@ def pytest_addoption(parser):
     parser.addoption('--shard', default='1/1', metavar='I/N', help='of the methods of --tier=2')
 
 
+def about(item) -> str:
+    """The method, or the case of a loss, that a test is about, or ''."""
+    values = getattr(getattr(item, 'callspec', None), 'params', {})
+    if 'method' in values:
+        return values['method']
+    if 'case' in values:
+        return getattr(values['case'], 'name', '')
+    return item.path.stem.removeprefix('test_') if item.path.parent.name == 'methods' else ''
+
+
 def method_of(item) -> str:
     """The method that a tier 2 test is about, or ''."""
     values = getattr(getattr(item, 'callspec', None), 'params', {})
     return values.get('method', '') if item.get_closest_marker('slow') else ''
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     methods = sorted({method_of(item) for item in items} - {''})
     asked = WIDEST
@@ -75,11 +88,11 @@ def pytest_collection_modifyitems(config, items):
     kept = []
     for item in items:
         method = method_of(item)
-        values = getattr(getattr(item, 'callspec', None), 'params', {})
-        if 'method' in values:  # one worker has all of a method, and so its job and its programs
-            item.add_marker(pytest.mark.xdist_group(values['method']))
+        if name := about(item):  # one worker has all of a method, and so its job and its programs
+            item.add_marker(pytest.mark.xdist_group(name))
         item.user_properties.append(('method', method))
-        if method in asked if config.getoption('tier') else method in ('', *asked):
+        learning = item.get_closest_marker('learning')
+        if method in asked if config.getoption('tier') else method in ('', *asked) and not learning:
             kept.append(item)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
@@ -96,7 +109,8 @@ class Record:
         method = dict(report.user_properties).get('method')
         if method:
             tests = self.tests.setdefault(method, {})
-            tests[report.nodeid] = tests.get(report.nodeid, True) and report.passed
+            name = report.nodeid.partition('@')[0]  # xdist writes the group behind it
+            tests[name] = tests.get(name, True) and report.passed
             self.seconds[method] = self.seconds.get(method, 0) + report.duration
 
     def pytest_sessionfinish(self, session):

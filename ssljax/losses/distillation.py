@@ -49,7 +49,7 @@ def dino_center(
     """The center after a batch: a running mean of the teacher's logits.
 
     Caron et al. 2021, arXiv:2104.14294, eq. 4:  c <- m c + (1 - m) mean over views and batch of t.
-    center [K], teacher [B, G, K] -> [K], no gradient.
+    center [K], teacher [B, G, K] -> [K]; no gradient reaches the teacher.
     """
     new = mean(lax.stop_gradient(teacher.astype(jnp.float32)).mean(1), axis_name)
     return momentum * center + (1 - momentum) * new

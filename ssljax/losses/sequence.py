@@ -50,7 +50,7 @@ def ctc(
     with repeats merged and then blanks dropped it must read as the text;
         l = -log sum over alignments of prod_t softmax(logits[t])[name at t].
     logits [B, T, V], text int [B, L]; length, text_length int [B]: how many frames and tokens
-    count, None: all -> [B]. Above 1e5 where the text does not fit into the frames.
+    count, None: all -> [B]. About 1e5 where the text does not fit into the frames.
     """
     tokens, skips = _path(text, blank)
     log_p = _emissions(logits, tokens)

@@ -1,7 +1,8 @@
 """Every loss beside its formula: slow NumPy in float64, written from the paper.
 
 A case draws arguments whose first axis is the batch, names those that a gradient reaches, and says
-whether the loss is of a set, that is, whether a row's value depends on other rows.
+whether the loss is of a set, that is, whether a row's value depends on other rows. Its draws lie on
+both sides of a margin, a hinge or a threshold.
 """
 
 import itertools
@@ -418,9 +419,9 @@ def denoising_score_matching(score, noise, sigma):
 # ---- arguments
 
 
-def normal(*shapes):
+def normal(*shapes, scale=1.0):
     """shapes without the batch -> a draw of that many arrays."""
-    return lambda random, n: tuple(random.normal(size=(n, *shape)) for shape in shapes)
+    return lambda random, n: tuple(scale * random.normal(size=(n, *shape)) for shape in shapes)
 
 
 def labeled_views(random, n):
@@ -428,16 +429,16 @@ def labeled_views(random, n):
 
 
 def pairs(random, n):
-    return *(random.normal(size=(n, 3)) / 2 for _ in range(2)), np.arange(n) % 2 == 0
+    return *(0.8 * random.normal(size=(n, 3)) for _ in range(2)), np.arange(n) % 2 == 0
 
 
 def assigned(random, n):
     return random.normal(size=(n, 4)), random.integers(4, size=n), np.exp(random.normal(size=n))
 
 
-def masked(random, n):
+def masked(random, n, contrast=1.0):
     mask = random.permuted(np.tile([True, True, False, False], (n, 1)), axis=1)
-    return random.normal(size=(n, 4, 6)), random.normal(size=(n, 4, 6)), mask
+    return random.normal(size=(n, 4, 6)), contrast * random.normal(size=(n, 4, 6)), mask
 
 
 def sentences(random, n):
@@ -548,7 +549,10 @@ CASES = (
     Case('margin_pair', losses.margin_pair, margin_pair, pairs),
     Case('triplet', losses.triplet, triplet, normal((3,), (3,), (3,)), moves=(0, 1, 2)),
     Case('barlow_twins', losses.barlow_twins, barlow_twins, two, of_set=True),
+    Case('barlow_twins small', losses.barlow_twins, barlow_twins, normal((5,), (5,), scale=3e-3),
+         of_set=True),
     Case('vicreg', losses.vicreg, vicreg, two, of_set=True),
+    Case('vicreg small', losses.vicreg, vicreg, normal((5,), (5,), scale=1e-2), of_set=True),
     Case('koleo', losses.koleo, koleo, normal((5,)), moves=(0,), of_set=True),
     Case('sinkhorn', losses.sinkhorn, sinkhorn, cosines, moves=(), still=(0,), of_set=True),
     Case('sinkhorn soft', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3, rounds=7),
@@ -556,17 +560,21 @@ CASES = (
     Case('swav', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,), of_set=True,
          constants=lambda scores: dict(codes=[sinkhorn(scores[:, g], 0.3) for g in range(2)])),
     Case('deepcluster', lambda x, y, w: losses.deepcluster(x, y, weight=w), deepcluster, assigned,
-         moves=(0,)),
+         moves=(0, 2)),
     Case('cosine_regression', losses.cosine_regression, cosine_regression, two, moves=(0,),
          still=(1,)),
     Case(
         'dino', partial(losses.dino, center=CENTER), partial(dino, center=CENTER),
         normal((4, 6), (2, 6)), dict(student_temperature=0.5), moves=(0,), still=(1,),
     ),
-    Case('mae', losses.mae, mae, masked, moves=(0,)),
+    Case('mae', losses.mae, mae, masked),
+    Case('mae flat', losses.mae, mae, partial(masked, contrast=1e-3)),
     Case('mae plain', losses.mae, mae, masked, dict(normalize=False)),
     Case('simmim', losses.simmim, simmim, masked),
     Case('next_token', losses.next_token, next_token, sentences, moves=(0,)),
+    Case('next_token weighted', lambda x, t, w: losses.next_token(x, t, mask=w),
+         lambda x, t, w: next_token(x, t) * w[:, 1:],
+         lambda random, n: (*sentences(random, n), random.normal(size=(n, 5))), moves=(0, 2)),
     Case('masked_token', losses.masked_token, masked_token,
          lambda random, n: (*sentences(random, n), random.uniform(size=(n, 5)) < 0.5), moves=(0,)),
     Case('ctc', with_lengths(losses.ctc), ctc, read, moves=(0,)),
@@ -589,7 +597,7 @@ CASES = (
          normal((2, 3), (2, 3), (2, 3)), moves=(0, 1, 2)),
     Case('categorical', losses.categorical, categorical, choices, moves=(0,)),
     Case('logistic_mixture', losses.logistic_mixture, logistic_mixture, levels, dict(levels=16),
-         moves=(0, 1, 2)),
+         moves=(0, 1, 2, 3)),
     Case('change_of_variables', losses.change_of_variables, change_of_variables,
          normal((4,), ())),
     Case('elbo', losses.elbo, lambda r, kl, beta: r + beta * kl, reals, dict(beta=3.0)),
@@ -611,7 +619,7 @@ CASES = (
     Case('free_energy_difference', losses.free_energy_difference, np.subtract, reals),
     Case('denoising_score_matching',
          lambda score, noise, sigma: losses.denoising_score_matching(score, noise, sigma=sigma),
-         denoising_score_matching, noisy, moves=(0,), still=(1,)),
+         denoising_score_matching, noisy, moves=(0, 2), still=(1,)),
     Case('minimax_critic', losses.minimax_critic, minimax_critic, reals),
     Case('minimax_generator', losses.minimax_generator, lambda f: np.log(1 - sigmoid(f)),
          normal(()), moves=(0,)),
@@ -621,10 +629,26 @@ CASES = (
          lambda real, fake: 0.5 * (real - 1) ** 2 + 0.5 * fake**2, reals),
     Case('least_squares_generator', losses.least_squares_generator,
          lambda fake: 0.5 * (fake - 1) ** 2, normal(()), moves=(0,)),
-    Case('hinge_critic', losses.hinge_critic, hinge_critic, reals),
+    Case('hinge_critic', losses.hinge_critic, hinge_critic, normal((), (), scale=2.0)),
     Case('wasserstein_critic', losses.wasserstein_critic, lambda real, fake: fake - real, reals),
     Case('wasserstein_generator', losses.wasserstein_generator, np.negative, normal(()),
          moves=(0,)),
     Case('cycle', losses.cycle, lambda x, back: np.abs(back - x).mean((1, 2)),
          normal((2, 3), (2, 3))),
 )  # fmt: skip
+
+# arrays without a batch: the case, the keyword, the value at which a gradient is taken
+KEYWORDS = (
+    *((name, 'temperature', 0.4) for name in (
+        'nt_xent', 'nt_xent block', 'decoupled', 'decoupled block', 'info_nce', 'info_nce block',
+        'sup_con', 'sup_con block',
+    )),
+    *((name, 'scale', 3.0) for name in ('clip', 'clip block', 'siglip', 'siglip block')),
+    *((name, 'bias', -2.0) for name in ('siglip', 'siglip block')),
+    *((name, 'negatives', QUEUE) for name in ('info_nce', 'info_nce block')),
+    ('elbo', 'beta', 3.0),
+    ('moco', 'queue', QUEUE),
+    ('dino', 'center', CENTER),
+    ('dino', 'teacher_temperature', 0.5),
+)  # fmt: skip
+STILL = ('queue', 'center', 'teacher_temperature')  # no gradient may reach these

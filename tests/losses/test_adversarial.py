@@ -88,6 +88,8 @@ def test_r1_of_a_square_critic_and_its_gradient():
     np.testing.assert_allclose(value, 18 * critic(x), rtol=1e-5)
     by_scale = jax.grad(lambda a: losses.r1(lambda x: a * critic(x), x).sum())(3.0)
     np.testing.assert_allclose(by_scale, 12 * critic(x).sum(), rtol=1e-5)
+    by_x = jax.grad(lambda x: losses.r1(lambda x: 3 * critic(x), x).sum())(x)
+    np.testing.assert_allclose(by_x, 36 * x, rtol=1e-5)
     assert losses.r1(critic, x.astype(jnp.bfloat16)).dtype == jnp.float32
 
 
@@ -106,8 +108,16 @@ def test_penalty_of_a_square_critic():
     e = np.asarray(jax.random.uniform(key, (5, 1, 1, 1)))
     x = e * np.asarray(real) + (1 - e) * np.asarray(fake)
     expected = (np.sqrt((x**2).sum((1, 2, 3))) - 1) ** 2
-    value = gradient_penalty(key, lambda x: jnp.square(x).sum((1, 2, 3)) / 2, real, fake)
+
+    def penalty(real, fake):
+        value = gradient_penalty(key, lambda x: jnp.square(x).sum((1, 2, 3)) / 2, real, fake)
+        return value.sum(), value
+
+    grads, value = jax.grad(penalty, (0, 1), has_aux=True)(real, fake)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
+    slope = 2 * (x - x / np.sqrt((x**2).sum((1, 2, 3), keepdims=True)))
+    np.testing.assert_allclose(grads[0], e * slope, rtol=1e-4)
+    np.testing.assert_allclose(grads[1], (1 - e) * slope, rtol=1e-4)
 
 
 def test_points_lie_between_and_differ_by_example():

@@ -54,6 +54,16 @@ def test_distances_by_hand():
     np.testing.assert_allclose(triplet(near, far, near), 0.45, rtol=1e-6)
 
 
+@pytest.mark.parametrize('distance', [0.0, 1e-7, 1e-5])
+def test_pairs_that_touch_are_pushed_less_than_those_further_apart(distance):
+    """Within about 1e-6 the slope falls to zero, where it has no direction."""
+    z, other = jnp.array([[distance, 0.0]]), jnp.zeros((1, 2))
+    value, grad = jax.value_and_grad(lambda z: margin_pair(z, other, jnp.array([False])).sum())(z)
+    np.testing.assert_allclose(value, 0.5, rtol=1e-4)
+    slope = -distance / np.sqrt(distance**2 + 1e-12)
+    np.testing.assert_allclose(grad, [[slope, 0]], rtol=1e-3)
+
+
 def test_defaults_are_the_papers():
     z1, z2 = rows()
     np.testing.assert_array_equal(nt_xent(z1, z2), nt_xent(z1, z2, temperature=0.5))

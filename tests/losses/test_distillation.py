@@ -84,7 +84,9 @@ def test_the_center_is_a_running_mean_of_the_teachers_logits():
 def test_the_temperature_rises_in_a_line_and_stays():
     found = [float(dino_temperature(step, rise=10)) for step in (0, 5, 10, 1000)]
     np.testing.assert_allclose(found, [0.04, 0.055, 0.07, 0.07], rtol=1e-6)
-    assert np.isfinite(dino_temperature(0, rise=0))
+    for rise in (0, 1):
+        found = [float(dino_temperature(step, rise=rise)) for step in range(3)]
+        np.testing.assert_allclose(found, [0.04, 0.07, 0.07], rtol=1e-6)
 
 
 def test_directions_alone_are_regressed():
@@ -93,3 +95,10 @@ def test_directions_alone_are_regressed():
     np.testing.assert_allclose(cosine_regression(5 * p, 0.1 * z), value, rtol=1e-5)
     np.testing.assert_allclose(cosine_regression(p, 2 * p), 0, atol=1e-6)
     np.testing.assert_allclose(cosine_regression(p, -p), 4, rtol=1e-6)
+
+
+def test_a_row_of_next_to_no_length_has_next_to_no_direction():
+    """From a length of 1e-6 down: its unit row shrinks to zero."""
+    p = jnp.array([[2e-6, 0.0], [5e-7, 0.0], [0.0, 0.0]])
+    found = cosine_regression(p, jnp.array([[1.0, 0.0]] * 3))
+    np.testing.assert_allclose(found, [0, 1, 2], rtol=1e-5, atol=1e-6)

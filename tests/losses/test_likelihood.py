@@ -54,6 +54,27 @@ def test_one_logistic_is_scipys():
     np.testing.assert_allclose(found, -np.log(cell[:, 0]), rtol=1e-4)
 
 
+@pytest.mark.parametrize('log_scale, counts', [(-7.1, -7), (-6.9, -6.9), (29, 29), (31, 30)])
+def test_the_scale_of_a_logistic_is_bounded(log_scale, counts):
+    one, middle = jnp.ones((1, 1, 1)), 1 / 255  # of level 128; half a level wide
+    found = losses.logistic_mixture(one, 0.003 * one, log_scale * one, jnp.full((1, 1), middle))
+    curve = stats.logistic(0.003, np.exp(counts))
+    cell = 2 / 255 * curve.pdf(middle) if counts > 0 else np.diff(curve.cdf([0, 2 * middle]))
+    np.testing.assert_allclose(found, -np.log(cell), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('log_variance, counts', [(59, 59), (61, 60), (-59, -59), (-61, -60)])
+def test_a_log_variance_is_bounded(log_variance, counts):
+    one, v = jnp.ones((1, 1)), jnp.full((1, 1), float(log_variance))
+    grow = np.exp(float(counts))
+    found = losses.gaussian(0 * one, one, log_variance=v)
+    np.testing.assert_allclose(found, (np.log(2 * np.pi) + counts + 1 / grow) / 2, rtol=1e-5)
+    found = losses.kl_gaussian(0 * one, v)
+    np.testing.assert_allclose(found, (grow - 1 - counts) / 2, rtol=1e-5)
+    found = losses.kl_gaussian(one, 0 * one, prior_log_variance=v)
+    np.testing.assert_allclose(found, (1 / grow - 1 + counts + 1 / grow) / 2, rtol=1e-5)
+
+
 def test_a_tail_far_away_is_no_less_exact():
     # where both sigmoids round to one their difference would be zero
     found = losses.logistic_mixture(
@@ -176,6 +197,18 @@ def test_gumbel_softmax_draws_as_the_softmax():
     assert (cold.max(1) > 0.999).mean() > 0.99
     warm = losses.gumbel_softmax(key, many, temperature=1e4)
     np.testing.assert_allclose(warm, 1 / 3, atol=1e-3)
+
+
+def test_gumbel_softmax_has_the_slope_of_its_formula():
+    logits, w, t = jnp.array([0.5, -0.2, 0.1]), np.array([1.0, 2.0, -1.0]), 0.7
+    by_logits, by_t = jax.grad(
+        lambda x, t: (losses.gumbel_softmax(key, x, temperature=t) * w).sum(), (0, 1)
+    )(logits, t)
+    p = np.asarray(losses.gumbel_softmax(key, logits, temperature=t))
+    slope = (np.diag(p) - np.outer(p, p)) @ w / t
+    np.testing.assert_allclose(by_logits, slope, rtol=1e-4)
+    noisy = logits + jax.random.gumbel(key, (3,))
+    np.testing.assert_allclose(by_t, -(slope * noisy).sum() / t, rtol=1e-4)
 
 
 def test_a_hard_sample_has_the_gradient_of_the_soft():

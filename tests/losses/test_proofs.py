@@ -5,12 +5,13 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import typing
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES
+from cases import CASES, KEYWORDS, STILL
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -34,11 +35,11 @@ def real(args):
 
 def formula(case, **fixed):
     options = {k: v for k, v in case.options.items() if k != 'block'}  # no part of any formula
-    return lambda *args: case.paper(*args, **options, **fixed)
+    return lambda *args: case.paper(*args, **options | fixed)
 
 
 def bound(case, **more):
-    return lambda *args: case.loss(*args, **case.options, **more)
+    return lambda *args: case.loss(*args, **case.options | more)
 
 
 @every
@@ -68,13 +69,33 @@ def test_gradient_is_the_papers(case):
         if i in case.still:
             assert not grad.any(), f'a gradient reaches argument {i}'
             continue
-        slopes = np.zeros(grad.shape)
-        for at in np.ndindex(*grad.shape):
-            step = np.zeros(grad.shape)
-            step[at] = 1e-5
-            ahead, behind = (paper(*args[:i], args[i] + s, *args[i + 1 :]) for s in (step, -step))
-            slopes[at] = (ahead - behind) / 2e-5
+        slopes = differences(lambda a, i=i: paper(*args[:i], a, *args[i + 1 :]), args[i])
         np.testing.assert_allclose(grad, slopes, rtol=1e-4, atol=2e-5 * np.abs(slopes).max())
+
+
+def differences(value, x):
+    """Central differences of value(x) by every entry of x."""
+    slopes = np.zeros(np.shape(x))
+    for at in np.ndindex(*np.shape(x)):
+        step = np.zeros(np.shape(x))
+        step[at] = 1e-6
+        slopes[at] = (value(x + step) - value(x - step)) / 2e-6
+    return slopes
+
+
+@pytest.mark.parametrize('given', KEYWORDS, ids=lambda given: f'{given[0]}, {given[1]}')
+def test_gradient_by_a_keyword_is_the_papers(given):
+    name, keyword, value = given
+    (case,) = (case for case in CASES if case.name == name)
+    args = drawn(case, 4)
+    grad = jax.jit(jax.grad(lambda v: bound(case, **{keyword: v})(*real(args)).sum()))(
+        jnp.asarray(value, jnp.float32)
+    )
+    if keyword in STILL:
+        assert not grad.any()
+        return
+    slopes = differences(lambda v: formula(case, **{keyword: v})(*args).sum(), value)
+    np.testing.assert_allclose(grad, slopes, rtol=1e-4, atol=2e-5 * np.abs(slopes).max())
 
 
 @every
@@ -210,16 +231,19 @@ WAYS = {
 
 
 @needs_eight
-@pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('case', SETS, ids=lambda case: case.name)
-def test_a_set_is_the_same_however_it_is_cut(case, way):
+def test_a_set_is_the_same_however_it_is_cut(case):
     args = real(drawn(case, 16))
     value, grads = jax.jit(objective(case, bound(case)))(*args)
-    value8, grads8 = WAYS[way](case, args, value.ndim == 0)
-    np.testing.assert_allclose(value8, value, rtol=2e-5, atol=2e-6)
-    for grad8, grad in zip(grads8, grads, strict=True):
-        assert np.abs(grad).max() > 1e-4
-        np.testing.assert_allclose(grad8, grad, rtol=1e-4, atol=1e-5 * np.abs(grad).max())
+    for name, way in WAYS.items():
+        value8, grads8 = way(case, args, value.ndim == 0)
+        np.testing.assert_allclose(value8, value, rtol=2e-5, atol=2e-6, err_msg=name)
+        for grad8, grad in zip(grads8, grads, strict=True):
+            largest = np.abs(grad).max()
+            assert largest > 1e-4
+            np.testing.assert_allclose(
+                grad8, grad, rtol=1e-4, atol=1e-5 * largest, err_msg=f'gradient, {name}'
+            )
 
 
 # ---- the library
@@ -231,6 +255,18 @@ def test_every_loss_has_a_case():
     own = {'dino_center', 'dino_temperature', 'bits_per_dim', 'dequantize'}
     own |= {'gradient_penalty', 'r1', 'gumbel_softmax'}
     assert set(losses.__all__) == cased | own
+
+
+def test_every_array_is_under_the_gradient_test():
+    for case in CASES:
+        floats = {i for i, a in enumerate(drawn(case)) if np.asarray(a).dtype.kind == 'f'}
+        assert floats == {*case.moves, *case.still}, case.name
+    for name in {case.name.split()[0] for case in CASES}:
+        fields = inspect.signature(getattr(losses, name)).parameters.values()
+        arrays = [p for p in fields if jax.Array in (p.annotation, *typing.get_args(p.annotation))]
+        given = max(len(drawn(case)) for case in CASES if case.name.split()[0] == name)
+        by_keyword = {keyword for other, keyword, _ in KEYWORDS if other.split()[0] == name}
+        assert len(arrays) == given + len(by_keyword), name
 
 
 def test_every_loss_with_an_axis_is_proven_as_a_set():

@@ -47,3 +47,9 @@ def test_spread_over_the_circle_by_hand():
     z = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     np.testing.assert_allclose(koleo(z), -np.log(2) / 2, rtol=1e-5)  # neighbors at sqrt(2)
     np.testing.assert_allclose(koleo(3 * z), koleo(z), rtol=1e-6)  # length means nothing
+
+
+def test_rows_that_touch_have_a_bound_below_which_distance_means_nothing():
+    for distance, value in ((1e-6, 6 * np.log(10)), (0.0, 8 * np.log(10))):
+        found = koleo(jnp.array([[1.0, 0.0], [1.0, distance]]))
+        np.testing.assert_allclose(found, value, rtol=1e-4)

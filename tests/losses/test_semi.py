@@ -19,6 +19,13 @@ def test_by_hand():
     np.testing.assert_allclose(entropy(1e4 * LOGITS), 0, atol=1e-6)
 
 
+def test_a_class_that_just_reaches_the_threshold_counts():
+    even = jnp.zeros((1, 2))  # a probability of exactly 0.5
+    for threshold, value in ((0.5, np.log(2)), (0.50001, 0)):
+        found = pseudo_label(even, threshold=threshold), fixmatch(even, even, threshold=threshold)
+        np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
 def test_what_is_not_sure_moves_nothing():
     grad = jax.grad(lambda s: fixmatch(s, LOGITS).sum())(jnp.zeros((2, 3)))
     assert grad[0].any() and not grad[1].any()
