@@ -18,7 +18,7 @@ VARIANTS = {
         model=dict(
             encoder=dict(name='conv', widths=(8, 16)), projector=dict(name='mlp', dims=(32, 16))
         ),
-        evals=dict(knn=dict(k=5), linear_probe=dict(steps=20)),
+        evals=dict(knn=dict(k=5), linear_probe=dict(l2=(0.01, 0.1), steps=10)),
         log=dict(every=2),
         optim=dict(net=dict(warmup=1)),
     ),

@@ -68,12 +68,13 @@ def parts(one) -> Iterator[Any]:
     yield str(one.shapes), str(jax.random.key_data(key)), one.run
     yield [{k: zlib.crc32(np.asarray(v)) for k, v in jobs.batch(one, i).items()} for i in (0, 1)]
     rows = model.batch_shapes(one.run)
+    half = jax.eval_shape(floats, rows)
+    functions = [turn.loss for turn in turns.values()] + [one.method.after or (lambda *given: 0)]
+    for function in functions + list(one.method.readouts.values()):
+        yield text(jax.make_jaxpr(function)(key, one.shapes, half))
+    yield refresh_of(one)
     for acting in jobs.acting_sets(one):
         yield text(one.step().trace(one.shapes, rows, key, acting).jaxpr)
-    half = jax.eval_shape(floats, rows)
-    for readout in one.method.readouts.values():
-        yield text(jax.make_jaxpr(readout)(key, one.shapes, half))
-    yield refresh_of(one)
 
 
 def differ(one, other) -> bool:
