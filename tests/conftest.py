@@ -1,5 +1,6 @@
 """Eight simulated devices for every test; compiled programs are cached between runs."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,8 @@ import pytest  # noqa: E402
 from ssljax import cache  # noqa: E402
 
 cache.programs()
+gc.freeze()  # a tenth of the time: what is imported stays, and few of the many small objects of
+gc.set_threshold(200_000, 20, 100)  # a trace are garbage
 pytest_plugins = ['tiers']
 
 

@@ -251,6 +251,9 @@ def summary(rows: Sequence[dict]) -> bool:
     print()
     for name in (names for names, *_ in AREAS if names in every):
         print(f'{good[name]:4} of {every[name]:4}  {name}')
+    closed = {fault['told'] for fault in FAULTS if fault.get('blind')}
+    blind = [bool(row['test']) for row in rows if row['fault'] in closed]
+    print(f'{sum(blind):4} of {len(blind):4}  caught of those made with all tests closed')
     print(f'{good.total():4} of {every.total():4}  caught')
     return good.total() >= ENOUGH * every.total()
 

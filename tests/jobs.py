@@ -1,15 +1,18 @@
 """What the tests of the core share: small jobs of every method, run for a few steps."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ssljax import model, resolve, train
 from ssljax.job import make
 from ssljax.readouts import READOUTS
 from ssljax.sharding import path_name
+from ssljax.step import floats
 
 ROOT = Path(__file__).parents[1]
 METHODS = sorted(p.stem for p in (ROOT / 'ssljax/methods').glob('*.py') if p.stem != '__init__')
@@ -65,6 +68,24 @@ def differing(a, b) -> list[str]:
 def options(readout: str) -> Mapping[str, object]:
     """What a readout of this name has to be asked with."""
     return READOUTS[readout].options if readout in READOUTS else {}
+
+
+def traced_refresh(job):
+    """(key, state) -> state and metrics: the rule of the refresh, over sweeps that answer zeros."""
+    rows = {
+        k: jax.ShapeDtypeStruct((job.run.examples, *v.shape), v.dtype)
+        for k, v in job.run.row.items()
+    }
+    rows = jax.eval_shape(floats, rows)
+
+    def rule(key, state):
+        def sweep(readout, state, **options):
+            shapes = jax.eval_shape(functools.partial(readout, **options), key, state, rows)
+            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        return job.method.refresh.rule(key, state, sweep)
+
+    return rule
 
 
 def acting_sets(job) -> list[tuple[str, ...]]:

@@ -3,19 +3,25 @@
 import ast
 import inspect
 import re
+from functools import partial
 
+import dead
 import jax
 import jobs
 import pytest
 
 import ssljax.augment
 import ssljax.losses
+from ssljax import model
+from ssljax.step import floats
 
 PACKAGE = jobs.ROOT / 'ssljax'
 FILES = sorted(PACKAGE.rglob('*.py'))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 CONTRACT = {'init': ['key', 'batch'], 'after': ['key', 'state', 'batch']}
+FROM_LABELS = {'classifier'}  # a method that learns from labels of people is named here
+KEY = jax.random.key(0)
 RULED_OUT = re.compile(r'\b(rngs?|iterations?|target_params|momentum_encoder|centre|colour)\b')
 SIZES = {'step.py': 80, 'train.py': 220}
 
@@ -81,7 +87,26 @@ def test_nothing_outside_knows_a_method():
                 assert 'method' not in ast.unparse(node) or not named, ast.unparse(node)
 
 
-def test_methods_open_no_file_name_no_device_and_read_labels_only_if_they_must():
+@pytest.mark.parametrize('method', jobs.METHODS)
+def test_labels_are_read_only_where_they_are_the_task(method):
+    """On the way to a loss, a new memory entry, what `after` makes, or a readout."""
+    one = jobs.job(method)
+    rows = jax.eval_shape(floats, model.batch_shapes(one.run))
+    if 'label' not in rows:
+        pytest.skip('no labels in its data')
+    functions = [turn.loss for turn in one.method.turns.values()]
+    functions += [one.method.after] if one.method.after else []
+    functions += [partial(f, **jobs.options(name)) for name, f in one.method.readouts.items()]
+    reads, place = False, dead.paths((rows, one.shapes)).index('0/label')
+    for function in functions:
+        jaxpr, outs = dead.flow(
+            lambda rows, state, f=function: f(KEY, state, rows), rows, one.shapes
+        )
+        reads |= dead.needs(jaxpr, [True] * len(outs))[place]
+    assert reads == (method in FROM_LABELS)
+
+
+def test_methods_open_no_file_and_name_no_device():
     for path, tree in TREES.items():
         if path.parent.name == 'methods':
             names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import jobs
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ from ssljax import config, model, optim, resolve, workdir
 from ssljax.job import make
 from ssljax.log import write_json
 from ssljax.names import Mistake
-from ssljax.step import floats
+from ssljax.step import floats, select
 
 every_method = pytest.mark.parametrize('method', jobs.METHODS)
 # fields of a config that are not of one method; the others are FREE, or say which data
@@ -73,6 +72,9 @@ def parts(one) -> Iterator[Any]:
     for function in functions + list(one.method.readouts.values()):
         yield text(jax.make_jaxpr(function)(key, one.shapes, half))
     yield refresh_of(one)
+    for name, turn in turns.items():
+        part, update = select(one.shapes.params, turn.moves), one.optimizers[name].update
+        yield text(jax.make_jaxpr(update)(part, one.shapes.opt[name], part))
     for acting in jobs.acting_sets(one):
         yield text(one.step().trace(one.shapes, rows, key, acting).jaxpr)
 
@@ -101,20 +103,7 @@ def refresh_of(one) -> str:
     """The traced rule, over a readout's answers for all rows."""
     if one.method.refresh is None:
         return ''
-    rows = {
-        k: jax.ShapeDtypeStruct((one.run.examples, *v.shape), v.dtype)
-        for k, v in one.run.row.items()
-    }
-    rows = jax.eval_shape(floats, rows)
-
-    def rule(key, state):
-        def sweep(readout, state, **options):
-            shapes = jax.eval_shape(functools.partial(readout, **options), key, state, rows)
-            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
-        return one.method.refresh.rule(key, state, sweep)
-
-    return text(jax.make_jaxpr(rule)(one.key(model.REFRESH), one.shapes))
+    return text(jax.make_jaxpr(jobs.traced_refresh(one))(one.key(model.REFRESH), one.shapes))
 
 
 def others(settings: Mapping, *path: str) -> Iterator[Mapping]:

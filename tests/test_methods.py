@@ -133,7 +133,8 @@ def test_a_token_is_not_judged_by_what_follows_it(method):
 
 @every_method
 def test_no_key_is_used_twice(method):
-    """JAX's own checker, over init, every acting set and every readout; and none is made there."""
+    """JAX's own checker, over init, every acting set, a refresh and every readout; and no key is
+    made there."""
     one = job(method)
     state, rows, step = one.fresh(), jobs.batch(one, 0), one.step().__wrapped__
     functions = [lambda k: one.method.init(k, floats(rows))]
@@ -141,6 +142,8 @@ def test_no_key_is_used_twice(method):
     for name, readout in one.method.readouts.items():
         ask = partial(readout, **jobs.options(name))
         functions.append(lambda k, ask=ask: ask(k, state, floats(rows)))
+    if one.method.refresh:
+        functions.append(lambda k: jobs.traced_refresh(one)(k, state))
     with jax.debug_key_reuse(True):
         for function in functions:
             traced = jax.jit(function).trace(one.key(model.STEP))

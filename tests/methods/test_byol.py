@@ -13,10 +13,10 @@ import numpy as np
 import oracle
 import pytest
 
-# no predictor; and two equal specs, so that only other draws make the views differ
+# no predictor; two equal specs, so that only other draws make the views differ; epochs of 4 steps
 NONE = {
     'model__predictor': None, 'model__other_view__blur': 1.0, 'model__other_view__solarize': 0.0,
-    'model__momentum': 0.6,
+    'model__momentum': 0.6, 'steps': 6,
 }  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def test_the_target_follows(changes):
     base, K = seen.config['momentum'], seen.job.config['steps']
     teacher = seen.memory['teacher']
     online, stats = seen.state.params, seen.memory['stats']
-    for k in (0, 1, 2, 3):
+    for k in (0, 1, 3, 5)[: K - 2]:
         m = 1 - (1 - base) * (np.cos(np.pi * k / K) + 1) / 2
         state, logs = oracle.after(seen, step=np.int32(k))
         average = partial(jax.tree.map, lambda a, b, m=m: m * a + (1 - m) * b)

@@ -87,7 +87,7 @@ def test_samples():
         out = jax.tree.map(lambda w: 5 * w, state.params['decoder']['out'])
         return state.replace(params={'decoder': {**state.params['decoder'], 'out': out}})
 
-    seen = oracle.see('gpt', **SHORT)
+    seen = oracle.see('gpt', **SHORT, model__decoder__dropout=0.5)  # which a readout leaves out
     state, sample = louder(seen.state), seen.job.method.readouts['sample']
     nets, x = seen.nets('decoder', vocab=seen.job.run.vocab), np.array(seen.batch['x'])
     two = np.tile(x[:1, :2], (4096, 1))  # the second token is drawn, given the first
