@@ -4,11 +4,11 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        steps=400,
+        steps=800,
         batch=64,
-        data=dict(train=4000, validation=100, test=500),
+        data=dict(train=4000, validation=100, test=2000),
         optim=dict(net=dict(warmup=20)),
-        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        evals=dict(knn=dict(bank_size=None, query_size=None)),
         judge='knn.accuracy',
     ),
     'smoke': dict(

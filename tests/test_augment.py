@@ -222,6 +222,9 @@ def test_gray_invert_solarize_are_pils():
     np.testing.assert_allclose(color.gray(x), want, atol=1.01 * LEVEL)  # PIL rounds
     np.testing.assert_allclose(color.invert(x), unpil(ImageOps.invert(pil(b))), atol=1e-6)
     np.testing.assert_allclose(color.solarize(x), unpil(ImageOps.solarize(pil(b), 128)), atol=1e-6)
+    bright = unpil(ImageOps.solarize(pil(b), 192))  # 192 of 255 is 0.506 of [-1, 1]
+    drawn = color.random_solarize(jax.random.key(0), x, chance=1.0, threshold=0.5)
+    np.testing.assert_allclose(drawn, bright, atol=1e-6)
 
 
 def test_color_of_one_channel_is_left_alone():

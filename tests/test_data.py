@@ -251,6 +251,28 @@ def test_arrays_round_trip(tmp_path):
     assert data.make(spec).fingerprint != before
 
 
+def test_arrays_by_the_names_of_splits(tmp_path):
+    x, label = np.arange(80, dtype=np.uint8).reshape(20, 2, 2), np.arange(20) % 3
+    np.savez(tmp_path / 'a.npz', x_train=x, label_train=label, x_test=x[:7], label_test=label[:7])
+    made = data.make(dict(name=f'arrays:{tmp_path}/a.npz'))
+    assert {k: s.count for k, s in made.splits.items()} == dict(train=20, test=7)
+    np.testing.assert_array_equal(made.splits['train'].rows(np.arange(20))['label'], label)
+
+
+def test_selected_rows_are_those_of_the_whole(tmp_path):
+    """Asked at random, and as a stream."""
+
+    def rows(index):
+        return {'x': 10 * index}
+
+    whole = source.Split(20, rows, lambda indices: map(rows, indices))
+    some = source.select(whole, np.array([7, 3, 11]))
+    asked = [np.array([2, 0]), np.array([1])]
+    assert some.count == 3
+    for found in ([some.rows(index) for index in asked], some.stream(iter(asked))):
+        assert [batch['x'].tolist() for batch in found] == [[110, 70], [30]]
+
+
 def test_what_cannot_be_held_out_is_named(tmp_path):
     np.savez(tmp_path / 'a.npz', x=np.zeros((20, 5, 4), np.uint8))
     for name in ('test', 'validation'):

@@ -373,6 +373,7 @@ def test_a_residual_block_starts_as_the_identity(bottleneck):
         return jax.jit(net.init_with_output)(key, x)[0]
 
     close(features((2,), True), features((1,), True), 0)
+    assert np.abs(features((1,), True)).max() > 0.01  # what the block hands on
     assert np.abs(features((2,), False) - features((1,), False)).max() > 0.01
 
 

@@ -91,6 +91,7 @@ def pytest_collection_modifyitems(config, items):
         if name := about(item):  # one worker has all of a method, and so its job and its programs
             item.add_marker(pytest.mark.xdist_group(name))
         item.user_properties.append(('method', method))
+        item.user_properties.append(('about', '' if method else name))
         learning = item.get_closest_marker('learning')
         if method in asked if config.getoption('tier') else method in ('', *asked) and not learning:
             kept.append(item)
@@ -129,6 +130,28 @@ class Record:
         PROOFS.write_text(json.dumps(dict(sorted(proofs.items())), indent=1) + '\n')
 
 
+class Seconds:
+    """What tier 1 of each method takes: the slowest ten are told."""
+
+    def __init__(self):
+        self.spent: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report):
+        name = dict(report.user_properties).get('about')
+        if name:
+            self.spent[name] = self.spent.get(name, 0) + report.duration
+
+    def pytest_terminal_summary(self, terminalreporter):
+        methods = {path.stem for path in (ROOT / 'ssljax/methods').glob('*.py')}
+        spent = {name: seconds for name, seconds in self.spent.items() if name in methods}
+        slowest = sorted(spent, key=spent.get, reverse=True)[:10]
+        if slowest:
+            each = ', '.join(f'{name} {spent[name]:.1f} s' for name in slowest)
+            terminalreporter.write_line(f'tier 1, the slowest methods: {each}')
+
+
 def pytest_configure(config):
+    if not hasattr(config, 'workerinput'):
+        config.pluginmanager.register(Seconds())
     if config.getoption('tier'):
         config.pluginmanager.register(Record())
