@@ -76,17 +76,22 @@ AREAS = (
         'tests/test_data_combine.py tests/test_data_degraded.py',
     ),
     ('data/*', 'tests/test_data.py tests/test_data_drawn.py', 'tests/test_data_forms.py'),
-    ('evals/evaluator', 'tests/test_evals.py', 'tests/test_evaluate.py'),
+    (
+        'evals/evaluator',
+        'tests/test_evals_exact.py',
+        'tests/test_evals.py',
+        'tests/test_evaluate.py',
+    ),
     ('evals/subject', 'tests/test_evals.py', 'tests/test_evals_fine_tune.py'),
     ('evals/blocks evals/fine_tune evals/sgd_probe', 'tests/test_evals_fine_tune.py'),
     (
         'evals/few_shot evals/kmeans evals/linear_svm evals/mlp_probe evals/partitions'
         ' evals/retrieval',
-        'tests/test_evals_probes.py',
+        'tests/test_evals_exact.py tests/test_evals_probes.py',
     ),
     (
         'evals/frozen evals/knn evals/linear_head',
-        'tests/test_evals.py',
+        'tests/test_evals_exact.py tests/test_evals.py',
         'tests/test_evals_probes.py',
     ),
     (
@@ -95,7 +100,11 @@ AREAS = (
         'tests/test_evals_paired.py',
     ),
     ('evals/distances evals/likelihood evals/samples', 'tests/test_evals_models.py'),
-    ('evals/perplexity', 'tests/test_evals.py', 'tests/test_data_text.py'),
+    (
+        'evals/perplexity',
+        'tests/test_evals_exact.py tests/test_evals.py',
+        'tests/test_data_text.py',
+    ),
     ('evals/reconstruction', 'tests/test_evals_pictures.py'),
     ('evals/*', 'tests/test_evals.py'),
     ('step', 'tests/test_step.py', 'tests/test_methods.py -k "simclr or wgan_gp"'),

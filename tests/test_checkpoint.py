@@ -128,6 +128,14 @@ def test_the_latest_is_always_kept(job, tmp_path):
     assert all(not broken(store.folder / str(step)) for step in store.steps())
 
 
+def test_so_many_are_kept_as_asked(job, tmp_path):
+    state, store = job.fresh(), Checkpoints(tmp_path, keep=2)
+    for step in (1, 2, 3, 4):
+        store.save(state.replace(step=state.step * 0 + step), {})
+    store.close()
+    assert Checkpoints(tmp_path).steps() == [4, 3]
+
+
 def test_saving_does_not_wait_for_the_disk_and_survives_donation(job, tmp_path):
     state, step = job.fresh(), job.step()
     state, _ = jobs.run(job, 1, state, step)
