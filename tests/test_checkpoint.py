@@ -176,6 +176,7 @@ def test_graft_fills_a_subtree(job, folder):
     [
         ({'params/decoder/embed': 'PATH:params/decoder/out'}, 'holds'),
         ({'params/nothing': 'PATH:params/decoder'}, 'no such path'),
+        ({'params/decoder/block': 'PATH:params/decoder/block'}, 'no such path'),  # blocks_0
         ({'params/decoder': 'no_colon'}, 'WORKDIR:PATH'),
         ({'params/decoder': 'nowhere:params/decoder'}, 'no whole checkpoint'),
     ],

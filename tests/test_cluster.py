@@ -69,6 +69,8 @@ def test_an_emptied_cluster_shares_the_rows_of_another():
     x = jnp.asarray(np.repeat(np.eye(3), [5, 50, 3], 0), jnp.float32)
     labels, centers, emptied = kmeans(KEY, x, k=4, rounds=10)
     assert emptied > 0 and np.isfinite(centers).all()
+    away = np.linalg.norm(centers[:, None] - np.eye(3), axis=-1).min(1)  # from the nearest row
+    assert (away > 0).sum() == 1 and away.max() < 0.01  # near its rows, and not where it was
     x, _ = blobs(k=8, apart=20.0)
     labels, _, _ = kmeans(KEY, jnp.asarray(x), k=40, rounds=20)
     assert len(np.unique(labels)) > 30
@@ -79,7 +81,8 @@ def test_agreement_is_the_mutual_information_of_scikit_learn(k):
     random = np.random.default_rng(k)
     a = random.integers(k, size=500)
     b = np.where(random.random(500) < 0.5, a, random.integers(k, size=500))
-    expected = normalized_mutual_info_score(a, b, average_method='geometric')
-    np.testing.assert_allclose(agreement(a, b, k=k), expected, atol=1e-5)
+    for a, b in ((a, b), (a, b * (random.random(500) < 0.3))):  # alike, and of unlike entropies
+        expected = normalized_mutual_info_score(a, b, average_method='geometric')
+        np.testing.assert_allclose(agreement(a, b, k=k), expected, atol=1e-5)
     np.testing.assert_allclose(agreement(a, (a + 1) % k, k=k), 1, atol=1e-5)
     np.testing.assert_allclose(agreement(a, jnp.zeros(500, int), k=k), 0, atol=1e-5)
