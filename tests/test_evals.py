@@ -86,6 +86,12 @@ def test_every_chunk_draws_for_itself():
     np.testing.assert_array_equal(whole, sweep(noise, None))
 
 
+def test_a_sweep_tells_each_row_its_index():
+    split = SimpleNamespace(count=20, rows=lambda index: {'x': np.zeros((len(index), 2), 'f')})
+    sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0), split, chunk=8)
+    np.testing.assert_array_equal(sweep(lambda key, state, batch: batch['index'], None), range(20))
+
+
 # ---- knn
 
 

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import optax
 import pytest
+import tensorboardX
 
 from ssljax import train, watch
+from ssljax.log import Log
 from ssljax.method import Method, Refresh, State, Turn, every
 
 SECONDS, WAIT, BATCH = 2.0, 0.5, 8
@@ -194,3 +196,22 @@ def test_a_signal_ends_the_run_after_the_step_with_line_and_checkpoint(run, monk
     assert not found.done and int(found.state.step) == 5
     assert found.saved == [3, 5] and [line['step'] for line in found.lines] == [3, 5]
     assert [line['net/loss'] for line in found.lines] == [1.0, 3.5]
+
+
+def test_tensorboard_has_the_steps_of_the_run_also_after_a_resume(tmp_path, monkeypatch):
+    told = []
+
+    class Board:
+        def __init__(self, folder, **options):
+            assert options['purge_step'] == 40
+
+        def add_scalar(self, *given):
+            told.append(given)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(tensorboardX, 'SummaryWriter', Board)
+    with Log(tmp_path, start=40, steps=100) as log:
+        log.scalars(44, {'net/loss': 0.5})
+    assert told == [('net/loss', 0.5, 44)]

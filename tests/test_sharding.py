@@ -233,7 +233,8 @@ def test_ring_holds_the_last_rows_in_turn():
         seen += list(np.asarray(rows[:, 0]))
     np.testing.assert_allclose(sorted(queue[:, 0]), sorted(seen[-6:]))
     late = ring(queue, rows, jnp.int32(2**31 - 1))  # step * B would overflow
-    assert np.isfinite(late).all() and (np.isin(rows, late)).all()
+    places = ((2**31 - 1) * 4 + np.arange(4)) % 6
+    np.testing.assert_array_equal(late[places], rows)
     with pytest.raises(ValueError, match='do not fit'):
         ring(queue, jnp.zeros((7, 1)), 0)
 
