@@ -163,12 +163,13 @@ def test_a_refresh_comes_before_its_step_and_is_a_line(run):
 
     def rule(key, state, sweep):
         order.append(int(state.step))
-        return state, {'agreement': 0.5}
+        return state, {'agreement': 0.5, 'drawn': jax.random.uniform(key)}
 
     found = run(steps=4, refresh=Refresh(rule, every(2)), metrics=lambda i: order.append(i) or {})
     assert order == [0, 0, 1, 2, 2, 3]
     events = [line for line in found.lines if 'agreement' in line]
     assert [line['step'] for line in events] == [0, 2]
+    assert events[0]['drawn'] != events[1]['drawn']  # each has a key of its own
 
 
 def test_a_loss_that_is_not_finite_names_its_step(run):
