@@ -131,7 +131,7 @@ AREAS = (
     ),
     (
         'train',
-        'tests/test_loop.py tests/test_cli.py',
+        'tests/test_loop.py tests/test_optim.py tests/test_cli.py',
         'tests/test_methods.py -k deepcluster',
         'tests/test_evaluate.py',
         'tests/test_resume.py -m ""',

@@ -86,6 +86,17 @@ def test_every_chunk_draws_for_itself():
     np.testing.assert_array_equal(whole, sweep(noise, None))
 
 
+def test_a_readout_asked_again_with_another_value_answers_for_it():
+    rows = {'x': np.ones((3, 1), 'f')}
+    sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0))
+
+    def times(key, state, batch, *, factor):
+        return factor * batch['x'][:, 0]
+
+    for factor in (2, 3, 2):
+        assert (sweep.over(times, None, rows, factor=factor) == factor).all()
+
+
 def test_a_sweep_tells_each_row_its_index():
     split = SimpleNamespace(count=20, rows=lambda index: {'x': np.zeros((len(index), 2), 'f')})
     sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0), split, chunk=8)

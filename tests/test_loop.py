@@ -216,3 +216,13 @@ def test_tensorboard_has_the_steps_of_the_run_also_after_a_resume(tmp_path, monk
     with Log(tmp_path, start=40, steps=100) as log:
         log.scalars(44, {'net/loss': 0.5})
     assert told == [('net/loss', 0.5, 44)]
+
+
+@pytest.mark.parametrize('part', ['params', 'memory'])
+def test_a_state_that_is_not_finite_is_no_checkpoint(part):
+    """Wherever the NaN is; a count may be any number."""
+    parts = {name: {'net': jnp.ones(2), 'count': jnp.int32(3)} for name in ('params', 'memory')}
+    watch.finite(State(jnp.array(4), **parts, opt={}), 4)
+    parts[part] = {'net': jnp.array([1.0, jnp.nan])}
+    with pytest.raises(watch.Diverged, match='step 4'):
+        watch.finite(State(jnp.array(4), **parts, opt={}), 4)

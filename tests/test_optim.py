@@ -136,16 +136,19 @@ def test_the_rate_in_the_log_is_the_one_that_was_applied(tmp_path):
 
 
 @pytest.mark.parametrize('nesterov', [False, True])
-def test_momentum_by_hand(nesterov):
-    """m <- 0.5 m + g; a step is rate * m, Nesterov's rate * (0.5 m + g)."""
-    spec = dict(name='sgd', learning_rate=0.1, momentum=0.5, nesterov=nesterov, shape='constant')
+@pytest.mark.parametrize('name', ['sgd', 'lars'])
+def test_momentum_by_hand(name, nesterov):
+    """m <- 0.5 m + g; a step is rate * m, Nesterov's rate * (0.5 m + g). A bias is not adapted."""
+    spec = dict(name=name, learning_rate=0.1, momentum=0.5, nesterov=nesterov, shape='constant')
     optimizer, _ = optim.make(spec, 10)
-    params, m = {'w': jnp.zeros(())}, 0.0
+    params, m = {'bias': jnp.zeros(())}, 0.0
     state = optimizer.init(params)
     for g in (1.0, -2.0, 3.0):
-        update, state = optimizer.update({'w': jnp.float32(g)}, state, params)
+        update, state = optimizer.update({'bias': jnp.float32(g)}, state, params)
         m = 0.5 * m + g
-        np.testing.assert_allclose(update['w'], -0.1 * (0.5 * m + g if nesterov else m), rtol=1e-6)
+        np.testing.assert_allclose(
+            update['bias'], -0.1 * (0.5 * m + g if nesterov else m), rtol=1e-6
+        )
 
 
 def test_sgd_decays_within_the_gradient_and_only_kernels():
