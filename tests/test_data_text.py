@@ -53,6 +53,8 @@ def test_unseen_characters_share_one_more_token(tmp_path):
     made = make(tmp_path)
     assert made.vocab == (*sorted(set(TEXT[: int(len(TEXT) * 0.9)])), UNSEEN)
     assert make(tmp_path, 'ab' * 300).vocab == ('a', 'b')
+    late = 'ab' * 260 + 'zb' + 'ab' * 39  # 600 characters: 503 of training, 37 of validation
+    assert make(tmp_path, late, validation=37).vocab == ('a', 'b', UNSEEN)
     assert len(make(tmp_path, symbols='bytes').vocab) == 256
 
 

@@ -37,6 +37,16 @@ def test_a_probe_scales_by_its_training_rows():
     np.testing.assert_allclose(rows.x_test, (test - x.mean(0)) / x.std(0), atol=1e-4)
 
 
+def test_a_probe_without_validation_rows_holds_every_tenth_out():
+    who, _ = toys.subject(toys.labeled(train=400, test=300), encode=toys.encode)
+    rows = frozen(who, 'a probe', ('train', 'none', 'test'), (None, None, None))
+    held = np.arange(400) % 10 == 9
+    np.testing.assert_array_equal(rows.index, np.flatnonzero(~held))
+    label = who.source.splits['train'].rows(np.arange(400))['label']
+    np.testing.assert_array_equal(rows.y, label[~held])
+    np.testing.assert_array_equal(rows.y_val, label[held])
+
+
 def test_the_tightest_of_several_clusterings_counts(monkeypatch):
     who, _ = toys.subject(toys.labeled(), encode=toys.encode)
     label = who.source.splits['test'].rows(np.arange(300))['label']

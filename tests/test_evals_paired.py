@@ -260,23 +260,26 @@ def test_the_strongest_places():
     assert strongest(7 * maps, 0.6).sum() == 2  # a map needs no sum of one
 
 
-def masked(count=12, side=8):
-    """Rectangles of two kinds of object on a ground."""
+def masked(count=12, side=8, border=0):
+    """Rectangles of two kinds of object on a ground, whose last row is of the kind `border`."""
     random, masks = np.random.default_rng(4), np.zeros((count, side, side, 1), np.uint8)
     for mask in masks[:-1]:  # the last has no object
         top, left = random.integers(0, side // 2, 2)
         mask[top : top + 4, left : left + 3] = random.integers(1, 3)
+        mask[-1] = border
     rows = {'x': np.zeros((count, side, side, 3), np.uint8), 'seen': masks}
     return toys.source(test=rows, train=rows), masks[..., 0]
 
 
-@pytest.mark.parametrize('options', [{}, {'objects': (2,)}, {'ignore': (1,)}, {'mass': 0.9}])
+@pytest.mark.parametrize(
+    'options', [{}, {'objects': (2,)}, {'ignore': (1,)}, {'ignore': (3,)}, {'mass': 0.9}]
+)
 def test_segmentation_by_loops(options):
-    made, masks = masked()
+    made, masks = masked(border=3)
     maps = np.random.default_rng(5).random((12, 3, 4, 4))
     who, _ = toys.subject(made, attend=lambda batch: maps[batch['index']])
     found = toys.score('segmentation', who, mask='seen', **options)
-    objects, ignore = options.get('objects', (1, 2)), options.get('ignore', ())
+    objects, ignore = options.get('objects', (1, 2, 3)), options.get('ignore', ())
     shares = []
     for mask, heads in zip(masks, maps, strict=True):
         truth = {p for p in np.ndindex(8, 8) if mask[p] in objects and mask[p] not in ignore}

@@ -5,6 +5,7 @@ of which the host waits half a second for its batch.
 """
 
 import contextlib
+import io
 import json
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import optax
 import pytest
 import tensorboardX
 
-from ssljax import train, watch
+from ssljax import log, train, watch
 from ssljax.log import Log
 from ssljax.method import Method, Refresh, State, Turn, every
 
@@ -226,3 +227,21 @@ def test_a_state_that_is_not_finite_is_no_checkpoint(part):
     parts[part] = {'net': jnp.array([1.0, jnp.nan])}
     with pytest.raises(watch.Diverged, match='step 4'):
         watch.finite(State(jnp.array(4), **parts, opt={}), 4)
+
+
+def test_of_many_processes_the_first_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(log.processes, 'first', lambda: False)
+    with Log(tmp_path, start=0, steps=4) as one:
+        one.scalars(1, {'net/loss': 0.5})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_bar_tells_the_speed_since_the_start_of_this_process(tmp_path, monkeypatch):
+    clock, shown = Clock(), io.StringIO()
+    shown.isatty = lambda: True
+    monkeypatch.setattr(log.time, 'perf_counter', clock.perf_counter)
+    monkeypatch.setattr(log.sys, 'stderr', shown)
+    with Log(tmp_path, start=40, steps=100, tensorboard=False) as one:
+        clock.now += 10
+        one.progress(60)
+    assert '60/100  2.0 steps/s  0:20' in shown.getvalue()
