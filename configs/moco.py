@@ -17,7 +17,7 @@ VARIANTS = {
             encoder=dict(widths=(8, 16)),
             projector=dict(dims=(32, 8), norm='batch'),
             view=dict(size=16),
-            queue=40,  # no multiple of a step's keys, 16, or 32 of a symmetric loss
+            queue=72,  # no multiple of a step's keys, 16, or 32 of a symmetric loss
             temperature=0.3,
             momentum=0.9,
         ),

@@ -10,6 +10,7 @@ import pytest
 
 OTHER = {'model__temperature': 0.5, 'model__momentum': 0.7, 'model__queue': 24,
          'model__encoder__pool': 'mean', 'model__projector__norm': None}  # fmt: skip
+SMALL = {'model__queue': 40}
 BOTH = {'model__symmetric': True, 'model__temperature': 0.2, 'model__queue': 72}
 V3 = {'model__symmetric': True, 'model__queue': 0,
       'model__predictor': "{'name': 'mlp', 'dims': (12, 8), 'norm': 'batch'}"}  # fmt: skip
@@ -83,7 +84,7 @@ def test_the_loss_and_what_follows(changes):
         assert among(queue, new).sum() == len(queue) - len(keys)  # no other has left
 
 
-@pytest.mark.parametrize('changes', [{}, {'accumulate': 2}, BOTH])
+@pytest.mark.parametrize('changes', [SMALL, SMALL | {'accumulate': 2}, BOTH])
 def test_the_oldest_keys_leave_first(changes):
     """Section 3.2, and the start: rows of length one, all different; two encoders that are one."""
     job, count = jobs.job('moco', **changes), 32 if changes == BOTH else 16
