@@ -23,9 +23,9 @@ def test_rows_that_are_alike_in_eights_count_as_one():
 def test_few_shot_does_not_see_where_all_features_lie():
     options = dict(ways=3, queries=5, episodes=50)
     plain, _ = toys.subject(toys.labeled(), encode=toys.encode)
-    moved, _ = toys.subject(toys.labeled(), encode=lambda batch: batch['x'] + 100.0)
-    expected = toys.score('few_shot', plain, **options)['accuracy']
-    assert toys.score('few_shot', moved, **options)['accuracy'] == pytest.approx(expected, abs=0.5)
+    moved, _ = toys.subject(toys.labeled(), encode=lambda batch: batch['x'] + 3.0)
+    each, other = (toys.scores('few_shot', who, **options).rows for who in (plain, moved))
+    assert (each['accuracy'] == other['accuracy']).mean() > 0.95  # of episodes
 
 
 def test_a_probe_scales_by_its_training_rows():
