@@ -409,3 +409,11 @@ def test_a_bad_image_is_one_line(x):
     for view in VIEWS.values():
         with pytest.raises(Mistake, match='one float image'):
             view(KEY, jnp.asarray(x))
+
+
+def test_cutout_reaches_all_of_a_wide_and_of_a_high_image():
+    for shape in ((8, 32), (32, 8)):
+        x = np.zeros((*shape, 1), 'f')
+        cut = partial(texture.random_cutout, side=(4.0, 4.0), value=1.0)
+        touched = np.abs(many(cut, 400, x)).max((0, 3)) > 0
+        assert touched.all(), shape

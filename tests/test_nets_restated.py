@@ -66,6 +66,8 @@ def test_mlp(last_norm, last_activation):
 
 def test_mlp_without_bias_and_with_dropout():
     x = normal(5, 3, 4)
+    layers = made(x, name='mlp', dims=(8, 6), norm='batch')[1]['params']
+    assert 'bias' not in layers['Dense_0'] and 'bias' in layers['Dense_1']  # no norm follows it
     net, v = made(x, name='mlp', dims=(8, 6), bias=False, flatten=True, dropout=0.5)
     p = v['params']
     assert 'bias' not in p['Dense_0']
