@@ -99,7 +99,8 @@ AREAS = (
         ' evals/transcription evals/zero_shot',
         'tests/test_evals_paired.py',
     ),
-    ('evals/distances evals/likelihood evals/samples', 'tests/test_evals_models.py'),
+    ('evals/distances', 'tests/test_evals_probes.py', 'tests/test_evals_models.py'),
+    ('evals/likelihood evals/samples', 'tests/test_evals_models.py'),
     (
         'evals/perplexity',
         'tests/test_evals_exact.py tests/test_evals.py',

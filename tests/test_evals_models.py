@@ -1,7 +1,5 @@
 """Evaluators of models of the data, by likelihood or samples, against numpy and scipy."""
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.linalg
@@ -11,7 +9,7 @@ from toys import KEY, labeled, one_line, score, scores, source, subject
 
 from ssljax import data, evals
 from ssljax.evals.baselines import ORDER, gaussian, train_ids
-from ssljax.evals.distances import energy_score, frechet, kernel, precision_recall
+from ssljax.evals.distances import energy_score, frechet
 from ssljax.evals.evaluator import standard_error
 from ssljax.evals.judge import JUDGES
 from ssljax.evals.measures import entropy
@@ -260,30 +258,6 @@ def test_a_net_of_the_users_own(monkeypatch, tmp_path):
     with pytest.raises(Mistake) as mistake:
         score('samples', who, net='mine:see')
     one_line(mistake, "no function 'mine:see'", 'net=PACKAGE.MODULE:FUNCTION')
-
-
-def test_the_kernel_distance_by_hand():
-    """Binkowski et al. 2018, arXiv:1801.01401: the unbiased estimate, times 1000."""
-    random = np.random.default_rng(0)
-    a, b = random.normal(size=(6, 3)), 1 + random.normal(size=(5, 3))
-
-    def mean(pairs):
-        return np.mean([(u @ v / 3 + 1) ** 3 for u, v in pairs])
-
-    within = [mean(itertools.permutations(rows, 2)) for rows in (a, b)]
-    expected = 1000 * (sum(within) - 2 * mean(itertools.product(a, b)))
-    assert kernel(a, b) == pytest.approx(expected)
-
-
-def test_precision_and_recall_by_hand():
-    """Among rows is who is no farther from one of them than its k-th nearest other is."""
-    real = np.array([0.0, 1, 3, 7, 30])[:, None]  # to the second other: 3, 2, 3, 6, 27
-    fake = np.array([-3.5, -2.5, 14, 1000])[:, None]
-    got = precision_recall(fake, real, k=2)
-    assert got['precision'].tolist() == [False, True, True, False]
-    reach = [17.5, 16.5, 17.5, 1002.5]  # of the samples, each to its second other
-    near = [(np.abs(real - f) <= r).ravel() for f, r in zip(fake, reach)]
-    assert got['recall'].tolist() == np.any(near, 0).tolist()
 
 
 def test_samples_are_judged():

@@ -72,8 +72,7 @@ def about(item) -> str:
 
 def method_of(item) -> str:
     """The method that a tier 2 test is about, or ''."""
-    values = getattr(getattr(item, 'callspec', None), 'params', {})
-    return values.get('method', '') if item.get_closest_marker('slow') else ''
+    return about(item) if item.get_closest_marker('slow') else ''
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
