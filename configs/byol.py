@@ -1,4 +1,4 @@
-"""BYOL on squares of two photographs: three minutes on two CPU cores."""
+"""BYOL on squares of two photographs; `:collapse` has no predictor, and no teacher but itself."""
 
 from ssljax.config import config
 
@@ -24,6 +24,7 @@ VARIANTS = {
         evals=dict(knn=dict(k=5)),
         log=dict(every=2),
     ),
+    'collapse': dict(model=dict(predictor=None, momentum=0.0)),
     'cifar10_small': dict(
         batch=128,
         data=dict(name='tfds:cifar10', validation=5000),
@@ -36,7 +37,7 @@ VARIANTS = {
             momentum=0.98,
         ),
         optim=dict(online=dict(warmup=240, end=0.02)),
-        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
     ),
 }
 
@@ -58,6 +59,6 @@ def get_config(variant=''):
             momentum=0.9,
         ),
         optim=dict(online=dict(name='adamw', learning_rate=3e-3, weight_decay=0.1, warmup=100)),
-        evals=dict(knn=dict(), linear_probe=dict()),
+        evals=dict(knn=dict(), linear_probe=dict(), rank=dict()),
         checkpoint=dict(every=500),
     )

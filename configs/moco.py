@@ -55,7 +55,7 @@ VARIANTS = {
             queue=4096,
         ),
         optim=dict(query=dict(warmup=240, end=0.02)),
-        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
     ),
 }
 
@@ -76,6 +76,6 @@ def get_config(variant=''):
             momentum=0.99,
         ),
         optim=dict(query=dict(name='adamw', learning_rate=3e-3, weight_decay=0.1, warmup=100)),
-        evals=dict(knn=dict(), linear_probe=dict()),
+        evals=dict(knn=dict(), linear_probe=dict(), rank=dict()),
         checkpoint=dict(every=500),
     )

@@ -1,4 +1,4 @@
-"""SimSiam on squares of two photographs."""
+"""SimSiam on squares of two photographs; `:collapse` is without the stopped gradient."""
 
 from ssljax.config import config
 
@@ -23,6 +23,7 @@ VARIANTS = {
         evals=dict(knn=dict(k=5)),
         log=dict(every=2),
     ),
+    'collapse': dict(model=dict(stop_gradient=False)),
     'cifar10_small': dict(
         batch=128,
         data=dict(name='tfds:cifar10', validation=5000),
@@ -33,7 +34,7 @@ VARIANTS = {
             view=dict(size=32, scale=(0.25, 1.0)),
         ),
         optim=dict(net=dict(warmup=240, end=0.02)),
-        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
     ),
 }
 
@@ -70,6 +71,6 @@ def get_config(variant=''):
                 ),
             )
         ),
-        evals=dict(knn=dict(), linear_probe=dict()),
+        evals=dict(knn=dict(), linear_probe=dict(), rank=dict()),
         checkpoint=dict(every=500),
     )

@@ -36,8 +36,8 @@ class Sweep:
 
     @property
     def batch(self) -> dict[str, jax.Array]:
-        """The first rows, for a rule that starts a new net."""
-        return place(self.mesh, pad(self.rows(0), self.chunk))
+        """The first rows as a method sees them, for a rule that starts a new net."""
+        return floats(place(self.mesh, pad(self.rows(0), self.chunk)))
 
     def over(
         self,

@@ -129,6 +129,23 @@ def test_few_labels_are_so_many_of_each_class_and_the_others_are_hidden(per_clas
     assert only.splits['test'].count == 60
 
 
+def test_few_labels_are_repeated_until_they_are_a_share():
+    few = dict(name='few_labels', of=GLYPHS, per_class=2, keep=('true_label',))
+    plain, rows = whole(data.make(few)), whole(data.make(dict(few, share=0.4)))
+    count, known = len(plain['x']), np.flatnonzero(plain['labelled'])
+    equal({name: values[:count] for name, values in rows.items()}, plain)
+    more = known[np.arange(len(rows['x']) - count) % len(known)]  # again, each equally often
+    equal(
+        {name: values[count:] for name, values in rows.items()},
+        {name: values[more] for name, values in plain.items()},
+    )
+    assert abs(rows['labelled'].mean() - 0.4) < 0.5 / len(rows['x'])
+    np.testing.assert_array_equal(plain['true_label'], whole(data.make(GLYPHS))['label'])
+    equal(whole(data.make(dict(few, share=0.01))), plain)  # they are more than that
+    marks = {data.make(dict(few, **c)).fingerprint for c in ({}, {'share': 0.4}, {'keep': ()})}
+    assert len(marks) == 3
+
+
 def test_the_draw_is_fixed_and_follows_the_seed():
     draws = []
     for seed in (0, 0, *range(1, 40)):
@@ -305,6 +322,9 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='few_labels', of=5), '5 is no source'),
         (dict(name='few_labels', of=DIGITS, per_class=200), 'type per_class=106'),
         (dict(name='few_labels', of='python_text'), 'python_text has none'),
+        (dict(name='few_labels', of=DIGITS, only=True, share=0.5), 'type one'),
+        (dict(name='few_labels', of=DIGITS, share=1.0), 'type only=True'),
+        (dict(name='few_labels', of=DIGITS, keep=('label',)), 'true_label'),
         (dict(name='noisy_labels', of='python_text'), 'python_text has none'),
         (dict(name='noisy_labels', of=DIGITS, keep=('label',)), 'offered: true_label'),
         (dict(name='few_labels:x', of=DIGITS), 'nothing after a colon'),

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from toys import KEY, blobs, encode, labeled, one_line, score, source, subject
 
-from ssljax import evals, sharding
+from ssljax import data, evals, sharding
 from ssljax.evals import linear_head
 from ssljax.evals.baselines import fitted_to
 from ssljax.evals.knn import classify, whitened
@@ -101,6 +101,14 @@ def test_a_sweep_tells_each_row_its_index():
     split = SimpleNamespace(count=20, rows=lambda index: {'x': np.zeros((len(index), 2), 'f')})
     sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0), split, chunk=8)
     np.testing.assert_array_equal(sweep(lambda key, state, batch: batch['index'], None), range(20))
+
+
+def test_the_batch_of_a_sweep_is_its_first_rows_as_a_method_sees_them():
+    x = np.arange(20, dtype=np.uint8)[:, None] * 10
+    split = SimpleNamespace(count=20, rows=lambda index: {'x': x[index]})
+    sweep = Sweep(sharding.mesh(devices=jax.devices()[:1]), jax.random.key(0), split, chunk=8)
+    np.testing.assert_allclose(sweep.batch['x'], x[:8] / 127.5 - 1, atol=1e-6)
+    assert sweep.batch['index'].tolist() == [*range(8)]
 
 
 # ---- knn
@@ -330,6 +338,9 @@ def test_error_rate_counts_and_the_majority_is_the_commonest():
         dict(x=np.zeros((3, 2)))
     )
     assert common.tolist() == [np.bincount(train).argmax()] * 3
+    hidden = dict(name='few_labels', of='digits', per_class=3)  # most have no label, which is -1
+    classify = evals.trivial('error_rate', data.make(hidden), KEY)['majority']['classify']
+    assert classify(dict(x=np.zeros((1, 2)))).tolist() == [0]  # of equally many, the first
     soft, _ = subject(made, classify=lambda rows: np.zeros((len(rows['x']), 3)))
     with pytest.raises(Mistake) as mistake:
         score('error_rate', soft)

@@ -72,7 +72,13 @@ def pair(x: Split, y: Split) -> Split:
 
 
 def few_labels(
-    *, of: DataSpec, per_class: Count = 4, seed: Natural = 0, only: bool = False
+    *,
+    of: DataSpec,
+    per_class: Count = 4,
+    seed: Natural = 0,
+    only: bool = False,
+    share: Share = 0.0,
+    keep: tuple[str, ...] = (),
 ) -> Source:
     """Train keeps the labels of a few rows of each class, a fixed draw; all others are -1.
 
@@ -82,23 +88,41 @@ def few_labels(
     per_class: training rows of each class that keep their label.
     seed: of the draw of these rows.
     only: whether train has these rows alone, as for a supervised baseline.
+    share: of the training rows that have a label; those with one are repeated until they are so
+    many, after all others. 0: none is repeated.
+    keep: true_label adds the label as it was.
     """
+    for name in keep:
+        choose(name, ('true_label',), 'entry of few_labels')
+    if only and share:
+        raise Mistake(f'few_labels: only leaves no row without a label for share={share}; type one')
+    if share == 1:
+        raise Mistake('few_labels: share=1 leaves no row without a label; type only=True')
     source = make(of)
     check_labels(source, 'few_labels')
     train = source.splits['train']
-    chosen = drawn(source, per_class, seed)
+    chosen = np.sort(drawn(source, per_class, seed))
     known = np.zeros(train.count, bool)
     known[chosen] = True
 
     def hide(index: np.ndarray, rows: Rows) -> Rows:
         label = np.where(known[index], rows['label'], -1).astype(np.int32)
-        return {**rows, 'label': label, 'labelled': known[index]}
+        true = {name: rows['label'] for name in keep}
+        return {**rows, 'label': label, 'labelled': known[index], **true}
 
-    train = mapped(train, hide)
+    train, what = mapped(train, hide), (per_class, seed, only)
+    if only:
+        train = select(train, chosen)
+    elif share:
+        asked = round(share / (1 - share) * (train.count - len(chosen)))
+        more = np.resize(chosen, max(asked - len(chosen), 0))
+        train = select(train, np.concatenate([np.arange(train.count), more]))
+    if share or keep:
+        what = (*what, float(share), tuple(keep))
     return source._replace(
         name=f'few_labels({source.name})',
-        splits={**source.splits, 'train': select(train, np.sort(chosen)) if only else train},
-        fingerprint=fingerprint('few_labels 1', source.fingerprint, per_class, seed, only),
+        splits={**source.splits, 'train': train},
+        fingerprint=fingerprint('few_labels 1', source.fingerprint, *what),
     )
 
 

@@ -6,7 +6,7 @@ Chen & He 2020, arXiv:2011.10566.
 import jax
 
 from ssljax import augment
-from ssljax.collapse import participation, spread
+from ssljax.collapse import directions, participation, spread
 from ssljax.kinds import NetSpec, ViewSpec
 from ssljax.losses import distillation
 from ssljax.method import Method, Run, Turn
@@ -20,6 +20,7 @@ def simsiam(
     projector: NetSpec = dict(name='mlp', dims=(2048, 2048, 2048), norm='batch', last_norm=True),
     predictor: NetSpec | None = dict(name='mlp', dims=(512, 2048), norm='batch'),  # none: collapse
     view: ViewSpec = dict(name='simclr', size=224, scale=(0.2, 1.0), blur=0.5),
+    stop_gradient: bool = True,  # to the other view (eq. 3); false: collapse
 ) -> Method:
     twins = dict(encoder=encoder, projector=projector)
     if predictor:
@@ -33,8 +34,10 @@ def simsiam(
     def predict(net, z):  # h
         return net.predictor(z) if predictor else z
 
-    def distance(p, z):  # eq. 1: -cos(p, z), with no gradient to z (eq. 3)
-        return distillation.cosine_regression(p, z) / 2 - 1
+    def distance(p, z):  # eq. 1: -cos(p, z)
+        if stop_gradient:
+            return distillation.cosine_regression(p, z) / 2 - 1
+        return -(directions(p) * directions(z)).sum(-1)
 
     def init(key, batch):
         k1, k2 = jax.random.split(key)

@@ -14,6 +14,7 @@ from ssljax import methods
 OTHER = {'model__encoder__pool': 'mean', 'model__projector__norm': 'layer',
          'model__projector__dims': (24, 20, 16), 'model__predictor__dims': (12, 16)}  # fmt: skip
 NONE = {'model__predictor': None}
+FREE = {'model__stop_gradient': False}
 
 
 def unit(z):
@@ -66,13 +67,15 @@ def test_the_loss(changes):
 
 def test_stop_gradient():
     """Targets are constants. Equation 3, without it, has the same value and another
-    gradient, but of the predictor, which no target has passed."""
-    seen = oracle.see('simsiam')
+    gradient, but of the predictor, which no target has passed. Figure 2 compares the two."""
+    seen, free = oracle.see('simsiam'), oracle.see('simsiam', **FREE)
     z1, z2, *_ = oracle.quick(lambda params: forward(seen, params), seen.state.params)
     constant, _ = slope(seen, lambda *z: (z1, z2))
     through, (value, *_) = slope(seen, lambda *z: z)
     oracle.close(seen.value, value)
     oracle.close(seen.gradient, constant)
+    oracle.close(free.value, value)
+    oracle.close(free.gradient, through)
     oracle.close(seen.gradient['predictor'], through['predictor'])
     for name in ('encoder', 'projector'):
         apart = jax.tree.map(jnp.subtract, seen.gradient[name], through[name])
