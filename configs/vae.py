@@ -27,7 +27,7 @@ VARIANTS = {
     ),
     'autoencoder': dict(model=dict(beta=0.0), evals=dict(samples=None)),
     'mnist': dict(  # black and white by a fixed draw, as in the literature
-        steps=12000,
+        steps=16000,
         batch=100,
         data=dict(name='binarized', of=dict(name='tfds:mnist', validation=5000)),
         model=dict(
@@ -36,7 +36,20 @@ VARIANTS = {
             latent=40,
         ),
         optim=dict(net=dict(learning_rate=1e-3)),
-        evals=dict(evidence=dict(samples=200)),
+        evals=dict(evidence=dict(size=None, samples=200), knn=None),
+    ),
+    'fashion_mnist': dict(  # gray levels: the mass of 8-bit images
+        steps=8000,
+        batch=100,
+        data=dict(name='tfds:fashion_mnist', validation=5000),
+        model=dict(
+            encoder=dict(dims=(500, 500), activation='tanh'),
+            decoder=dict(dims=(500, 500, 784), activation='tanh'),
+            latent=40,
+            likelihood='logistic',
+        ),
+        optim=dict(net=dict(learning_rate=1e-3)),
+        evals=dict(evidence=dict(samples=200), knn=None),
     ),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ssljax.data.source import Source, Split
 from ssljax.evals.baselines import crossfade, fitted_to
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.judge import trained
@@ -73,13 +74,13 @@ def score(
     return averaged(rows, pairs=size)
 
 
-def coded(subject: Subject, part, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def coded(subject: Subject, part: Split, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows [N, ...] in [-1, 1] and their codes."""
     z, kept = answers(readout(subject, 'encode', 'latents'), part, index, keep=('x',))
     return floats(kept['x']), np.asarray(z, np.float32)
 
 
-def decoder(subject: Subject, part, index: np.ndarray) -> Callable:
+def decoder(subject: Subject, part: Split, index: np.ndarray) -> Callable:
     """codes [N, ...] -> what the readout `decode` makes of them [N, ...]."""
     ask = readout(subject, 'decode', 'latents')
     rows = part.rows(index) | {'index': index.astype(np.int32)}
@@ -107,7 +108,7 @@ def apart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.norm((x - y).reshape(len(x), -1).astype(np.float64), axis=1)
 
 
-def nearest(source, x: np.ndarray) -> np.ndarray:
+def nearest(source: Source, x: np.ndarray) -> np.ndarray:
     """The distance of each row [N, ...] from the nearest training row, [N]."""
     x, least = x.reshape(len(x), -1).astype(np.float64), np.inf
     for rows in fitted_to(source):
