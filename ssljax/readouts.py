@@ -46,6 +46,11 @@ READOUTS = {
         True,
         named=True,
     ),
+    'decode': Readout(
+        'what a code stands for, of the shape of x: `z` of the batch, of the form of `encode`, or'
+        " where there is none the row's own code",
+        ('x',),
+    ),
     'sample': Readout('a draw from the model, of the shape of x; not a mean', ('x',), True),
     'assign': Readout('a cluster', (), whole=True),
     'classify': Readout('a class', (), whole=True),

@@ -234,6 +234,41 @@ def test_what_is_hidden_stays_hidden():
     assert fewer['labelled'].sum() == 10 and hidden['labelled'][fewer['labelled']].all()
 
 
+# black and white ----------------------------------------------------------------------------------
+
+
+def test_a_binarized_row_is_a_function_of_its_place():
+    plain, made = data.make(GLYPHS), data.make(dict(name='binarized', of=GLYPHS))
+    assert made.name == 'binarized(glyphs)'
+    for split in made.splits:
+        rows, truth = whole(made, split), whole(plain, split)
+        assert rows['x'].dtype == np.uint8 and set(np.unique(rows['x'])) == {0, 255}
+        np.testing.assert_array_equal(rows['label'], truth['label'])
+        index = np.array([11, 3, 11])
+        for name, values in made.splits[split].rows(index).items():
+            np.testing.assert_array_equal(values, rows[name][index], err_msg=name)
+    other = whole(data.make(dict(name='binarized', of=GLYPHS, seed=1)))
+    assert (other['x'] != whole(made)['x']).any((1, 2, 3)).mean() > 0.9
+
+
+def test_a_pixel_is_white_as_often_as_it_is_gray():
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    gray = Split(4000, lambda i: {'x': levels.repeat(len(i), 0)})
+    inner = counted()._replace(splits=dict.fromkeys(source.SPLITS, gray))
+    made = data.make(dict(name='binarized', of=inner))
+    assert made[3:] == inner[3:]  # classes, names, tokens, decoder
+    drawn = {split: whole(made, split)['x'].reshape(4000, 256) > 0 for split in made.splits}
+    white = drawn['train']
+    assert not white[:, 0].any() and white[:, 255].all()
+    chance = np.arange(1, 255) / 255
+    z = (white[:, 1:-1].mean(0) - chance) / np.sqrt(chance * (1 - chance) / 4000)
+    assert np.abs(z).max() < 4.5 and abs((z**2).mean() - 1) < 0.4
+    for a, b in ((white[1:], white[:-1]), (white, drawn['test']), (white[:, 1:], white[:, :-1])):
+        a, b = (part[:, 60:190].astype(float) for part in (a, b))
+        a, b = a - a.mean(0), b - b.mean(0)
+        assert abs((a * b).mean() / (a.std() * b.std())) < 5 / a.size**0.5  # each has its own
+
+
 @pytest.mark.parametrize('wrap', ['few_labels', 'noisy_labels', 'unpaired'])
 def test_facts_pass_through(wrap):
     inner = counted()
@@ -272,6 +307,7 @@ def test_labels_of_the_first_domain_may_be_few_and_noisy():
 
 def test_every_option_is_in_the_fingerprint():
     few, noisy = dict(name='few_labels', of=GLYPHS), dict(name='noisy_labels', of=GLYPHS)
+    black = dict(name='binarized', of=GLYPHS)
     worse, two = dict(name='degraded', of=GLYPHS), dict(name='unpaired', x=GLYPHS, y=DIGITS)
     specs = [
         GLYPHS, few, few | dict(per_class=5), few | dict(seed=1), few | dict(only=True),
@@ -279,7 +315,7 @@ def test_every_option_is_in_the_fingerprint():
         noisy, noisy | dict(rate=0.3), noisy | dict(seed=1), noisy | dict(keep=('true_label',)),
         worse, worse | dict(noise=0.2), worse | dict(blur=0.2), worse | dict(contrast=0.2),
         worse | dict(seed=1), worse | dict(of=DIGITS), two, two | dict(y=few),
-        dict(two, x=DIGITS, y=GLYPHS),
+        dict(two, x=DIGITS, y=GLYPHS), black, black | dict(seed=1), black | dict(of=DIGITS),
     ]  # fmt: skip
     prints = [data.make(spec).fingerprint for spec in specs]
     assert len(set(prints)) == len(prints)
@@ -328,6 +364,7 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='noisy_labels', of='python_text'), 'python_text has none'),
         (dict(name='noisy_labels', of=DIGITS, keep=('label',)), 'offered: true_label'),
         (dict(name='few_labels:x', of=DIGITS), 'nothing after a colon'),
+        (dict(name='binarized', of=dict(name='density')), 'float32[2]; it takes uint8'),
         (dict(name='degraded', of=dict(name='density')), 'float32[2]; it takes images'),
         (dict(name='degraded', of=dict(name='degraded', of=DIGITS)), 'have a y already'),
         (dict(name='unpaired', x=dict(name='degraded', of=DIGITS), y=DIGITS), 'rows have a y'),

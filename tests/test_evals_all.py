@@ -152,6 +152,13 @@ CASES = {
         lambda tmp: featured(k=5, also=((7, 0.1),)),
         {f'accuracy{k}{w}' for k in ('', '_k7') for w in ('', '_whitened')},
     ),
+    'latents': (
+        lambda tmp: (pictured(
+            encode=lambda b: b['x'].reshape(-1, 64) / 255.0,
+            decode=lambda b: 2 * b['z'].reshape(-1, 8, 8, 1) ** 2 - 1,
+        ), dict(judge_steps=3)),
+        {'length', 'jump', 'distance', 'valid'},
+    ),
     'linear_probe': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'linear_svm': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'mlp_probe': (lambda tmp: featured(hidden=4, epochs=2, batch=8), ACCURACY),

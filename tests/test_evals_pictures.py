@@ -9,6 +9,8 @@ from sklearn.cluster import KMeans
 from toys import KEY, blobs, labeled, one_line, score, scores, source, subject
 
 from ssljax import evals
+from ssljax.evals import latents
+from ssljax.evals.judge import Judge
 from ssljax.evals.pictures import heated, strips
 from ssljax.names import Mistake
 
@@ -249,6 +251,114 @@ def test_members_of_clusters_are_shown():
     frames = sheet[::68, margin::68].astype(int)
     red = frames[..., 0] > frames[..., 1]
     assert 0 < red[0].sum() <= 5 and not red[1:].any()  # cluster 19 took nine of the other class
+
+
+# ---- latents
+
+
+def circle(batch):
+    """Codes are angles: the way between two points is an arc."""
+    z = batch['z'] if 'z' in batch else np.arctan2(batch['x'][:, 1], batch['x'][:, 0])[:, None]
+    return np.concatenate([np.cos(z), np.sin(z)], 1)
+
+
+def test_the_way_between_codes_is_measured():
+    angle = np.random.default_rng(0).uniform(-2.5, 2.5, 40)
+    points = np.stack([np.cos(angle), np.sin(angle)], 1).astype('f')
+    toy = source(train=dict(x=points[20:]), test=dict(x=points))
+    readouts = dict(encode=lambda b: np.arctan2(b['x'][:, 1:], b['x'][:, :1]), decode=circle)
+    who, saved = subject(toy, **readouts)
+    got, rows = scores('latents', who, size=20, steps=6)
+    assert set(rows) == {'length', 'jump', 'distance'} and not saved and got['pairs'] == 20
+    arc = np.abs(angle[:20] - angle[20:])
+    np.testing.assert_allclose(rows['length'], 6 * np.sin(arc / 12) / np.sin(arc / 2), rtol=1e-3)
+    np.testing.assert_allclose(rows['jump'], 1, rtol=1e-2)
+    middle = (angle[:20] + angle[20:]) / 2
+    middle = np.stack([np.cos(middle), np.sin(middle)], 1)
+    apart = lambda x: np.linalg.norm(x[:, None] - points[20:], axis=2).min(1)  # noqa: E731
+    np.testing.assert_allclose(rows['distance'], apart(middle) / apart(points).mean(), atol=1e-3)
+
+
+def test_a_way_that_jumps():
+    """One of four steps has all of the way, and the way back and forth is three times as long."""
+    x = np.repeat([[0.0], [1.0]], 8, 0).astype('f')
+    toy = source(train=dict(x=x), test=dict(x=x))
+    leap = subject(toy, encode=lambda b: b['x'], decode=lambda b: (b['z'] > 0.6) * 1.0)[0]
+    got = score('latents', leap, steps=4)
+    assert (got['length'], got['jump'], got['distance']) == pytest.approx((1, 4, 0))
+    back = {0: 0, 0.25: 1, 0.5: 0, 0.75: 1, 1: 1}
+    fold = lambda b: np.array([[back[float(z)]] for z in b['z'][:, 0]], 'f')  # noqa: E731
+    got = score('latents', subject(toy, encode=lambda b: b['x'], decode=fold)[0], steps=4)
+    assert (got['length'], got['jump']) == pytest.approx((3, 4 / 3))
+
+
+def test_a_middle_is_valid_where_it_is_named_as_an_end(monkeypatch):
+    """Of a cross-fade: in pixels the way is straight, and its steps are even."""
+    x = images(24, (8, 8, 1))
+    i = np.arange(12)
+    label = np.concatenate([i % 4, (i + (i % 2 == 0)) % 4])  # every other has ends of two classes
+    toy = source(train=dict(x=x), test=dict(x=x, label=label))
+    asked = {}
+
+    def trained(source, steps):
+        def look(middles):
+            asked['middles'] = middles
+            sure = np.linspace(0.85, 1, 12)[:, None]  # the first four are not above 0.9
+            named = np.eye(4)[(i + (i % 3 == 0)) % 4]
+            return sure * named + (1 - sure) * (1 - named) / 3, None
+
+        return Judge(look)
+
+    monkeypatch.setattr(latents, 'trained', trained)
+    (who, readouts), = evals.trivial('latents', toy, KEY).items()  # fmt: skip
+    one, saved = subject(toy, **readouts)
+    got, rows = scores('latents', one, images=3, steps=4)
+    assert who == 'crossfade' and (got['length'], got['jump']) == pytest.approx((1, 1))
+    floats = x / np.float32(127.5) - 1
+    np.testing.assert_allclose(asked['middles'], (floats[:12] + floats[12:]) / 2, atol=1e-6)
+    expected = (i >= 4) & ((i % 3 > 0) | (i % 2 == 0))  # a third was called the next class
+    np.testing.assert_array_equal(rows['valid'], 100 * expected)
+    sheet = np.asarray(saved['interpolation'])
+    assert sheet.shape[:2] == (3 * 68, 7 * 68)
+    np.testing.assert_array_equal(sheet[2:66:8, 2:66:8], x[0].repeat(3, 2))
+    np.testing.assert_array_equal(sheet[2:66:8, 2 + 5 * 68 : 66 + 5 * 68 : 8], x[12].repeat(3, 2))
+    assert saved['traversal'].height == 10 * 68
+
+
+def test_a_traversal_shows_the_coordinates_that_move_the_image():
+    codes = np.random.default_rng(0).normal(size=(50, 3)).astype('f') * [1, 2, 1] + [0, 5, 0]
+    weight = np.array([1.0, 0.1, 3.0])
+    asked = []
+
+    def decode(z):
+        asked.append(z)
+        return np.ones((1, 2, 2, 1)) * (z @ weight)[:, None, None, None]
+
+    rows = latents.traversal(decode, codes, 4)
+    assert list(rows) == ['z2', 'z0', 'z1']
+    by_name = {int(np.ptp(z, 0).argmax()): z for z in asked}
+    for j, z in by_name.items():
+        spread = codes[:, j].mean() + np.array([-2, -1, 0, 1, 2]) * codes[:, j].std()
+        np.testing.assert_allclose(z[:, j], spread, rtol=1e-4, atol=1e-4)
+        others = np.delete(np.arange(3), j)
+        np.testing.assert_array_equal(z[:, others], codes[:1, others].repeat(5, 0))
+    assert rows['z2'].shape == (5, 2, 2, 1)
+
+
+def test_latents_mistakes():
+    x = images(8, (8, 8, 1))
+    toy = source(train=dict(x=x), test=dict(x=x))
+    for decode, part in (
+        (lambda b: b['z'], '[4, 64]'),
+        (lambda b: b['z'].reshape(-1, 8, 8, 1) * np.nan, '4 of 4 rows'),
+    ):
+        who, _ = subject(toy, encode=lambda b: b['x'].reshape(-1, 64) / 255, decode=decode)
+        with pytest.raises(Mistake) as mistake:
+            score('latents', who)
+        one_line(mistake, 'latents', part)
+
+
+# ---- pictures
 
 
 def test_strips_name_their_rows():

@@ -1,4 +1,5 @@
-"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy. They nest.
+"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy, black and
+white images. They nest.
 
 Only what changes is made anew; splits, class names, tokens and decoder are those of the inner
 source, and its fingerprint is part of the new one.
@@ -25,7 +26,7 @@ from ssljax.names import Mistake, choose
 
 # Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
 # be the same numbers, and noise would follow what it is to be independent of.
-FLIPS, CHANNEL, CHOICE = 16, 32, 2**62
+FLIPS, CHANNEL, COINS, CHOICE = 16, 32, 48, 2**62
 
 
 def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
@@ -243,6 +244,39 @@ def degrade(x: np.ndarray, words: np.ndarray, strengths: np.ndarray) -> np.ndarr
     image = tall @ image @ wide.swapaxes(-1, -2)
     image = image.reshape(shape) + (noise * normal(words[:, None, 3:])).reshape(shape)
     return np.moveaxis(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), 1, -1)
+
+
+def binarized(*, of: DataSpec, seed: Natural = 0) -> Source:
+    """Black and white images: each pixel is drawn once, its gray value the chance of white.
+
+    uint8, 0 or 255, in all splits. A pixel is a function of (seed, split, index, place), so it is
+    the same in every epoch. Salakhutdinov, Murray 2008, doi:10.1145/1390156.1390266, draw MNIST so.
+    """
+    source = make(of)
+    x = entries(source)['x']
+    if x.dtype != np.uint8:
+        raise Mistake(
+            f'binarized: rows of {source.name} are {x.dtype}{list(x.shape[1:])}; it takes uint8'
+        )
+    pixels = x[0].size
+
+    def split(name: str) -> Split:
+        def change(index: np.ndarray, rows: Rows) -> Rows:
+            white, at_once = np.empty_like(rows['x']), max(1, 2**20 // pixels)  # draws take memory
+            for start in range(0, len(index), at_once):
+                part = slice(start, start + at_once)
+                words = draws(seed, COINS + SPLITS.index(name), index[part], pixels)
+                chance = rows['x'][part].astype(np.float64) / 255
+                white[part] = 255 * (uniform(words).reshape(chance.shape) < chance)
+            return {**rows, 'x': white}
+
+        return mapped(source.splits[name], change)
+
+    return source._replace(
+        name=f'binarized({source.name})',
+        splits={name: split(name) for name in source.splits},
+        fingerprint=fingerprint('binarized 1', source.fingerprint, seed),
+    )
 
 
 def gauss(side: int, sigma: np.ndarray) -> np.ndarray:

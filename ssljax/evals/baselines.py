@@ -41,6 +41,17 @@ def standardized(source: Source, key: jax.Array) -> Readouts:
     return {'encode': encode}
 
 
+def crossfade(source: Source, key: jax.Array) -> Readouts:
+    """The data are their own codes: between two rows lies a mean of both."""
+    if source.vocab:
+        return {}
+
+    def decode(batch):
+        return np.reshape(batch.get('z', floats(batch['x'])), np.shape(batch['x']))
+
+    return {'encode': lambda batch: flat(batch['x']), 'decode': decode}
+
+
 def real(source: Source, key: jax.Array) -> Readouts:
     """Held-out rows of the data in place of samples: the best that a sampler can be."""
 

@@ -1,4 +1,7 @@
-"""VAE, restated from Kingma and Welling 2013, arXiv:1312.6114: equation 10, appendices B and C."""
+"""VAE, restated from Kingma and Welling 2013, arXiv:1312.6114: equation 10, appendices B and C.
+
+The discretized logistic is that of Kingma et al. 2016, arXiv:1606.04934.
+"""
 
 from unittest import mock
 
@@ -10,7 +13,8 @@ import pytest
 
 from ssljax.nets import Nets
 
-each = pytest.mark.parametrize('likelihood', ('gaussian', 'bernoulli'))
+each = pytest.mark.parametrize('likelihood', ('gaussian', 'bernoulli', 'logistic'))
+HALF = 1 / 255  # of the distance of two levels of 8 bits in [-1, 1]
 NOISE = np.random.default_rng(1).normal(size=(16, 3)).astype(np.float32)
 normal = jax.random.normal
 
@@ -31,11 +35,28 @@ def bright(state):
     return state.replace(params=state.params | {'decoder': decoder | {'Conv_0': last}})
 
 
-def log_p_x(seen, out, x):
-    """log p(x|z) of each row: x in [-1, 1], or the chance of a white pixel."""
-    if seen.config['likelihood'] == 'gaussian':  # C.2, of one deviation
-        v = seen.config['deviation'] ** 2
-        return -0.5 * (jnp.log(2 * jnp.pi * v) + (x - out) ** 2 / v).sum((1, 2, 3))
+def log_p_x(seen, params, z, x):
+    """log p(x|z) of each row: of bytes in [-1, 1] their mass, or the chance of a white pixel."""
+    out, (likelihood, s) = (
+        decoded(seen, params, z),
+        map(seen.config.get, ('likelihood', 'deviation')),
+    )
+    if likelihood == 'gaussian':  # C.2, of one deviation; averaged over noise of one level
+        noise = HALF * (np.arange(50) + 0.5) / 25 - HALF
+
+        def density(u):
+            return -0.5 * (jnp.log(2 * jnp.pi * s**2) + (x + u - out) ** 2 / s**2)
+
+        return (sum(map(density, noise)) / 50 + jnp.log(2 * HALF)).sum((1, 2, 3))
+    if likelihood == 'logistic':  # the ends have what lies beyond them
+        dense = params['scale']['Dense_0']
+        s = s * jnp.exp(z @ dense['kernel'] + dense['bias']).reshape(x.shape)
+        side = jnp.where(x > out, -1, 1)  # differences of small numbers, not of ones
+        far = 1 / (1 + jnp.exp(-side * (x + HALF - out) / s))
+        near = 1 / (1 + jnp.exp(-side * (x - HALF - out) / s))
+        low, high = 1 / (1 + jnp.exp((out + 1 - HALF) / s)), 1 / (1 + jnp.exp((1 - HALF - out) / s))
+        mass = jnp.where(x < -1 + HALF, low, jnp.where(x > 1 - HALF, high, side * (far - near)))
+        return jnp.log(mass).sum((1, 2, 3))
     y, p = (x + 1) / 2, 1 / (1 + jnp.exp(-out))
     return (y * jnp.log(p) + (1 - y) * jnp.log(1 - p)).sum((1, 2, 3))  # C.1
 
@@ -55,8 +76,8 @@ def decoded(seen, params, z):
 
 def picture(seen, out):
     """The mean of p(x|z) in [-1, 1]."""
-    gaussian = seen.config['likelihood'] == 'gaussian'
-    return jnp.clip(out, -1, 1) if gaussian else 2 / (1 + jnp.exp(-out)) - 1
+    bernoulli = seen.config['likelihood'] == 'bernoulli'
+    return 2 / (1 + jnp.exp(-out)) - 1 if bernoulli else jnp.clip(out, -1, 1)
 
 
 def divergence(mean, log_v):
@@ -75,7 +96,7 @@ def test_the_loss(likelihood):
         mean, log_v, stats = posterior(seen, params, seen.state.memory['stats'], x, True)
         kl = divergence(mean, log_v)
         z = mean + jnp.exp(log_v / 2) * noise  # section 2.4
-        value = (kl - log_p_x(seen, decoded(seen, params, z), x)).mean()
+        value = (seen.config['beta'] * kl - log_p_x(seen, params, z, x)).mean()
         return value, (value, stats, kl.mean())
 
     gradient, (value, stats, kl) = oracle.quick(jax.grad(loss, has_aux=True), seen.state.params)
@@ -83,28 +104,6 @@ def test_the_loss(likelihood):
     oracle.close(seen.logs, {'kl': kl})
     oracle.close(seen.gradient, gradient)
     oracle.close(seen.memory, {**seen.state.memory, 'stats': stats})
-
-
-def test_codes_follow_by_online_k_means():
-    """With counts that forget: code = (m count code + (1 - m) sum of z) / (m count + (1 - m) n)."""
-    seen = see('gaussian')
-    after, metrics = oracle.after(seen)
-    z = oracle.quick(
-        lambda x: posterior(seen, seen.state.params, seen.memory['stats'], x, False)[0],
-        seen.batch['x'],
-    )
-    codes, counts, m = seen.memory['codebook'], seen.memory['counts'], 0.8
-    nearest = np.eye(5)[((z[:, None] - codes) ** 2).sum(2).argmin(1)]  # [B, codes]
-    n = m * counts + (1 - m) * nearest.sum(0)
-    moved = ((m * counts)[:, None] * codes + (1 - m) * nearest.T @ z) / n[:, None]
-    assert (nearest.sum(0) == 0).any()  # and such a code stays
-    oracle.close(after.memory, {**seen.memory, 'codebook': moved, 'counts': n})
-    oracle.close(after.params, seen.state.params)
-    share = n / n.sum()
-    oracle.close(metrics, {'used': np.exp(-(share * np.log(share)).sum())})
-    start = seen.job.fresh().memory
-    np.testing.assert_allclose(start['counts'], np.full(5, 16 / 5), rtol=1e-6)
-    assert len(np.unique(start['codebook'])) == 15 and np.abs(start['codebook']).max() < 0.5
 
 
 @each
@@ -115,17 +114,16 @@ def test_readouts(likelihood):
     def restated(x):
         mean, log_v, _ = posterior(seen, params, stats, x, False)
         z = mean + jnp.exp(log_v / 2) * NOISE
-        evidence = log_p_x(seen, decoded(seen, params, z), x)
+        evidence = log_p_x(seen, params, z, x)
         log_q = -0.5 * (jnp.log(2 * jnp.pi) + log_v + NOISE**2).sum(1)
         log_p_z = -0.5 * (jnp.log(2 * jnp.pi) + z**2).sum(1)
-        near = ((mean[:, None] - seen.state.memory['codebook']) ** 2).sum(2).argmin(1)
+        own = picture(seen, decoded(seen, params, mean))
         return {
             'encode': mean,
-            'reconstruct': {'reconstruction': picture(seen, decoded(seen, params, mean))},
-            # the density of x, also where images are bytes
+            'reconstruct': {'reconstruction': own},
+            'decode': own,
             'bound': evidence - divergence(mean, log_v),
             'log_weights': jnp.tile((evidence + log_p_z - log_q)[:, None], 3),
-            'assign': near,
         }
 
     expected = oracle.quick(restated, x)
@@ -140,14 +138,19 @@ def test_readouts(likelihood):
     oracle.close(found, expected)
 
 
-@each
+def drawn(seen, count):
+    """So many samples [count, B, H, W, C] of the codes NOISE."""
+    sample = jax.vmap(seen.job.method.readouts['sample'], (0, None, None))
+    keys = jax.random.split(jax.random.key(1), count)
+    with mock.patch.object(jax.random, 'normal', fixed):  # one z, many x
+        return oracle.quick(sample, keys, seen.state, seen.batch)
+
+
+@pytest.mark.parametrize('likelihood', ('gaussian', 'bernoulli'))
 def test_a_sample_is_drawn_given_its_code(likelihood):
     """z of p(z), then x of p(x|z): a draw, and no mean (ssljax/readouts.py)."""
     seen = see(likelihood)
-    sample = jax.vmap(seen.job.method.readouts['sample'], (0, None, None))
-    keys = jax.random.split(jax.random.key(1), 64)
-    with mock.patch.object(jax.random, 'normal', fixed):  # one z, many x
-        draws = oracle.quick(sample, keys, seen.state, seen.batch)  # [64, B, H, W, C]
+    draws = drawn(seen, 64)
     mean = picture(seen, oracle.quick(lambda z: decoded(seen, seen.state.params, z), NOISE))
     inner = np.abs(mean) < 0.3
     slope = (draws.mean(0) * mean)[inner].sum() / (mean**2)[inner].sum()
@@ -155,6 +158,51 @@ def test_a_sample_is_drawn_given_its_code(likelihood):
     bernoulli = likelihood == 'bernoulli'
     deviation = np.sqrt(1 - mean**2)[inner].mean() if bernoulli else seen.config['deviation']
     assert abs(draws.std(0)[inner].mean() - deviation) < 0.1
+
+
+def test_a_logistic_sample_is_an_image_of_bytes():
+    """Each level as often as its mass says: mean, deviation and the share of the whitest level."""
+    seen = see('logistic')
+    draws = drawn(seen, 400)
+    levels = np.arange(256) / 127.5 - 1
+    assert np.abs(draws[..., None] - levels).min(-1).max() < 1e-5
+
+    def masses(z):  # [256, B, H, W, C]
+        like = jnp.ones((16, 8, 8, 1))
+        out = decoded(seen, seen.state.params, z)
+        dense = seen.state.params['scale']['Dense_0']
+        s = 0.5 * jnp.exp(z @ dense['kernel'] + dense['bias']).reshape(like.shape)
+        up_to = [1 / (1 + jnp.exp(-(edge * like - out) / s)) for edge in levels[:-1] + HALF]
+        return jnp.diff(jnp.stack([0 * like, *up_to, like]), axis=0)
+
+    p = oracle.quick(masses, NOISE)
+    np.testing.assert_allclose(p.sum(0), 1, rtol=1e-5)
+    mean = np.tensordot(levels, p, 1)
+    deviation = np.sqrt(np.tensordot(levels**2, p, 1) - mean**2)
+    inner = deviation > 0.1  # others are all black or all white
+    far = (draws.mean(0) - mean)[inner] / (deviation[inner] / 20)
+    assert np.abs(far).max() < 5 and abs(np.square(far).mean() - 1) < 0.2
+    assert inner.mean() > 0.5 and abs((draws.std(0)[inner] / deviation[inner]).mean() - 1) < 0.03
+    assert abs((draws > 0.999).mean() - p[-1].mean()) < 0.01 and p[-1].mean() > 0.05
+
+
+def test_a_code_that_is_given_is_decoded():
+    seen = see('logistic')
+    batch = {**seen.batch, 'z': NOISE}
+    found = oracle.quick(seen.job.method.readouts['decode'], jax.random.key(1), seen.state, batch)
+    made = oracle.quick(lambda z: picture(seen, decoded(seen, seen.state.params, z)), NOISE)
+    oracle.close(found, made)
+
+
+def test_without_its_divergence_it_is_an_autoencoder():
+    """The code is the encoder's answer, without noise; nothing is known of p(z)."""
+    seen = oracle.see('vae', model__beta=0.0, evals__samples='none')
+    np.testing.assert_array_equal(seen.calls[1].out, seen.calls[2].args[0])
+    assert seen.calls[1].out.shape == (16, 3)
+    oracle.close(
+        seen.value, -log_p_x(seen, seen.state.params, seen.calls[1].out, seen.batch['x']).mean()
+    )
+    assert set(seen.job.method.readouts) == {'encode', 'decode', 'reconstruct'}
 
 
 def test_the_bound_is_tight_where_the_posterior_is_true():
@@ -173,6 +221,6 @@ def test_the_bound_is_tight_where_the_posterior_is_true():
     assert np.ptp(ask_all(params, seen.state, seen.batch)[1], 1).min() > 0.01
     params['decoder']['Conv_0']['kernel'][:] = 0
     bound, log_w = ask_all(params, seen.state, seen.batch)
-    exact = log_p_x(seen, params['decoder']['Conv_0']['bias'], seen.batch['x'])
+    exact = log_p_x(seen, params, jnp.zeros((16, 3)), seen.batch['x'])  # of any z
     oracle.close(bound, exact)
     oracle.close(log_w, np.tile(np.asarray(exact)[:, None], 3))
