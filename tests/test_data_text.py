@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssljax import data
-from ssljax.data.text import UNSEEN
+from ssljax.data.tokens import UNSEEN
 from ssljax.evals.ngram import kneser_ney, witten_bell
 from ssljax.names import Mistake
 

@@ -35,9 +35,16 @@ class Source(NamedTuple):
     fingerprint: str
     classes: int = 0
     class_names: tuple[str, ...] = ()
-    vocab: tuple[str, ...] = ()  # token id -> string
+    vocab: tuple[str, ...] = ()  # token id -> string, of x or of `text` beside x
     decoder: str = ''  # what decoded the pixels
     tokens: Callable[[Sequence[str]], Rows] | None = None  # texts -> `text`, `text_length` of rows
+
+
+def of_tokens(source: Source) -> bool:
+    """Whether x itself is text: a vocabulary may also be that of captions."""
+    some = next(iter(source.splits.values()))
+    x = some.rows(np.arange(1))['x'] if source.vocab else np.zeros(0)
+    return x.dtype.kind in 'iu' and x.dtype != np.uint8
 
 
 def select(split: Split, index: np.ndarray) -> Split:

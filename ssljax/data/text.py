@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ssljax.data.source import Rows, Source, Split, fingerprint
+from ssljax.data.tokens import characters
 from ssljax.kinds import Natural, Range, Share
 from ssljax.names import Mistake, choose
 
 Symbols = Literal['characters', 'bytes']
 Length = Annotated[int, Range(2)]  # of a window
-UNSEEN = '\N{REPLACEMENT CHARACTER}'  # the last token, where a later split has unseen characters
 
 
 def text(
@@ -115,7 +115,7 @@ def _windows(
     new tokens (0: half of its predictions); those before them, from the split before if need be,
     are context. So every token of a split is scored once, in a window of full length.
     """
-    ids, vocab, cut = encode(name, raw, symbols, validation, test)
+    ids, vocab, cut = ids_of(name, raw, symbols, validation, test)
     stride = stride or (length - 1) // 2
     if not 2 <= length <= cut[0]:
         raise Mistake(f'{name}: length={length}; type a number from 2 to {cut[0]}')
@@ -147,7 +147,7 @@ def _windows(
     return Source(name, splits, fingerprint('text 1', raw, options), vocab=vocab)
 
 
-def encode(
+def ids_of(
     name: str, raw: bytes, symbols: str, validation: int, test: float
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[int, int]]:
     """Text -> ids int32 [N], the string of each id, and where train and validation end.
@@ -156,24 +156,20 @@ def encode(
     more id, UNSEEN: a model can only learn that it is rare. Bytes are always 256.
     """
     if choose(symbols, ('characters', 'bytes'), 'symbols') == 'bytes':
-        ids, vocab = np.frombuffer(raw, np.uint8).astype(np.int32), tuple(map(chr, range(256)))
+        whole = np.frombuffer(raw, np.uint8).astype(np.int32)
     else:
         try:
-            string = raw.decode('utf-8')
+            whole = raw.decode('utf-8')
         except UnicodeDecodeError as error:
             raise Mistake(f'{name}: not UTF-8 at byte {error.start}; type symbols=bytes') from error
-        ids = np.frombuffer(string.encode('utf-32-le'), np.uint32)
     if not 0 <= test < 1:
         raise Mistake(f'{name}: test={test}; type a part of the text, from 0 to below 1')
-    end = int(len(ids) * (1 - test))
+    end = int(len(whole) * (1 - test))
     if not 0 <= validation < end:
         raise Mistake(f'{name}: validation={validation}; type a number of symbols below {end}')
-    if symbols == 'characters':
-        seen = np.unique(ids[: end - validation])
-        vocab = tuple(map(chr, seen))
-        index = np.minimum(np.searchsorted(seen, ids), len(seen) - 1)
-        known = seen[index] == ids
-        if not known.all():
-            vocab = (*vocab, UNSEEN)
-        ids = np.where(known, index, len(seen)).astype(np.int32)
-    return ids, vocab, (end - validation, end)
+    cut = (end - validation, end)
+    if symbols == 'bytes':
+        return whole, tuple(map(chr, range(256))), cut
+    vocab, encode, _ = characters([whole[: cut[0]]])
+    ids = encode(whole)
+    return ids, vocab[: ids.max() + 1], cut  # without UNSEEN where nothing is

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
-from ssljax.data.source import Source, draws
+from ssljax.data.source import Source, draws, of_tokens
 from ssljax.evals.measures import flat, floats
 from ssljax.evals.ngram import kneser_ney as kneser_ney_ngram
 from ssljax.evals.subject import pick
@@ -23,14 +23,14 @@ LEVELS = 256  # of a pixel
 
 def pixels(source: Source, key: jax.Array) -> Readouts:
     """The data as they are."""
-    if source.vocab:
+    if of_tokens(source):
         return {}
     return {'encode': lambda batch: flat(batch['x'])}
 
 
 def standardized(source: Source, key: jax.Array) -> Readouts:
     """The data with mean 0 and standard deviation 1 in each row: no brightness, no contrast."""
-    if source.vocab:
+    if of_tokens(source):
         return {}
 
     def encode(batch):
@@ -54,9 +54,10 @@ def crossfade(source: Source, key: jax.Array) -> Readouts:
 
 def real(source: Source, key: jax.Array) -> Readouts:
     """Held-out rows of the data in place of samples: the best that a sampler can be."""
+    as_given = np.asarray if of_tokens(source) else floats
 
     def sample(batch):
-        return np.asarray(batch['x']) if source.vocab else floats(batch['x'])
+        return as_given(batch['x'])
 
     return {'sample': sample}
 
@@ -76,7 +77,7 @@ def majority(source: Source, key: jax.Array) -> Readouts:
 
 def mean_image(source: Source, key: jax.Array) -> Readouts:
     """The mean of training rows, whatever was asked."""
-    if source.vocab:
+    if of_tokens(source):
         return {}
 
     @functools.cache
@@ -93,7 +94,7 @@ def mean_image(source: Source, key: jax.Array) -> Readouts:
 
 def kmeans(source: Source, key: jax.Array) -> Readouts:
     """K-means of the data as they are, fitted on training rows. It is told how many clusters."""
-    if source.vocab:
+    if of_tokens(source):
         return {}
 
     @functools.cache
@@ -124,7 +125,7 @@ def chance(source: Source, key: jax.Array) -> Readouts:
 def gaussian(source: Source, key: jax.Array) -> Readouts:
     """One Gaussian fitted to training rows; for vectors [N, D] that are few-dimensional."""
     x = first_row(source)
-    if source.vocab or x.ndim != 2 or x.shape[1] > 64:
+    if of_tokens(source) or x.ndim != 2 or x.shape[1] > 64:
         return {}
 
     @functools.cache
@@ -147,7 +148,7 @@ def bernoulli(source: Source, key: jax.Array) -> Readouts:
 
     One white and one black are added to the counts of a pixel.
     """
-    if source.vocab or first_row(source).dtype != np.uint8:
+    if of_tokens(source) or first_row(source).dtype != np.uint8:
         return {}
     few = next(fitted_to(source, 500))['x']
     if not np.isin(few, (0, 255)).all():
@@ -172,7 +173,7 @@ def per_pixel(source: Source, key: jax.Array) -> Readouts:
 
     One is added to the count of each level. The mass of a row in nats is exact.
     """
-    if source.vocab or first_row(source).dtype != np.uint8:
+    if of_tokens(source) or first_row(source).dtype != np.uint8:
         return {}
 
     @functools.cache
@@ -203,7 +204,7 @@ def exact(log_prob: Callable) -> Readouts:
 
 def center(source: Source, key: jax.Array) -> Readouts:
     """One head that looks at the middle, where photographs have their object."""
-    if source.vocab or first_row(source).ndim != 4:
+    if of_tokens(source) or first_row(source).ndim != 4:
         return {}
 
     def attend(batch):
@@ -216,7 +217,7 @@ def center(source: Source, key: jax.Array) -> Readouts:
 
 def unigram(source: Source, key: jax.Array) -> Readouts:
     """How often each token occurs in train, one added to every count."""
-    if not source.vocab:
+    if not of_tokens(source):
         return {}
 
     @functools.cache
@@ -229,7 +230,7 @@ def unigram(source: Source, key: jax.Array) -> Readouts:
 
 def kneser_ney(source: Source, key: jax.Array) -> Readouts:
     """Interpolated modified Kneser-Ney of order ORDER, trained on the whole of train."""
-    if not source.vocab:
+    if not of_tokens(source):
         return {}
 
     def token_log_prob(batch):

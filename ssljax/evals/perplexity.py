@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.data.source import of_tokens
 from ssljax.evals.baselines import kneser_ney, unigram
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.likelihood import negative
@@ -22,9 +23,9 @@ def score(subject: Subject, *, split: str = 'test', options: Mapping[str, Any] =
     """
     source, part = subject.source, part_of(subject.source, split)
     ask = readout(subject, 'token_log_prob', 'perplexity')
-    if not source.vocab:
+    if not of_tokens(source):
         raise Mistake(
-            f'perplexity needs texts; {source.name} has no vocabulary:'
+            f'perplexity needs texts; {source.name} has no vocabulary of x:'
             ' leave perplexity out of the evals'
         )
     if 'mask' not in part.rows(np.arange(1)):

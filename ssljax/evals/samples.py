@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ssljax.data.source import of_tokens
 from ssljax.evals.baselines import real, train_ids
 from ssljax.evals.distances import energy_score, frechet, kernel, precision_recall
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
@@ -46,7 +47,7 @@ def score(
     the distances in place of the classifier: with Inception's weights, that is what is called FID.
     options: of the readout sample.
     """
-    if subject.source.vocab:
+    if of_tokens(subject.source):
         return of_texts(subject, split, count or 64, options)
     return of_rows(subject, split, count or 2000, judge_steps, net, options)
 
