@@ -58,9 +58,9 @@ def lines(
     """Printed lines, uint8 [height, width, 1], and what they read: text, text_length, length.
 
     The words are those of Python's help topics that need no character but those of ALPHABET. The
-    splits have parts of that text and fonts of their own. Size, spacing, slant, weight, baseline,
-    contrast, blur and noise are drawn for each line. A line starts at the left; length says how
-    many columns it has, and what follows is ground.
+    splits have parts of that text and fonts of their own. Size, aspect, spacing, slant, weight,
+    baseline, contrast, blur and noise are drawn for each line. A line starts at the left; length
+    says how many columns it has, and what follows is ground.
 
     height, width: of the canvas in pixels; the height scales the print.
     words: at most so many a line; 0: as many as fit into a width that is drawn, too.
@@ -157,21 +157,22 @@ def printed(
     start = (draw(0, 1) * len(text)).astype(int)
     font = draw(0, len(FONTS[split])).astype(np.int32)
     em, full, space = draw(15, 22) * unit, draw(0.3, 1), draw(-0.02, 0.08)
-    slant, drift, margin = draw(-0.15, 0.15), draw(-0.012, 0.012), draw(3, 8) * unit
-    base, stroke, contrast = draw(21, 25) * unit, draw(0.25, 0.5), draw(0.45, 0.85)
+    slant, drift, margin = draw(-0.2, 0.2), draw(-0.012, 0.012), draw(3, 8) * unit
+    base, stroke, contrast = draw(21, 25) * unit, draw(0.2, 0.52), draw(0.45, 0.85)
     light, slope, blur = draw(0.85, 1.0), draw(-0.06, 0.06), draw(0, 0.25)
-    noise = draw(0.005, 0.04)
-    scale = em / EM
+    noise, aspect = draw(0.005, 0.04), draw(-0.2, 0.2)
+    scale = em / EM  # from a strip to the canvas, downward
+    across = scale * np.exp(aspect)
     jitter = random[:, SCALARS : SCALARS + JITTER].copy().view(np.uint8)  # [n, 128]
 
     # 1. Strips of ink at EM pixels, glyph by glyph; the pen is a float, its glyphs are not.
-    reach = int(np.ceil(width / scale.min())) + 3 * EM
+    reach = int(np.ceil(width / across.min())) + 3 * EM
     strip = np.zeros((n, TALL, reach), np.float32)
     ids, sizes = np.zeros((n, most), np.int32), np.zeros(n, np.int32)
     middles, ends = np.zeros((n, most), np.float32), np.zeros(n, np.float32)
     for i in range(n):
         face = typeface(FONTS[split][font[i]], ALPHABET)
-        room = (width - 2 * margin[i]) / scale[i]
+        room = (width - 2 * margin[i]) / across[i]
         line = fitting(text, start[i], words, face, space[i] * EM, room, full[i])[:most].rstrip()
         pen = 0.0
         for c, character in enumerate(line):
@@ -187,8 +188,8 @@ def printed(
             ids[i, c] = PLACES[character]
         sizes[i], ends[i] = len(line), pen
     inside = np.arange(most) < sizes[:, None]
-    positions = np.where(inside, margin[:, None] + middles * scale[:, None], 0).astype(np.float32)
-    length = np.minimum(np.ceil(2 * margin + ends * scale), width).astype(np.int32)
+    positions = np.where(inside, margin[:, None] + middles * across[:, None], 0).astype(np.float32)
+    length = np.minimum(np.ceil(2 * margin + ends * across), width).astype(np.int32)
 
     # 2. From strips to the canvas: rows by averages, then columns, which the slant moves.
     row = (np.arange(height) - base[:, None]) / scale[:, None] + BASE  # [n, H]
@@ -198,7 +199,7 @@ def printed(
     weight = np.maximum(weight, 0) * np.minimum(scale[:, None, None], 1)
     ink = weight.astype(np.float32) @ strip  # [n, H, reach]
     lean = slant[:, None] * (base[:, None] - 6 * unit - np.arange(height))  # [n, H]
-    column = (np.arange(width) - margin[:, None, None] - lean[..., None]) / scale[:, None, None]
+    column = (np.arange(width) - margin[:, None, None] - lean[..., None]) / across[:, None, None]
     column = np.clip(column + EM, 0, reach - 1.01).astype(np.float32)
     whole = column.astype(np.int32)
     column -= whole
