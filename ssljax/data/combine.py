@@ -1,7 +1,7 @@
 """Sources made of sources: two domains or both at once, few or noisy labels, a degraded copy.
 
-They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the inner
-source, and its fingerprint is part of the new one.
+They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the
+inner source, and its fingerprint is part of the new one.
 """
 
 from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from ssljax.data.lines import BASE, typeface
 
 X = 8  # the height of an x, in pixels of a patch
 ROWS, COLUMNS, UP = 22, 24, 15  # of a patch, and those of its rows that are above the baseline
-INK = 0.5  # what belongs to a piece, over the darkest
+INK = 0.4  # what belongs to a piece, over the darkest
 GAP = 0.55  # of a blank between two pieces, over the height of an x
 LOW = 0.35  # quantile of the pieces' heights that is about that of an x
 TALL = (0.88, 1, 1.12)  # what is tried beside it
