@@ -47,7 +47,7 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='ctc',
-        steps=4500,
+        steps=3600,
         batch=32,
         data=dict(name='lines', keep=('positions',)),
         model=dict(encoder=dict(name='line_lstm', widths=(16, 32, 64), width=128, dropout=0.2)),

@@ -31,7 +31,7 @@ Side = Annotated[int, Range(16, 4096)]
 ALPHABET = " !'(),-.0123456789:;?" + string.ascii_letters
 EM, BASE, TALL = 32, 35, 50  # of a strip: pixels of an em, the row of the baseline, rows
 SCALARS, JITTER, MOST = 16, 16, 128  # words of draws; characters of a line are at most MOST
-PARTS = (0, 0.8, 0.9, 1)  # of the corpus, by split: no line of one is in another
+PARTS, PHRASE = (0, 0.8, 0.9, 1), 4  # of the corpus, by split; words that no two have in a row
 FACTORS = ('positions', 'font')
 
 
@@ -94,14 +94,27 @@ def lines(
 
 @functools.cache
 def corpus(split: str) -> tuple[str, ...]:
-    """The words of a split's part of the text, in order."""
+    """The words of a split's part of the text, in order.
+
+    The topics quote each other: a phrase of PHRASE words that an earlier split has is left out.
+    """
     from pydoc_data.topics import topics
 
     raw = ' '.join(topics[name] for name in sorted(topics)).split()
     known = re.compile(f'[{re.escape(ALPHABET.strip())}]+')
     found = [word for word in raw if known.fullmatch(word) and word.strip('-.') and len(word) < 20]
-    low, high = (int(len(found) * PARTS[SPLITS.index(split) + i]) for i in (0, 1))
-    return tuple(found[low:high])
+    number = SPLITS.index(split)
+    low, high = (int(len(found) * share) for share in PARTS[number : number + 2])
+    earlier = set(phrases(found[:low]))
+    fresh = np.ones(high - low, bool)
+    for i, phrase in enumerate(phrases(found[low:high])):
+        if phrase in earlier:
+            fresh[i : i + PHRASE] = False
+    return tuple(word for word, new in zip(found[low:high], fresh, strict=True) if new)
+
+
+def phrases(words: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + PHRASE]) for i in range(len(words) - PHRASE + 1)]
 
 
 @functools.cache
