@@ -55,6 +55,12 @@ READOUTS = {
     'assign': Readout('a cluster', (), whole=True),
     'classify': Readout('a class', (), whole=True),
     'transcribe': Readout('token ids, below zero where nothing is read', ('L',), whole=True),
+    'align': Readout(
+        'where the tokens of `text` lie, by name: `positions` [B, L] in columns, and of frames'
+        ' [B, T, tokens and blank] `posteriors` without and `aligned` with the text',
+        ('...',),
+        named=True,
+    ),
     'attend': Readout('shares of attention on places', ('heads', 'h', 'w')),
 }
 

@@ -341,3 +341,22 @@ def test_mistakes_are_one_line(tmp_path, options, says):
 def test_a_missing_name_says_how_to_give_one():
     with pytest.raises(Mistake, match='tfds:cifar10'):
         data.make(dict(name='tfds'))
+
+
+def test_scanned_lines_are_the_images_and_texts_of_a_directory(tmp_path):
+    images = tiny(tmp_path)
+    spec = dict(name='scanned_lines:tiny', dir=str(tmp_path), transcript='id', height=24, width=40)
+    made = data.make(spec)
+    assert {name: split.count for name, split in made.splits.items()} == dict(train=27, test=7)
+    assert made.vocab == (*'0123456789', 'n') and made.decoder.startswith('pillow ')
+    found = made.splits['test'].rows(np.arange(7))
+    assert found['x'].shape == (7, 24, 40, 1) and (found['length'] == 20).all()
+    for i, (x, text, n) in enumerate(zip(*(found[k] for k in ('x', 'text', 'text_length')))):
+        gray = Image.fromarray(images[27 + i]).convert('L').resize((20, 24), Image.BICUBIC)
+        np.testing.assert_array_equal(x[:, :20, 0], np.asarray(gray))
+        assert ''.join(made.vocab[c] for c in text[:n]) == f'n{27 + i}'
+    held = data.make(spec | dict(validation=5))
+    assert held.splits['train'].count == 22 and held.splits['validation'].count == 5
+    assert len({held.fingerprint, made.fingerprint}) == 2
+    with pytest.raises(Mistake, match="no 'line'; it has"):
+        data.make(spec | dict(transcript='line'))

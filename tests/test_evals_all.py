@@ -84,6 +84,21 @@ def text():
     return toys.source(vocab=('ab', 'c', ' ', 'd'), train=rows, test=rows)
 
 
+def lined():
+    random, text = np.random.default_rng(5), np.array([[0, 1, 2]]).repeat(12, 0)
+    x = random.integers(0, 256, (12, 8, 24, 1)).astype(np.uint8)
+    places = np.array([[3, 8, 13]]) + random.normal(size=(12, 3))
+    rows = dict(x=x, text=text, text_length=1 + np.arange(12) % 3, positions=places)
+
+    def align(batch, **options):
+        free, told = (seeded(batch, (6, 4)) ** power for power in (1, 2))
+        found = {'posteriors': free, 'aligned': told}
+        return found | {'positions': 3 + seeded(batch, 3) + batch['text'] * 5}
+
+    made = toys.source(vocab=('a', 'b', 'c'), train=rows, test=rows)
+    return toys.subject(made, align=align)[0], {}
+
+
 def paired():
     random = np.random.default_rng(4)
     x, count = random.normal(size=(20, 5)).astype('f'), 20
@@ -117,6 +132,7 @@ CASES = {
                                   'boy girl king queen\nqueen king girl boy'),
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
+    'alignment': (lambda tmp: lined(), {'position_error', 'overlap'}),
     'attention': (
         lambda tmp: (pictured(attend=lambda b, **o: seeded(b, (3, 4, 4))), {}),
         {'entropy', 'similarity', 'entropy_least', 'entropy_greatest', 'mass'},

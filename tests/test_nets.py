@@ -300,6 +300,7 @@ INPUTS = {
     'image': (jnp.zeros((2, 32, 32, 3)),),
     'vector': (jnp.zeros((2, 8)),),
     'tokens': (jnp.zeros((2, 8), int),),
+    'frames': (jnp.zeros((2, 5, 8)),),
     'patches': (jnp.zeros((2, 5, 8)), jnp.zeros((2, 4), int), (4, 4)),
 }
 

@@ -25,7 +25,8 @@ def arrays(
 
     x and y: images uint8 [N, H, W] or [N, H, W, C]; clips uint8 [N, T, H, W, C]; sound, points
     and other sequences float [N, T] or [N, T, C]; tokens int [N, T]. Rows of variable length are
-    padded, and length [N] says how many of the T are meant. Bytes of other entries stay bytes.
+    padded, and length [N] says how many of the T are meant, of images of lines how many of their
+    columns. Bytes of other entries stay bytes.
 
     path: the .npz file.
     validation, test: rows held out of train, where the file has no such split.
@@ -123,16 +124,17 @@ def rows_of(file: Path, split: str, part: Rows, train: Rows) -> Split:
 
 
 def check_length(what: str, values: Rows, name: str, padded: str, least: int) -> None:
-    """A length says how many of the T places of a padded row are meant."""
+    """A length says how many of the T places of a padded row are meant; columns, of an image."""
     length, rows = values[name], values.get(padded)
     if rows is None or rows.ndim < 2:
         raise Mistake(f'{what} is of {padded} [N, T, ...], which is not there; add it')
     if length.ndim != 1 or length.dtype.kind not in 'iu':
         raise Mistake(f'{what} is {length.dtype}{list(length.shape)}; type whole numbers, [N]')
-    if len(length) and not least <= length.min() <= length.max() <= rows.shape[1]:
+    places = rows.shape[2 if rows.ndim == 4 else 1]
+    if len(length) and not least <= length.min() <= length.max() <= places:
         raise Mistake(
             f'{what} goes from {length.min()} to {length.max()}; type numbers from {least} to'
-            f' {rows.shape[1]}, the places of a padded row'
+            f' {places}, the places of a padded row'
         )
 
 

@@ -1,9 +1,11 @@
-"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy, black and
-white images. They nest.
+"""Sources made of sources: two domains or both at once, few or noisy labels, a degraded copy, black
+and white images.
 
-Only what changes is made anew; splits, class names, tokens and decoder are those of the inner
-source, and its fingerprint is part of the new one.
+They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the
+inner source, and its fingerprint is part of the new one.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -70,6 +72,81 @@ def pair(x: Split, y: Split) -> Split:
         return {**x.rows(index), **y.rows(partner), 'index_y': partner.astype(np.int32)}
 
     return Split(x.count, rows, domains=(x, y))
+
+
+def joined(*, first: DataSpec, second: DataSpec, share: Share = 0.5) -> Source:
+    """Trains on two sources at once, and is validated and tested on the second alone.
+
+    In an epoch, each row of the first is met once and each of the second as often as its share
+    asks, at least once; they are shuffled together. Rows have the entries that both have; texts get
+    one vocabulary of the tokens of both.
+
+    first, second: the sources; equal entries have equal shapes, but for texts.
+    share: the part of training rows that are of the second.
+    """
+    sources = make(first), make(second)
+    for name, source in zip(('first', 'second'), sources):
+        if source.splits['train'].domains:
+            raise Mistake(f'joined: {name} is {source.name}, which has two domains; type one')
+    if not 0 < share < 1:
+        raise Mistake(f'joined: share={share}; type a part between 0 and 1, or one source alone')
+    rows = [entries(source) for source in sources]
+    alike = sources[0].class_names == sources[1].class_names
+    names = [name for name in rows[0] if name in rows[1] and (alike or name != 'label')]
+    for name in names:
+        a, b = rows[0][name], rows[1][name]
+        if (a.shape != b.shape and name != 'text') or a.dtype != b.dtype:
+            raise Mistake(
+                f'joined: {name} is {a.dtype}{list(a.shape[1:])} in {sources[0].name} and {b.dtype}'
+                f'{list(b.shape[1:])} in {sources[1].name}; type options that make them equal'
+            )
+    if 'text' in names and not {'text_length'} & set(names):
+        raise Mistake('joined: a source has texts without text_length; type one that has both')
+    vocab = tuple(dict.fromkeys(token for source in sources for token in source.vocab))
+    places = {token: i for i, token in enumerate(vocab)}
+    most = max(part['text'].shape[1] for part in rows) if 'text' in names else 0
+
+    def fitted(source: Source) -> Callable[[np.ndarray, Rows], Rows]:
+        table = np.array([places[token] for token in source.vocab], np.int32)
+
+        def change(index: np.ndarray, rows: Rows) -> Rows:
+            rows = {name: rows[name] for name in names if name in rows}
+            if 'text' in rows:
+                text = table[rows['text']]
+                rows['text'] = np.pad(text, ((0, 0), (0, most - text.shape[1])))
+            return rows
+
+        return change
+
+    def tokens(texts: Sequence[str]) -> Rows:
+        return change(np.arange(len(texts)), sources[1].tokens(texts))
+
+    change = fitted(sources[1])
+    one, two = (mapped(source.splits['train'], fitted(source)) for source in sources)
+    times = max(1, round(share / (1 - share) * one.count / two.count))
+
+    def both(index: np.ndarray) -> Rows:
+        parts = np.flatnonzero(index < one.count), np.flatnonzero(index >= one.count)
+        found = one.rows(index[parts[0]]), two.rows((index[parts[1]] - one.count) % two.count)
+        made = {}
+        for name in names:
+            made[name] = np.empty((len(index), *found[0][name].shape[1:]), found[0][name].dtype)
+            for part, rows in zip(parts, found, strict=True):
+                made[name][part] = rows[name]
+        return made
+
+    splits = {name: mapped(split, change) for name, split in sources[1].splits.items()}
+    decoders = dict.fromkeys(source.decoder for source in sources if source.decoder)
+    return Source(
+        f'joined({sources[0].name}, {sources[1].name})',
+        {**splits, 'train': Split(one.count + times * two.count, both)},
+        fingerprint('joined 1', *(source.fingerprint for source in sources), float(share)),
+        classes=sources[1].classes if alike else 0,
+        class_names=sources[1].class_names if alike else (),
+        vocab=vocab,
+        decoder=', '.join(decoders),
+        tokens=tokens if most and sources[1].tokens else None,
+    )
 
 
 def few_labels(

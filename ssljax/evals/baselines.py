@@ -13,6 +13,7 @@ from ssljax.data.source import Source, draws, of_tokens
 from ssljax.evals.measures import flat, floats
 from ssljax.evals.ngram import kneser_ney as kneser_ney_ngram
 from ssljax.evals.subject import pick
+from ssljax.evals.templates import reader as template_reader
 
 Readouts = dict[str, Callable]
 CHANCE = 0x5EED  # a stream of draws that no source makes its data from
@@ -213,6 +214,41 @@ def center(source: Source, key: jax.Array) -> Readouts:
         return np.broadcast_to(heat / heat.sum(), (len(batch['x']), 1, 32, 32))
 
     return {'attend': attend}
+
+
+def nearest_template(source: Source, key: jax.Array) -> Readouts:
+    """Pieces of ink of a line, each named after the nearest character of the fonts to train on."""
+    rows = source.splits['train'].rows(np.arange(1))
+    if not source.vocab or 'text' not in rows or not is_line(rows['x']):
+        return {}
+
+    def transcribe(batch):
+        x = np.asarray(batch['x'])
+        length = batch.get('length', np.full(len(x), x.shape[2]))
+        return template_reader(source.vocab)(x, length)
+
+    return {'transcribe': transcribe}
+
+
+def evenly(source: Source, key: jax.Array) -> Readouts:
+    """The tokens of a text evenly spread over the columns of its line."""
+    rows = source.splits['train'].rows(np.arange(1))
+    if not {'text', 'positions'} <= set(rows) or not is_line(rows['x']):
+        return {}
+
+    def align(batch):
+        count, width = batch['text'].shape[1], batch['x'].shape[2]
+        sizes = batch.get('text_length', np.full(len(batch['text']), count))[:, None]
+        length = batch.get('length', np.full(len(sizes), width))[:, None]
+        places = (np.arange(count) + 0.5) / np.maximum(sizes, 1) * length
+        return {'positions': np.where(np.arange(count) < sizes, places, 0).astype(np.float32)}
+
+    return {'align': align}
+
+
+def is_line(x: np.ndarray) -> bool:
+    """Whether rows are gray images of bytes."""
+    return x.ndim == 4 and x.shape[-1] == 1 and x.dtype == np.uint8
 
 
 def unigram(source: Source, key: jax.Array) -> Readouts:

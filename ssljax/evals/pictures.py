@@ -1,7 +1,7 @@
 """Pictures of what was evaluated, as PIL images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -60,6 +60,25 @@ def strips(rows: Mapping[str, np.ndarray], *, frame: np.ndarray | None = None) -
     draw, tall = ImageDraw.Draw(whole), sheet.height / len(rows)
     for i, name in enumerate(rows):
         draw.text((margin - 6, (i + 0.5) * tall), name, 'black', font, anchor='rm')
+    return whole
+
+
+def lettering(size: int) -> ImageFont.FreeTypeFont:
+    """A font that has most alphabets."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(f'{get_data_path()}/fonts/ttf/DejaVuSans.ttf', size)
+
+
+def column(images: Sequence[Image.Image], gap: int = 4) -> Image.Image:
+    """Images below one another, on white."""
+    whole = Image.new(
+        'RGB', (max(i.width for i in images), sum(i.height + gap for i in images)), 'white'
+    )
+    top = 0
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height + gap
     return whole
 
 

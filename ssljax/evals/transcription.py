@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
+from ssljax.evals.baselines import nearest_template
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.measures import percent, ratio
+from ssljax.evals.pictures import bytes_of, column, lettering
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
 from ssljax.kinds import Count, Natural
 from ssljax.names import Mistake
@@ -21,6 +24,7 @@ def score(
     split: str = 'test',
     size: Count | None = None,
     shown: Natural = 20,
+    images: Natural = 10,
     options: Mapping[str, Any] = {},
 ) -> Scores:
     """Edits over the length of the truth, in percent, over all rows together; above 100 where much
@@ -31,6 +35,7 @@ def score(
 
     split, size: so many rows of this split; none: all.
     shown: lines that are saved, truth above reading.
+    images: lines with the most edits that are saved as a picture, where rows are images.
     options: of the readout transcribe.
     """
     ask = readout(subject, 'transcribe', 'transcription')
@@ -56,14 +61,31 @@ def score(
     lines = [f'{a}\n{b}\n' for a, b in zip(truth[:shown], read[:shown], strict=True)]
     if lines:
         subject.save('transcription', '\n'.join(lines))
+    wrong = errors(truth, read)
+    if images and part.rows(np.arange(1))['x'].ndim == 4:
+        worst = np.argsort(-wrong, kind='stable')[:images]
+        picture(subject, part.rows(index[worst]), [(truth[i], read[i]) for i in worst])
     return averaged(
         {
-            'character_error': errors(truth, read),
+            'character_error': wrong,
             'word_error': errors([line.split() for line in truth], [line.split() for line in read]),
             'exact': percent([a == b for a, b in zip(truth, read, strict=True)]),
         },
         rows=len(truth),
     )
+
+
+def picture(subject: Subject, rows: Mapping[str, Any], texts: Sequence[tuple[str, str]]) -> None:
+    """Lines, and below each what it reads and, in red, how it was read."""
+    font, parts = lettering(14), []
+    for image, (truth, read) in zip(bytes_of(rows['x']), texts, strict=True):
+        line = Image.fromarray(image)
+        told = Image.new('RGB', (line.width * 2, 40), 'white')
+        draw = ImageDraw.Draw(told)
+        draw.text((2, 0), truth, 'black', font)
+        draw.text((2, 18), read, (200, 0, 0), font)
+        parts += [line.resize((line.width * 2, line.height * 2)), told]
+    subject.save('misread', column(parts))
 
 
 def written(vocab: Sequence[str], ids: np.ndarray) -> str:
@@ -92,6 +114,7 @@ def edits(a: Sequence[Any], b: Sequence[Any]) -> int:
 evaluator = Evaluator(
     run=score,
     needs=('transcribe',),
+    baselines=(nearest_template,),
     shown={
         'character_error': Shown('character error', less=True),
         'word_error': Shown('word error', less=True),

@@ -68,6 +68,8 @@ class Block(nn.Module):
         scale = self.scale / (width // self.heads) ** 0.5
         if maps:
             scores = jnp.einsum('bihe,bjhe->bhij', q, k).astype(jnp.float32)
+            if length is not None:
+                scores = jnp.where(jnp.arange(T) < length[:, None, None, None], scores, -jnp.inf)
             return jax.nn.softmax(scores * scale)
         h = jax.nn.dot_product_attention(
             q, k, v, scale=scale, is_causal=self.causal, key_value_seq_lengths=length

@@ -126,6 +126,27 @@ def test_the_slope_of_ctc_is_softmax_minus_posteriors():
     np.testing.assert_allclose(posteriors.sum(-1), within[..., 0], atol=1e-4)
 
 
+def test_ctc_is_em():
+    """E-step: the expected alignment. M-step: cross entropy with it as a fixed target. No round of
+    the two makes the loss of a linear softmax model worse, though neither step looks at it."""
+    logits, text, lengths = reading()
+    random = np.random.default_rng(7)
+    x = jnp.asarray(random.normal(size=(*logits.shape[:2], 9)), jnp.float32)
+    weight = jnp.zeros((9, logits.shape[2]))
+    losses = []
+    for _ in range(12):
+        losses.append(float(ctc(x @ weight, text, **lengths).mean()))
+        target = ctc_posteriors(x @ weight, text, **lengths)  # zero beyond the lengths
+
+        def missed(weight, target=target):
+            return -(target * jax.nn.log_softmax(x @ weight)).sum((1, 2)).mean()
+
+        for _ in range(25):  # a convex problem, and steps that are short enough to descend
+            weight = weight - 0.02 * jax.grad(missed)(weight)
+    steps = np.diff(losses)
+    assert (steps < 0).all() and losses[-1] < 0.6 * losses[0]
+
+
 def test_a_clear_reading_is_found_where_it_is():
     names = jnp.array([[0, 2, 2, 0, 0, 1, 0, 1, 1, 1]])
     logits = 20 * jax.nn.one_hot(names, 3)
