@@ -23,6 +23,7 @@ def realnvp(
     *,
     flow: NetSpec = dict(name='flow_image'),  # x [B, ...] <-> z [B, D]
     alpha: Annotated[float, Range(0, 0.4, open=True)] = 0.05,  # of the logit, for bytes
+    noise: bool = True,  # in training; without it the density of levels rises forever
 ) -> Method:
     if run.vocab:
         raise Mistake('realnvp needs numbers, and this data is text; type another data.name')
@@ -37,24 +38,29 @@ def realnvp(
     def noisy(key, x):  # bytes -> [0, 1)
         return dequantize(key, levels(x)) if coded else x
 
+    def middle(x):  # of each level
+        return (levels(x) + 0.5) / 256 if coded else x
+
     def log_p(net, y):  # eq. 2, of a byte's mass: [B]
         return -change_of_variables(*net.flow(y)) - coded * dims * math.log(256)
 
+    def learned(key, x):
+        return noisy(key, x) if noise else middle(x)
+
     def init(key, batch):  # actnorm starts from this batch
         k1, k2 = jax.random.split(key)
-        params, _, _ = nets.init(k1, lambda net, y: net.flow(y), noisy(k2, batch['x']))
+        params, _, _ = nets.init(k1, lambda net, y: net.flow(y), learned(k2, batch['x']))
         return params, {}
+
+    def loss(key, state, batch):
+        nats = -log_p(nets(state.params), learned(key, batch['x'])).mean()
+        return nats / dims, state.memory, {'bits_per_dim': bits_per_dim(nats, dims)}
 
     def likelihood(key, state, batch):
         return log_p(nets(state.params), noisy(key, batch['x']))
 
-    def loss(key, state, batch):
-        nats = -likelihood(key, state, batch).mean()
-        return nats / dims, state.memory, {'bits_per_dim': bits_per_dim(nats, dims)}
-
-    def encode(key, state, batch):  # z of the middle of each level
-        y = (levels(batch['x']) + 0.5) / 256 if coded else batch['x']
-        return nets(state.params).flow(y)[0]
+    def encode(key, state, batch):
+        return nets(state.params).flow(middle(batch['x']))[0]
 
     def decode(state, z):
         return nets(state.params).flow(z, method='inverse')
