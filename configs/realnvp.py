@@ -28,7 +28,7 @@ VARIANTS = {
         batch=256,
         data=dict(name='points2d', shape='gaussians'),
         model=dict(flow=dict(name='flow_vector')),
-        evals=dict(bound=None, density=dict(), samples=dict(), reconstruction=dict()),
+        evals=dict(bound=None, density_map=dict()),
         log=dict(every=200),
     ),
     'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
