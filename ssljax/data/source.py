@@ -38,6 +38,7 @@ class Source(NamedTuple):
     vocab: tuple[str, ...] = ()  # token id -> string, of x or of `text` beside x
     decoder: str = ''  # what decoded the pixels
     tokens: Callable[[Sequence[str]], Rows] | None = None  # texts -> `text`, `text_length` of rows
+    log_density: Callable[[np.ndarray], np.ndarray] | None = None  # x -> its true log p, if known
 
 
 def of_tokens(source: Source) -> bool:

@@ -1,0 +1,53 @@
+"""Real NVP on printed characters of 16 x 16 pixels: three minutes on two CPU cores."""
+
+from ssljax.config import config
+
+IMAGES = dict(bound=dict(), reconstruction=dict(), samples=dict())
+
+VARIANTS = {
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(name='digits'),
+        model=dict(flow=dict(width=4, depth=0), alpha=0.1),
+        optim=dict(flow=dict(warmup=1)),
+        evals=dict(bound=dict(size=50), reconstruction=None, samples=None),
+        log=dict(every=2),
+    ),
+    'learn': dict(
+        steps=30,
+        batch=64,
+        data=dict(name='digits'),
+        model=dict(flow=dict(width=8)),
+        optim=dict(flow=dict(warmup=5)),
+        evals=dict(bound=dict(), reconstruction=None, samples=None),
+        judge='bound.nats',
+    ),
+    'points': dict(
+        steps=4000,
+        batch=256,
+        data=dict(name='points2d', shape='gaussians'),
+        model=dict(flow=dict(name='flow_vector')),
+        evals=dict(bound=None, density_map=dict()),
+        log=dict(every=200),
+    ),
+    'mnist': dict(data=dict(name='tfds:mnist', validation=5000)),
+    'cifar10_small': dict(
+        data=dict(name='tfds:cifar10', validation=5000), model=dict(flow=dict(scales=3))
+    ),
+}
+
+
+def get_config(variant=''):
+    return config(
+        VARIANTS,
+        variant,
+        method='realnvp',
+        steps=600,
+        batch=64,
+        data=dict(name='glyphs', size=16),
+        model=dict(flow=dict(name='flow_image')),
+        optim=dict(flow=dict(name='adam', learning_rate=2e-3, warmup=50, clip=1.0)),
+        evals=IMAGES,
+        checkpoint=dict(every=1000),
+    )
