@@ -1,8 +1,10 @@
-"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy. They nest.
+"""Sources made of sources: two domains, few labels, noisy labels, degraded, black and white.
 
-Only what changes is made anew; splits, class names, tokens and decoder are those of the inner
-source, and its fingerprint is part of the new one.
+They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the
+inner source, and its fingerprint is part of the new one.
 """
+
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from ssljax.names import Mistake, choose
 
 # Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
 # be the same numbers, and noise would follow what it is to be independent of.
-FLIPS, CHANNEL, CHOICE = 16, 32, 2**62
+FLIPS, CHANNEL, WHITE, CHOICE = 16, 32, 48, 2**62
 
 
 def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
@@ -219,6 +221,42 @@ def degrade(x: np.ndarray, words: np.ndarray, strengths: np.ndarray) -> np.ndarr
     image = tall @ image @ wide.swapaxes(-1, -2)
     image = image.reshape(shape) + (noise * normal(words[:, None, 3:])).reshape(shape)
     return np.moveaxis(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), 1, -1)
+
+
+def black_and_white(
+    *, of: DataSpec, how: Literal['draw', 'threshold'] = 'draw', seed: Natural = 0
+) -> Source:
+    """Images, and clips, whose bytes are 0 or 255, so that a likelihood of bits is exact.
+
+    how: draw, a byte v is white with chance v / 255, the same draw in every epoch (Salakhutdinov &
+    Murray 2008); threshold, those above 127 are. A row is a function of (seed, split, index).
+    """
+    source = make(of)
+    row = entries(source)
+    if row['x'].dtype != np.uint8:
+        form = f'{row["x"].dtype}{list(row["x"].shape[1:])}'
+        raise Mistake(f'black_and_white: rows of {source.name} are {form}; it takes images, uint8')
+    pixels = row['x'][0].size
+
+    def split(name: str) -> Split:
+        def change(index: np.ndarray, rows: Rows) -> Rows:
+            x, at_once = np.empty_like(rows['x']), max(1, 2**20 // pixels)  # draws take memory
+            for start in range(0, len(index), at_once):
+                part = slice(start, start + at_once)
+                chance = 0.5
+                if how == 'draw':
+                    words = draws(seed, WHITE + SPLITS.index(name), index[part], pixels)
+                    chance = uniform(words).reshape(-1, *x.shape[1:])
+                x[part] = np.where(chance < rows['x'][part] / 255, 255, 0)
+            return {**rows, 'x': x}
+
+        return mapped(source.splits[name], change)
+
+    return source._replace(
+        name=f'black_and_white({source.name})',
+        splits={name: split(name) for name in source.splits},
+        fingerprint=fingerprint('black_and_white 1', source.fingerprint, how, seed),
+    )
 
 
 def gauss(side: int, sigma: np.ndarray) -> np.ndarray:

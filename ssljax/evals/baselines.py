@@ -182,12 +182,19 @@ def per_pixel(source: Source, key: jax.Array) -> Readouts:
 
 
 def exact(log_prob: Callable) -> Readouts:
-    """A likelihood that is known is its own bound, and each of its weighted samples is it."""
+    """A likelihood that is known is its own bound, each of its weighted samples is it, and its free
+    energy has Z = 1."""
 
     def log_weights(batch, *, samples):
         return np.repeat(log_prob(batch)[:, None], samples, 1)
 
-    return {'log_prob': log_prob, 'bound': log_prob, 'log_weights': log_weights}
+    return {
+        'log_prob': log_prob,
+        'bound': log_prob,
+        'log_weights': log_weights,
+        'free_energy': lambda batch: -log_prob(batch),
+        'log_z_weights': lambda batch, *, steps: np.zeros(len(batch['x'])),
+    }
 
 
 def center(source: Source, key: jax.Array) -> Readouts:
