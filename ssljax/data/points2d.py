@@ -1,0 +1,94 @@
+"""Points in the plane whose density is known: what a model says of p(x) can be held against it."""
+
+from typing import Literal
+
+import numpy as np
+from scipy.special import i0e, logsumexp
+
+from ssljax.data.embedded import density
+from ssljax.data.source import Source
+from ssljax.kinds import Count, Natural
+from ssljax.names import choose
+
+SHAPES = ('gaussians', 'rings', 'moons', 'spirals', 'checkerboard')
+
+
+def points2d(
+    *,
+    shape: Literal[*SHAPES] = 'gaussians',
+    train: Count = 100_000,
+    validation: Natural = 10_000,
+    test: Natural = 10_000,
+    seed: Natural = 0,
+) -> Source:
+    """Points of `density` whose true log density is `log_density(shape, x)`, float32 [2].
+
+    shape: gaussians, rings, moons, spirals or checkerboard.
+    train, validation, test: rows of each split.
+    seed: of the points.
+    """
+    choose(shape, SHAPES, 'shape of points2d')
+    return density(kind=shape, train=train, validation=validation, test=test, seed=seed)
+
+
+def log_density(shape: str, x: np.ndarray) -> np.ndarray:
+    """The true log p(x) in nats of points [N, 2]: float64 [N], -inf where there are none."""
+    choose(shape, SHAPES, 'shape of points2d')
+    parts = np.array_split(np.asarray(x, np.float64), max(1, -(-len(x) // 1000)))
+    return np.concatenate([EXACT[shape](part) for part in parts])
+
+
+def gaussians(x: np.ndarray) -> np.ndarray:
+    """Eight normals of deviation 0.2 on a circle of radius 2."""
+    angle = np.pi / 4 * np.arange(8)
+    centers = 2 * np.stack([np.cos(angle), np.sin(angle)], -1)
+    return blurred(x, centers, np.full(8, 1 / 8), 0.2)
+
+
+def rings(x: np.ndarray) -> np.ndarray:
+    """Circles of radius 1, 2 and 3 in noise of deviation 0.08: each is a Rice distribution."""
+    r, k, v = np.linalg.norm(x, axis=-1, keepdims=True), np.arange(1, 4), 0.08**2
+    log_p = -np.square(r - k) / (2 * v) + np.log(i0e(r * k / v)) - np.log(2 * np.pi * v)
+    return logsumexp(log_p, -1) - np.log(3)
+
+
+def moons(x: np.ndarray) -> np.ndarray:
+    """Two half circles of radius 1.5 in noise of deviation 0.1."""
+    angle, weight = nodes(np.pi)
+    arc = 1.5 * np.stack([np.cos(angle) - 0.5, np.sin(angle) - 0.25], -1)
+    return both(x, arc, weight / np.pi, 0.1)
+
+
+def spirals(x: np.ndarray) -> np.ndarray:
+    """Two spirals of one turn and a half in noise of deviation 0.08."""
+    angle, weight = nodes(3 * np.pi)
+    arm = angle[:, None] / np.pi * np.stack([np.cos(angle), np.sin(angle)], -1)
+    # the angle is 3 pi sqrt(u) of a uniform u: its density is 2 angle / (3 pi)^2
+    return both(x, arm, weight * 2 * angle / (3 * np.pi) ** 2, 0.08)
+
+
+def checkerboard(x: np.ndarray) -> np.ndarray:
+    """Eight of the sixteen unit squares of [-2, 2)^2, evenly."""
+    inside = (np.abs(x) <= 2).all(-1) & (np.floor(x).sum(-1) % 2 == 0)
+    return np.where(inside, -np.log(8), -np.inf)
+
+
+EXACT = dict(zip(SHAPES, (gaussians, rings, moons, spirals, checkerboard), strict=True))
+
+
+def nodes(end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [0, end]: many to a deviation of the noise."""
+    node, weight = np.polynomial.legendre.leggauss(400)
+    return end * (node + 1) / 2, end * weight / 2
+
+
+def both(x: np.ndarray, curve: np.ndarray, weight: np.ndarray, deviation: float) -> np.ndarray:
+    """A curve and its mirror image through the origin, each with half of the mass, in noise."""
+    curve, weight = np.concatenate([curve, -curve]), np.concatenate([weight, weight]) / 2
+    return blurred(x, curve, weight, deviation)
+
+
+def blurred(x: np.ndarray, centers: np.ndarray, weight: np.ndarray, deviation: float) -> np.ndarray:
+    """The log density of normals around centers [K, 2] with weights [K]."""
+    squares = np.square(x[:, None] - centers).sum(-1) / (2 * deviation**2)  # [N, K]
+    return logsumexp(-squares, -1, b=weight) - np.log(2 * np.pi * deviation**2)
