@@ -14,7 +14,12 @@ VARIANTS = {
         steps=4,
         batch=16,
         model=dict(hidden=6, steps=2, chains=12, momentum=0.9),
-        evals=dict(annealed=dict(runs=8, steps=5), density=dict(), filters=dict(count=4)),
+        evals=dict(
+            annealed=None,
+            samples=dict(count=16, judge_steps=4),
+            knn=dict(k=5),
+            filters=dict(count=4),
+        ),
         log=dict(every=2),
     ),
     # so few hidden units that log Z is a sum: `density` is exact, `annealed` has to agree with it
@@ -33,11 +38,11 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='rbm',
-        steps=20000,
+        steps=12000,
         batch=100,
         data=dict(name='black_and_white', of=dict(name='digits')),
-        model=dict(hidden=96, steps=1, chains=100),
-        optim=dict(rbm=dict(name='sgd', learning_rate=0.05, momentum=0.0, shape='linear')),
+        model=dict(hidden=128, steps=1, chains=100),
+        optim=dict(rbm=dict(name='sgd', learning_rate=0.1, momentum=0.0, shape='linear')),
         evals=dict(
             annealed=dict(),
             samples=dict(),

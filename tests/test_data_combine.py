@@ -217,9 +217,27 @@ def test_what_is_hidden_stays_hidden():
     assert fewer['labelled'].sum() == 10 and hidden['labelled'][fewer['labelled']].all()
 
 
-@pytest.mark.parametrize('wrap', ['few_labels', 'noisy_labels', 'unpaired'])
+def test_black_and_white_is_drawn_once_or_cut_in_the_middle():
+    plain = whole(data.make(DIGITS))
+    made = data.make(dict(name='black_and_white', of=DIGITS))
+    rows = whole(made)
+    assert rows['x'].dtype == np.uint8 and set(np.unique(rows['x'])) == {0, 255}
+    np.testing.assert_array_equal(rows['label'], plain['label'])
+    for level in np.unique(plain['x']):  # white as often as the byte says
+        drawn, chance = rows['x'][plain['x'] == level] == 255, level / 255
+        assert abs(drawn.mean() - chance) <= 4.5 * (chance * (1 - chance) / drawn.size) ** 0.5
+    index = np.array([7, 3, 7])
+    np.testing.assert_array_equal(made.splits['train'].rows(index)['x'], rows['x'][index])
+    other = whole(data.make(dict(name='black_and_white', of=DIGITS, seed=1)))['x']
+    gray = (plain['x'] > 0) & (plain['x'] < 255)
+    assert (other != rows['x']).any() and not (other != rows['x'])[~gray].any()
+    cut = whole(data.make(dict(name='black_and_white', of=DIGITS, how='threshold')))['x']
+    np.testing.assert_array_equal(cut, np.where(plain['x'] > 127, 255, 0))
+
+
+@pytest.mark.parametrize('wrap', ['few_labels', 'noisy_labels', 'unpaired', 'black_and_white'])
 def test_facts_pass_through(wrap):
-    inner = counted()
+    inner = counted() if wrap != 'black_and_white' else data.make(DIGITS)
     given = dict(x=inner, y=DIGITS) if wrap == 'unpaired' else dict(of=inner)
     made = data.make(dict(name=wrap, **given))
     for fact in ('classes', 'class_names', 'vocab', 'tokens', 'decoder'):
@@ -256,13 +274,14 @@ def test_labels_of_the_first_domain_may_be_few_and_noisy():
 def test_every_option_is_in_the_fingerprint():
     few, noisy = dict(name='few_labels', of=GLYPHS), dict(name='noisy_labels', of=GLYPHS)
     worse, two = dict(name='degraded', of=GLYPHS), dict(name='unpaired', x=GLYPHS, y=DIGITS)
+    white = dict(name='black_and_white', of=GLYPHS)
     specs = [
         GLYPHS, few, few | dict(per_class=5), few | dict(seed=1), few | dict(only=True),
         few | dict(of=GLYPHS | dict(seed=1)), few | dict(of=noisy), noisy | dict(of=few),
         noisy, noisy | dict(rate=0.3), noisy | dict(seed=1), noisy | dict(keep=('true_label',)),
         worse, worse | dict(noise=0.2), worse | dict(blur=0.2), worse | dict(contrast=0.2),
         worse | dict(seed=1), worse | dict(of=DIGITS), two, two | dict(y=few),
-        dict(two, x=DIGITS, y=GLYPHS),
+        dict(two, x=DIGITS, y=GLYPHS), white, white | dict(how='threshold'), white | dict(seed=1),
     ]  # fmt: skip
     prints = [data.make(spec).fingerprint for spec in specs]
     assert len(set(prints)) == len(prints)
@@ -311,6 +330,7 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='degraded', of=dict(name='density')), 'float32[2]; it takes images'),
         (dict(name='degraded', of=dict(name='degraded', of=DIGITS)), 'have a y already'),
         (dict(name='unpaired', x=dict(name='degraded', of=DIGITS), y=DIGITS), 'rows have a y'),
+        (dict(name='black_and_white', of=dict(name='density')), 'it takes images, uint8'),
         (
             dict(name='unpaired', x=DIGITS, y=dict(name='unpaired', x=DIGITS, y=DIGITS)),
             'y is unpaired(digits, digits), which has two domains',

@@ -117,6 +117,15 @@ CASES = {
                                   'boy girl king queen\nqueen king girl boy'),
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
+    'annealed': (
+        lambda tmp: (
+            pictured(
+                free_energy=lambda b: seeded(b, ()), log_z_weights=lambda b, **o: seeded(b, ())
+            ),
+            dict(runs=7, steps=3),
+        ),
+        {'nats', 'bits_per_dim'},
+    ),
     'attention': (
         lambda tmp: (pictured(attend=lambda b, **o: seeded(b, (3, 4, 4))), {}),
         {'entropy', 'similarity', 'entropy_least', 'entropy_greatest', 'mass'},
@@ -146,6 +155,7 @@ CASES = {
         lambda tmp: featured(ways=2, shots=(2, 1), queries=3, episodes=40),
         {'accuracy', 'accuracy_1_shot'},
     ),
+    'filters': (lambda tmp: featured(count=3), {'active'}),
     'fine_tune': (lambda tmp: featured(steps=3, view=dict(name='identity')), {'accuracy'}),
     'kmeans': (lambda tmp: featured(starts=2, rounds=3), {'purity', 'accuracy'}),
     'knn': (

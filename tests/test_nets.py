@@ -301,6 +301,7 @@ INPUTS = {
     'vector': (jnp.zeros((2, 8)),),
     'tokens': (jnp.zeros((2, 8), int),),
     'patches': (jnp.zeros((2, 5, 8)), jnp.zeros((2, 4), int), (4, 4)),
+    'pixels': (jnp.zeros((2, 784)),),
 }
 
 

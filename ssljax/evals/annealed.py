@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
-from ssljax.evals.baselines import bernoulli, gaussian, per_pixel
+from ssljax.evals.baselines import bernoulli, gaussian
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
 from ssljax.kinds import Count
@@ -72,7 +72,7 @@ def mean_of_exp(w: np.ndarray) -> tuple[float, float, float]:
 evaluator = Evaluator(
     run=score,
     needs=('free_energy', 'log_z_weights'),
-    baselines=(gaussian, bernoulli, per_pixel),
+    baselines=(gaussian, bernoulli),
     shown={
         'nats': Shown('nats per row, by annealing', less=True, decimals=2),
         'bits_per_dim': Shown('bits per dimension, by annealing', less=True, decimals=3),

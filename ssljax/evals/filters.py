@@ -1,6 +1,6 @@
-"""What the first layer looks for: its weights as pictures.
+"""What the first layer looks for: its weights as pictures; and how many features a row has.
 
-Olshausen, Field 1996 (Nature 381), figure 4.
+Olshausen, Field 1996 (Nature 381), figure 4; Treves, Rolls 1991 (Network 2): what `active` is.
 """
 
 import math
@@ -10,25 +10,42 @@ from typing import Any
 import jax
 import numpy as np
 
-from ssljax.evals.evaluator import Evaluator, Scores, Shown
+from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.pictures import grid
-from ssljax.evals.subject import Subject, images_of
+from ssljax.evals.subject import Subject, answers, images_of, pick, readout
 from ssljax.kinds import Count
 from ssljax.names import Mistake
 from ssljax.sharding import path_name
 
 
-def score(subject: Subject, *, count: Count = 100, path: str = '') -> Scores:
-    """A picture of `count` filters, those of the longest weights first, and how spread they are.
-
-    path: a regular expression on the paths of params, as of `decayed` of an optimizer; empty: the
-    first kernel in the order of their names that fits the images: [pixels, units], or of
-    convolutions [k, k, channels, units].
+def score(
+    subject: Subject,
+    *,
+    split: str = 'test',
+    size: Count | None = 1000,
+    count: Count = 100,
+    path: str = '',
+) -> Scores:
+    """A picture of filters, those of the longest weights first, how spread they are, and how many
+    features a row has.
 
     spread: (sum of w^2)^2 / (D sum of w^4) of a filter's D weights, the mean of all filters: 1, all
     weights are equally large; 1/3, they are normal noise; near 0, the filter is a few pixels.
+    active: (sum of |h|)^2 / (D sum of h^2) of a row's D features: 1, all are equally large; near 0,
+    the row has a few.
+
+    split, size: so many rows of this split are encoded; none: all.
+    count: of the filters in the picture.
+    path: a regular expression on the paths of params, as of `decayed` of an optimizer; empty: the
+    first kernel in the order of their names that fits the images: [pixels, units], or of
+    convolutions [k, k, channels, units].
     """
-    shape = images_of(subject, 'train', 'filters').rows(np.arange(1))['x'].shape[1:]
+    ask = readout(subject, 'encode', 'filters')
+    part = images_of(subject, split, 'filters')
+    h, _ = answers(ask, part, pick(part.count, size))
+    h = np.abs(h.reshape(len(h), -1).astype(np.float64))
+    active = np.square(h.sum(1)) / np.maximum(h.shape[1] * np.square(h).sum(1), 1e-300)
+    shape = part.rows(np.arange(1))['x'].shape[1:]
     params = subject.model.state if subject.model else {}
     found = kernels(params, shape, path)
     if not found:
@@ -44,7 +61,7 @@ def score(subject: Subject, *, count: Count = 100, path: str = '') -> Scores:
     # gray is zero; each filter has its own scale
     shown = shown / np.maximum(np.abs(shown).max((1, 2, 3), keepdims=True), 1e-12)
     subject.save('filters', grid(shown, math.ceil(math.sqrt(len(shown)))))
-    return Scores({'spread': float(spread.mean()), 'filters': len(w)})
+    return averaged({'active': active}, spread=float(spread.mean()), filters=len(w))
 
 
 def kernels(params: Any, shape: tuple[int, ...], path: str = '') -> dict[str, np.ndarray]:
@@ -64,5 +81,8 @@ def kernels(params: Any, shape: tuple[int, ...], path: str = '') -> dict[str, np
 evaluator = Evaluator(
     run=score,
     needs=('encode',),
-    shown={'spread': Shown('filters, spread', decimals=3)},
+    shown={
+        'spread': Shown('filters, spread', less=True, decimals=3),
+        'active': Shown('features, active share', decimals=3),
+    },
 )
