@@ -25,10 +25,15 @@ VARIANTS = {
     # so few hidden units that log Z is a sum: `density` is exact, `annealed` has to agree with it
     'exact': dict(model=dict(hidden=16), evals=dict(density=dict(), annealed=dict(steps=2000))),
     'mnist': dict(
-        steps=12000,
+        steps=10000,
         data=dict(of=dict(name='tfds:mnist', validation=5000)),
-        model=dict(hidden=500, steps=1),
-        evals=dict(annealed=dict(steps=5000), knn=dict(bank_size=20000, query_size=2000)),
+        model=dict(hidden=500),
+        optim=dict(rbm=dict(learning_rate=0.05)),
+        evals=dict(
+            annealed=dict(steps=3000),
+            samples=dict(count=500, options=dict(steps=200)),
+            knn=dict(bank_size=20000, query_size=2000),
+        ),
     ),
 }
 
