@@ -1,13 +1,16 @@
 """Chains and annealed runs where all can be counted: the RBM's promises, and those of chains.py."""
 
 import itertools
+from functools import partial
 from types import SimpleNamespace
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jobs
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.special import expit, logsumexp
 from toys import KEY, one_line, score, scores, source, subject
 
@@ -15,6 +18,7 @@ from ssljax import data, evals, evaluate
 from ssljax.chains import anneal, walk
 from ssljax.evals.annealed import mean_of_exp
 from ssljax.method import Run, State
+from ssljax.methods.energy import energy
 from ssljax.methods.rbm import rbm
 from ssljax.names import Mistake
 from ssljax.nets import make
@@ -38,7 +42,7 @@ def net(visible=5, hidden=4, deviation=0.0, scale=1.0):
     return ask, params
 
 
-def energies(params, v, h, s=0.0):
+def pair_energies(params, v, h, s=0.0):
     """E(v, h) of all pairs [V, H], by loops."""
     out = np.zeros((len(v), len(h)))
     for i, j in np.ndindex(*out.shape):
@@ -61,7 +65,7 @@ def test_an_rbm_by_all_of_its_states(s):
     ask, params = net(deviation=s)
     h = states(4)
     v = np.random.default_rng(1).normal(size=(6, 5)).astype('f') if s else states(5).astype('f')
-    E = energies(params, v, h, s)
+    E = pair_energies(params, v, h, s)
     np.testing.assert_allclose(ask(v), -logsumexp(-E, 1), rtol=1e-4, atol=1e-4)
     p = np.exp(-E - logsumexp(-E, 1)[:, None])  # of h given v
     np.testing.assert_allclose(ask(v, method='to_hidden'), p @ h, atol=1e-5)
@@ -96,7 +100,7 @@ def test_the_way_starts_at_units_alone_and_ends_at_the_model(s):
     assert at(between(first, params, 1.0)) == pytest.approx(at(params))
     for beta in (0.3, 1.0):  # the powers of the two, hidden units and all
         h, v = states(4), states(5).astype('f')
-        parts = [energies(p, v, h, s) for p in (start, params)]
+        parts = [pair_energies(p, v, h, s) for p in (start, params)]
         if not s:
             F = -logsumexp(-(1 - beta) * parts[0] - beta * parts[1], 1)
             np.testing.assert_allclose(
@@ -117,7 +121,7 @@ def test_a_chain_ends_at_the_models_own_distribution(s):
         share = np.exp(log_w - logsumexp(log_w))
         np.testing.assert_allclose(v.mean(0), share @ (params['visible'] + s * pull), atol=0.03)
         return
-    E = energies(params, states(3), h)
+    E = pair_energies(params, states(3), h)
     share = np.exp(-E - logsumexp(-E)).sum(1)
     found = np.bincount((v @ [4, 2, 1]).astype(int), minlength=8) / len(v)
     np.testing.assert_allclose(found, share, atol=4.5 * np.sqrt(0.25 / 40000))
@@ -204,7 +208,7 @@ def test_ten_units_learn_as_if_all_states_were_counted(chains):
 
     found = jax.jit(jax.grad(value))({'rbm': params})['rbm']
     v, h = SIX.reshape(-1, 6), states(4)
-    E = energies(params, states(6), h)
+    E = pair_energies(params, states(6), h)
     joint = np.exp(-E - logsumexp(-E))  # [64, 16]
     given = expit(params['hidden'] + v @ params['kernel'])
     expected = {
@@ -224,7 +228,7 @@ def test_annealed_likelihood_agrees_with_the_exact_one():
     batch = {'x': jnp.asarray(2.0 * SIX - 1)}
     state = State(jnp.int32(0), {'rbm': params}, method.init(KEY, batch)[1], {})
     found = {name: ask(KEY, state, batch) for name, ask in method.readouts.items()}
-    E = energies(params, states(6), states(4))
+    E = pair_energies(params, states(6), states(4))
     log_p = logsumexp(-E, 1) - logsumexp(-E)
     place = SIX.reshape(64, 6) @ 2 ** np.arange(5, -1, -1)
     np.testing.assert_allclose(found['log_prob'], log_p[place], rtol=1e-4, atol=1e-4)
@@ -260,6 +264,82 @@ def test_chains_that_are_kept_go_on_from_where_they_were():
     kept = {row.tobytes() for row in np.asarray(chain)}
     assert {row.tobytes() for row in (np.asarray(found).reshape(40, 64) + 1) / 2} <= kept
     assert state.memory['chain'].shape == chain.shape
+
+
+# ---- energies of a net
+
+
+class Bowl(nn.Module):
+    """|x|^2 / 2: a head with a kernel of k makes it the energy of a normal of variance 1 / k."""
+
+    @nn.compact
+    def __call__(self, x):
+        return jnp.square(x).sum(-1, keepdims=True) / 2
+
+
+def bowl(k=4.0, rows=20000, **options):
+    row = {'x': jax.ShapeDtypeStruct((2,), np.float32)}
+    options = dict(rate=0.05, noise=0.05**0.5, reach=3.0, replay=rows) | options
+    method = energy(Run(4, 4, 100, 100, row=row), encoder=Bowl(), **options)
+    batch = {'x': jnp.zeros((rows, 2))}
+    params, memory = method.init(KEY, batch)
+    head = {'Dense_0': {'kernel': jnp.full((1, 1), k), 'bias': jnp.full(1, 7.0)}}
+    return method, State(jnp.int32(0), {**params, 'energy': head}, memory, {}), batch
+
+
+def test_langevin_steps_go_to_the_models_own_variance():
+    """Of a bowl they are x <- (1 - rate k / 2) x + sqrt(rate) noise, whose variance is known."""
+    method, state, batch = bowl()
+    x = np.asarray(jax.jit(partial(method.readouts['sample'], steps=50))(KEY, state, batch))
+    exact = 0.05 / (1 - (1 - 0.05 * 4 / 2) ** 2)  # 0.263, toward 1 / 4 as the rate falls
+    np.testing.assert_allclose(x.var(0), exact, rtol=4.5 * (2 / 20000) ** 0.5)
+    np.testing.assert_allclose(x.mean(0), 0, atol=4.5 * (exact / 20000) ** 0.5)
+    method, state, batch = bowl(noise=0.0, rate=0.5)  # without noise they fall
+    start = np.asarray(state.memory['replay'])
+    assert np.abs(start).max() <= 3 and start.std() == pytest.approx(3**0.5, rel=0.02)
+    clipped, _, _ = bowl(noise=0.0, rate=0.5, clip=0.1)
+    for one, step in ((method, 0.25 * 4 * start), (clipped, 0.25 * np.clip(4 * start, -0.1, 0.1))):
+        x = np.asarray(one.readouts['sample'](KEY, state, batch, steps=1))
+        ends = {row.round(4).tobytes() for row in (start - step + 0.0)}
+        found = {row.round(4).tobytes() for row in x + 0.0}
+        assert len(found & ends) > 0.99 * len(found)
+
+
+def test_in_the_plane_the_density_is_whole():
+    method, state, _ = bowl()
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype('f')
+    found = method.readouts['log_prob'](KEY, state, {'x': jnp.asarray(x)})
+    expected = scipy.stats.multivariate_normal([0, 0], np.eye(2) / 4).logpdf(x)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    out = method.readouts['log_prob'](KEY, state, {'x': jnp.array([[3.1, 0.0]])})
+    assert np.isneginf(out).all()
+    np.testing.assert_allclose(
+        method.readouts['free_energy'](KEY, state, {'x': jnp.asarray(x)}),
+        2 * (x**2).sum(1) + 7,
+        1e-4,
+    )
+
+
+def test_samples_are_kept_and_some_start_anew():
+    for fresh, share in ((0.0, 1.0), (1.0, 0.0)):
+        method, state, _ = bowl(rows=100, rate=1e-9, noise=0.0, fresh=fresh)
+        value, memory, logs = method.turns['energy'].loss(KEY, state, {'x': jnp.zeros((40, 2))})
+        same = (np.abs(memory['replay'] - state.memory['replay']) < 1e-5).all(1)
+        assert same.mean() == 1 if share else (same.sum() == 60)
+        x = memory['replay'][~same] if not share else None
+        if x is not None:
+            E = 2 * (np.asarray(x) ** 2).sum(1) + 7
+            assert logs['fake'] == pytest.approx(E.mean(), rel=1e-4)
+            assert value == pytest.approx(7 - E.mean() + 49 + (E**2).mean(), rel=1e-4)
+
+
+def test_an_energy_depends_on_its_row_alone():
+    with pytest.raises(Mistake) as mistake:
+        jobs.job('energy', model__encoder__norm='batch').fresh()
+    one_line(mistake, 'no other row', 'norm=None')
+    with pytest.raises(Mistake) as mistake:
+        jobs.job('energy', model__replay=15)
+    one_line(mistake, 'model.replay=15 cannot hold the 16 samples', 'from 16')
 
 
 # ---- filters

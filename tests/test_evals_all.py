@@ -165,6 +165,9 @@ CASES = {
     'linear_probe': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'linear_svm': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'mlp_probe': (lambda tmp: featured(hidden=4, epochs=2, batch=8), ACCURACY),
+    'out_of_class': (
+        lambda tmp: (pictured(free_energy=lambda b: b['x'].mean((1, 2, 3))), {}), {'auc'}
+    ),
     'perplexity': (
         lambda tmp: (
             toys.subject(text(), token_log_prob=lambda b, **o: -seeded(b, 8))[0], {}
