@@ -5,7 +5,8 @@ bytes v as x = v / 127.5 - 1. For images of bytes the measure is the mass P of t
 which sums to 1 over all images; for a source of floats, it is the density of x. A density of bytes
 therefore needs noise of one level and the log volume of a level: with y = dequantize(key,
 round(127.5 (x + 1))) in [0, 1) and D entries, log p(y) - D log 256 is a `bound`. Black and white is
-x = -1 or 1, and its mass is that of D bits. docs/concepts.md has more.
+x = -1 or 1, and its mass is that of D bits. docs/concepts.md has more. -free_energy - log Z is such
+a log p.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,6 +39,14 @@ READOUTS = {
     'bound': Readout('a lower bound on log p of the row, in nats', (), True),
     'log_weights': Readout(
         'log p(x, z) - log q(z | x) of so many z', ('samples',), True, options={'samples': 2}
+    ),
+    'free_energy': Readout('-log of p of the row up to a factor: Z, the same for all rows', ()),
+    'log_z_weights': Readout(
+        'log weight of a run, whatever the row: the mean of their exp is on average Z, the factor'
+        ' of free_energy',
+        (),
+        True,
+        options={'steps': 2},
     ),
     'reconstruct': Readout(
         'pictures of the shape of x by name: `reconstruction`, where patches were hidden `mask`'

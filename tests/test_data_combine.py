@@ -269,9 +269,9 @@ def test_a_pixel_is_white_as_often_as_it_is_gray():
         assert abs((a * b).mean() / (a.std() * b.std())) < 5 / a.size**0.5  # each has its own
 
 
-@pytest.mark.parametrize('wrap', ['few_labels', 'noisy_labels', 'unpaired'])
+@pytest.mark.parametrize('wrap', ['few_labels', 'noisy_labels', 'unpaired', 'binarized'])
 def test_facts_pass_through(wrap):
-    inner = counted()
+    inner = counted() if wrap != 'binarized' else data.make(DIGITS)
     given = dict(x=inner, y=DIGITS) if wrap == 'unpaired' else dict(of=inner)
     made = data.make(dict(name=wrap, **given))
     for fact in ('classes', 'class_names', 'vocab', 'tokens', 'decoder'):
@@ -368,6 +368,7 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='degraded', of=dict(name='density')), 'float32[2]; it takes images'),
         (dict(name='degraded', of=dict(name='degraded', of=DIGITS)), 'have a y already'),
         (dict(name='unpaired', x=dict(name='degraded', of=DIGITS), y=DIGITS), 'rows have a y'),
+        (dict(name='binarized', of=dict(name='density')), 'it takes uint8'),
         (
             dict(name='unpaired', x=DIGITS, y=dict(name='unpaired', x=DIGITS, y=DIGITS)),
             'y is unpaired(digits, digits), which has two domains',

@@ -138,6 +138,15 @@ CASES = {
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
     'alignment': (lambda tmp: lined(), {'position_error', 'overlap'}),
+    'annealed': (
+        lambda tmp: (
+            pictured(
+                free_energy=lambda b: seeded(b, ()), log_z_weights=lambda b, **o: seeded(b, ())
+            ),
+            dict(runs=7, steps=3),
+        ),
+        {'nats', 'bits_per_dim'},
+    ),
     'attention': (
         lambda tmp: (pictured(attend=lambda b, **o: seeded(b, (3, 4, 4))), {}),
         {'entropy', 'similarity', 'entropy_least', 'entropy_greatest', 'mass'},
@@ -173,6 +182,7 @@ CASES = {
         lambda tmp: featured(ways=2, shots=(2, 1), queries=3, episodes=40),
         {'accuracy', 'accuracy_1_shot'},
     ),
+    'filters': (lambda tmp: featured(count=3), {'active'}),
     'fine_tune': (lambda tmp: featured(steps=3, view=dict(name='identity')), {'accuracy'}),
     'kmeans': (lambda tmp: featured(starts=2, rounds=3), {'purity', 'accuracy'}),
     'knn': (
@@ -189,6 +199,9 @@ CASES = {
     'linear_probe': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'linear_svm': (lambda tmp: featured(l2=(0.1, 0.01)), ACCURACY),
     'mlp_probe': (lambda tmp: featured(hidden=4, epochs=2, batch=8), ACCURACY),
+    'out_of_class': (
+        lambda tmp: (pictured(free_energy=lambda b: b['x'].mean((1, 2, 3))), {}), {'auc'}
+    ),
     'perplexity': (
         lambda tmp: (
             toys.subject(text(), token_log_prob=lambda b, **o: -seeded(b, 8))[0], {}

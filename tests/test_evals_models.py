@@ -5,6 +5,8 @@ import pytest
 import scipy.linalg
 import scipy.stats
 from PIL import Image
+from scipy.spatial.distance import mahalanobis
+from sklearn.metrics import roc_auc_score
 from toys import KEY, labeled, one_line, score, scores, source, subject
 
 from ssljax import data, evals
@@ -321,3 +323,42 @@ def test_samples_of_text(tmp_path):
     assert saved['samples'].count('-' * 40) == 7 and len(saved['samples']) > 8 * 129
     got = score('samples', subject(toy, sample=lambda b: np.zeros((len(b['x']), 9), int))[0])
     assert got['words'] == 0 and got['known_words'] == 0
+
+
+# ---- out of class
+
+
+def test_out_of_class_is_the_area_under_the_curve():
+    random = np.random.default_rng(0)
+    x, y = (random.integers(low, low + 9, (n, 4)).astype('f') for low, n in ((0, 90), (3, 70)))
+    toy, other = (source(test=dict(x=rows)) for rows in (x, y))
+    ask = lambda b: b['x'].sum(1)  # noqa: E731 whole numbers: ties
+    who, _ = subject(toy, free_energy=ask)
+    got, rows = scores('out_of_class', who, other=other)
+    energy = np.concatenate([x.sum(1), y.sum(1)])
+    expected = roc_auc_score(np.arange(160) >= 90, energy)
+    assert got['auc'] == pytest.approx(100 * expected) and 60 < got['auc'] < 95
+    by_hand = [(y.sum(1) > e).mean() + (y.sum(1) == e).mean() / 2 for e in x.sum(1)]
+    np.testing.assert_allclose(rows['auc'], 100 * np.array(by_hand))
+    assert (got['energy'], got['energy_other']) == pytest.approx((x.sum(1).mean(), y.sum(1).mean()))
+    same = score('out_of_class', who, other=toy)
+    assert same['auc'] == pytest.approx(50)
+    few = score('out_of_class', who, other=other, size=20)
+    assert (few['rows'], few['others']) == (20, 20)
+
+
+def test_out_of_class_mistakes_and_baselines():
+    toy = labeled()
+    with pytest.raises(Mistake) as mistake:
+        score('out_of_class', subject(toy, free_energy=lambda b: b['x'][:, 0])[0])
+    one_line(mistake, 'patches are uint8[8, 8, 1], those of toy float32[12]', 'other.name')
+    with pytest.raises(Mistake) as mistake:
+        score('out_of_class', subject(toy, free_energy=lambda b: b['x'])[0], other=toy)
+    one_line(mistake, 'needs free_energy [B]', '[300, 12]')
+    known = evals.trivial('out_of_class', toy, KEY)
+    assert set(known) == {'gaussian', 'mahalanobis'}
+    x, q = (toy.splits[n].rows(np.arange(toy.splits[n].count))['x'] for n in ('train', 'test'))
+    covariance = np.cov(x.T)
+    covariance += 0.01 * np.trace(covariance) / 12 * np.eye(12)
+    expected = [mahalanobis(row, x.mean(0), np.linalg.inv(covariance)) ** 2 / 2 for row in q]
+    np.testing.assert_allclose(known['mahalanobis']['free_energy'](dict(x=q)), expected, rtol=1e-4)

@@ -302,6 +302,7 @@ INPUTS = {
     'tokens': (jnp.zeros((2, 8), int),),
     'frames': (jnp.zeros((2, 5, 8)),),
     'patches': (jnp.zeros((2, 5, 8)), jnp.zeros((2, 4), int), (4, 4)),
+    'pixels': (jnp.zeros((2, 784)),),
 }
 
 
