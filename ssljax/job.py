@@ -178,6 +178,7 @@ def facts(settings: Mapping[str, Any], source: Any) -> Run:
         row=data.shapes(source),
         class_names=source.class_names,
         tokens=source.vocab,
+        words=source.words,
     )
 
 

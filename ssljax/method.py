@@ -73,6 +73,7 @@ class Run(NamedTuple):
     row: Mapping[str, jax.ShapeDtypeStruct] = {}  # one example of the data, by entry
     class_names: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()  # the string of each token
+    words: tuple[str, ...] = ()  # a dictionary, where the source has one
 
 
 class Method(NamedTuple):

@@ -40,8 +40,8 @@ def record(workdir: Path) -> dict[str, Any]:
 def facts(found: dict[str, Any]) -> Run:
     """A Run from run.json."""
     row = {k: jax.ShapeDtypeStruct(shape, dtype) for k, (dtype, shape) in found['row'].items()}
-    words = {name: tuple(found[name]) for name in ('class_names', 'tokens')}
-    return Run(**found | words | {'row': row, 'dtype': jax.numpy.dtype(found['dtype'])})
+    texts = {name: tuple(found.get(name, ())) for name in ('class_names', 'tokens', 'words')}
+    return Run(**found | texts | {'row': row, 'dtype': jax.numpy.dtype(found['dtype'])})
 
 
 def facts_as_json(run: Run) -> dict[str, Any]:

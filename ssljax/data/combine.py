@@ -172,36 +172,94 @@ def few_labels(
     """
     for name in keep:
         choose(name, ('true_label',), 'entry of few_labels')
-    if only and share:
-        raise Mistake(f'few_labels: only leaves no row without a label for share={share}; type one')
-    if share == 1:
-        raise Mistake('few_labels: share=1 leaves no row without a label; type only=True')
+    only_or_share('few_labels', only, share)
     source = make(of)
     check_labels(source, 'few_labels')
-    train = source.splits['train']
     chosen = np.sort(drawn(source, per_class, seed))
+
+    def hide(rows: Rows, known: np.ndarray) -> Rows:
+        label = np.where(known, rows['label'], -1).astype(np.int32)
+        return {**rows, 'label': label} | {name: rows['label'] for name in keep}
+
+    what = (per_class, seed, only) + ((float(share), tuple(keep)) if share or keep else ())
+    return source._replace(
+        name=f'few_labels({source.name})',
+        splits={**source.splits, 'train': few(source.splits['train'], chosen, hide, only, share)},
+        fingerprint=fingerprint('few_labels 1', source.fingerprint, *what),
+    )
+
+
+def few_texts(
+    *,
+    of: DataSpec,
+    count: Count = 100,
+    seed: Natural = 0,
+    only: bool = False,
+    share: Share = 0.0,
+    keep: tuple[str, ...] = (),
+) -> Source:
+    """Train keeps the texts of a few rows, a fixed draw; of all others text_length is 0.
+
+    The entry labelled says which. Validation and test stay as they are.
+
+    of: the source, with texts.
+    count: training rows that keep their text.
+    seed: of the draw of these rows.
+    only, share: as of `few_labels`.
+    keep: true_text adds the text as it was, and true_text_length.
+    """
+    for name in keep:
+        choose(name, ('true_text',), 'entry of few_texts')
+    only_or_share('few_texts', only, share)
+    source = make(of)
+    train, row = source.splits['train'], entries(source)
+    if not {'text', 'text_length'} <= set(row):
+        raise Mistake(f'few_texts needs text and text_length; {source.name} has {", ".join(row)}')
+    if count > train.count:
+        raise Mistake(
+            f'few_texts: count={count}, and {source.name} has {train.count} training rows; type'
+            f' count={train.count} or less'
+        )
+    chosen = np.sort(permutation(seed, CHOICE, train.count)[:count])
+
+    def hide(rows: Rows, known: np.ndarray) -> Rows:
+        text, size = rows['text'], rows['text_length']
+        true = {'true_text': text, 'true_text_length': size} if keep else {}
+        size = np.where(known, size, 0).astype(np.int32)
+        return {**rows, 'text': np.where(known[:, None], text, 0), 'text_length': size} | true
+
+    return source._replace(
+        name=f'few_texts({source.name})',
+        splits={**source.splits, 'train': few(train, chosen, hide, only, share)},
+        fingerprint=fingerprint(
+            'few_texts 1', source.fingerprint, count, seed, only, float(share), tuple(keep)
+        ),
+    )
+
+
+def only_or_share(who: str, only: bool, share: float) -> None:
+    if only and share:
+        raise Mistake(f'{who}: only leaves no row without a label for share={share}; type one')
+    if share == 1:
+        raise Mistake(f'{who}: share=1 leaves no row without a label; type only=True')
+
+
+def few(train: Split, chosen: np.ndarray, hide: Callable, only: bool, share: float) -> Split:
+    """Rows hide(rows, known), of which the chosen ones are known, and `labelled` says so; only
+    these, or these repeated until they are a share of all."""
     known = np.zeros(train.count, bool)
     known[chosen] = True
 
-    def hide(index: np.ndarray, rows: Rows) -> Rows:
-        label = np.where(known[index], rows['label'], -1).astype(np.int32)
-        true = {name: rows['label'] for name in keep}
-        return {**rows, 'label': label, 'labelled': known[index], **true}
+    def change(index: np.ndarray, rows: Rows) -> Rows:
+        return {**hide(rows, known[index]), 'labelled': known[index]}
 
-    train, what = mapped(train, hide), (per_class, seed, only)
+    train = mapped(train, change)
     if only:
-        train = select(train, chosen)
-    elif share:
-        asked = round(share / (1 - share) * (train.count - len(chosen)))
-        more = np.resize(chosen, max(asked - len(chosen), 0))
-        train = select(train, np.concatenate([np.arange(train.count), more]))
-    if share or keep:
-        what = (*what, float(share), tuple(keep))
-    return source._replace(
-        name=f'few_labels({source.name})',
-        splits={**source.splits, 'train': train},
-        fingerprint=fingerprint('few_labels 1', source.fingerprint, *what),
-    )
+        return select(train, chosen)
+    asked = round(share / (1 - share) * (train.count - len(chosen)))
+    if (more := asked - len(chosen)) <= 0:
+        return train
+    return select(train, np.concatenate([np.arange(train.count), np.resize(chosen, more)]))
 
 
 def drawn(source: Source, per_class: int, seed: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from ssljax.data.source import (
     made,
     uniform,
 )
-from ssljax.data.text import UNSEEN
+from ssljax.data.tokens import UNSEEN
 from ssljax.kinds import Count, Natural, Range
 from ssljax.names import Mistake, choose
 
@@ -89,6 +89,7 @@ def lines(
         vocab=tuple(ALPHABET),
         decoder=f'matplotlib {matplotlib.__version__}',
         tokens=speller(ALPHABET, most),
+        words=tuple(sorted(set().union(*texts.values()))),
     )
 
 

@@ -39,6 +39,7 @@ class Source(NamedTuple):
     decoder: str = ''  # what decoded the pixels
     tokens: Callable[[Sequence[str]], Rows] | None = None  # texts -> `text`, `text_length` of rows
     log_density: Callable[[np.ndarray], np.ndarray] | None = None  # x -> its true log p, if known
+    words: tuple[str, ...] = ()  # those that its texts may have, if known: a dictionary
 
 
 def of_tokens(source: Source) -> bool:
