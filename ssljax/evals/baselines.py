@@ -44,7 +44,7 @@ def standardized(source: Source, key: jax.Array) -> Readouts:
 def real(source: Source, key: jax.Array) -> Readouts:
     """Held-out rows of the data in place of samples: the best that a sampler can be."""
 
-    def sample(batch):
+    def sample(batch, **options):  # those of samplers: a row is what it is
         return np.asarray(batch['x']) if source.vocab else floats(batch['x'])
 
     return {'sample': sample}
