@@ -84,6 +84,11 @@ def text():
     return toys.source(vocab=('ab', 'c', ' ', 'd'), train=rows, test=rows)
 
 
+def plane():
+    x = np.random.default_rng(5).normal(size=(30, 2)).astype('f')
+    return toys.source(train=dict(x=x), test=dict(x=x))._replace(log_density=lambda x: -x[:, 0])
+
+
 def paired():
     random = np.random.default_rng(4)
     x, count = random.normal(size=(20, 5)).astype('f'), 20
@@ -143,6 +148,12 @@ CASES = {
     ),
     'density': (
         lambda tmp: (pictured(log_prob=lambda b, **o: -seeded(b, ())), {}), {'nats', 'bits_per_dim'}
+    ),
+    'density_map': (
+        lambda tmp: (
+            toys.subject(plane(), log_prob=lambda b, **o: -seeded(b, ()))[0], dict(cells=0)
+        ),
+        {'nats', 'kl'},
     ),
     'error_rate': (
         lambda tmp: (pictured(classify=lambda b, **o: b['index'] * b['label'] % 4), {}), {'error'}

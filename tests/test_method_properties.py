@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import jobs
 import numpy as np
 
-from ssljax import model, train
+from ssljax import methods, model, train
+from ssljax.method import Run, State
 
 
 def stepped(one, steps=1):
@@ -120,3 +121,31 @@ def test_a_classifiers_encoder_is_held_first_and_its_statistics_can_stay():
     start, end = stepped(stored)
     assert not jobs.differing(start.memory['stats'], end.memory['stats'])
     assert jobs.differing(start.params['encoder'], end.params['encoder'])
+
+
+def test_a_flow_without_noise_claims_what_no_code_can_do():
+    """Images that are always black: a density without limit, fewer than no bits."""
+    rows = {'x': jax.ShapeDtypeStruct((2, 2, 1), jnp.uint8)}
+    run = Run(steps=1, steps_per_epoch=1, examples=64, batch=64, row=rows)
+    black, key, claimed, bound = {'x': -jnp.ones((64, 2, 2, 1))}, jax.random.key(0), {}, {}
+    for noise in (True, False):
+        flow = dict(name='flow_vector', couplings=0, linear=True)
+        method = methods.function('realnvp')(run, flow=flow, noise=noise)
+        state = State(jnp.zeros((), int), *method.init(key, black), {})
+        claimed[noise] = method.turns['flow'].loss(key, state, black)[2]['bits_per_dim']
+        bound[noise] = -method.readouts['bound'](key, state, black).mean() / 4 / np.log(2)
+    assert claimed[False] < -5 and 0 < claimed[True] < 1  # bits of a level that is certain
+    assert bound[False] > 100 and 0 < bound[True] < 1  # the bound has noise, whatever was learned
+
+
+def test_a_flows_latents_are_painted_again():
+    one = jobs.job('realnvp')
+    state, _ = jobs.run(one, 3)
+    rows = one.train.rows(np.arange(20))
+    x = rows['x'] / np.float32(127.5) - 1
+    found = one.sweep().over(one.method.readouts['reconstruct'], state, rows)['reconstruction']
+    np.testing.assert_allclose(found, x, atol=1e-4)
+    drawn = one.sweep().over(one.method.readouts['sample'], state, rows)
+    level = 127.5 * (drawn + 1)
+    np.testing.assert_allclose(level, np.round(level), atol=1e-3)
+    assert level.min() >= 0 and level.max() <= 255.01 and len(np.unique(level)) > 20

@@ -38,6 +38,7 @@ class Source(NamedTuple):
     vocab: tuple[str, ...] = ()  # token id -> string
     decoder: str = ''  # what decoded the pixels
     tokens: Callable[[Sequence[str]], Rows] | None = None  # texts -> `text`, `text_length` of rows
+    log_density: Callable[[np.ndarray], np.ndarray] | None = None  # x -> its true log p, if known
 
 
 def select(split: Split, index: np.ndarray) -> Split:

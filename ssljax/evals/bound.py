@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ssljax.evals.baselines import bernoulli, gaussian, per_pixel
+from ssljax.evals.baselines import bernoulli, gaussian, per_pixel, webp
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, passed_on
 from ssljax.evals.likelihood import of_rows
 from ssljax.evals.subject import Subject
@@ -28,7 +28,7 @@ def score(
 evaluator = Evaluator(
     run=score,
     needs=('bound',),
-    baselines=(gaussian, bernoulli, per_pixel),
+    baselines=(gaussian, bernoulli, per_pixel, webp),
     shown={
         'bits_per_dim': Shown('bits per dimension, at most', less=True, decimals=3),
         'nats': Shown('nats per row, at most', less=True, decimals=2),
