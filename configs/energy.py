@@ -9,16 +9,17 @@ POINTS = dict(
     model=dict(
         encoder=dict(name='mlp', dims=(128, 128), activation='silu', last_activation=True),
         steps=20,
-        rate=0.02,
-        noise=0.02**0.5,
+        rate=0.01,
+        noise=0.1,  # the root of the rate: eq. 1 keeps exp(-E)
         clip=0.0,
         reach=4.0,
-        replay=10000,
+        replay=4096,
+        fresh=0.0,
         blur=0.0,
         penalty=0.0,
     ),
     optim=dict(energy=dict(learning_rate=1e-3)),
-    evals=dict(density=dict(), samples=dict(), out_of_class=None, filters=None),
+    evals=dict(density=dict(), density_map=dict(), samples=dict(), out_of_class=None, filters=None),
 )
 MNIST = dict(name='tfds:mnist', validation=5000)
 
