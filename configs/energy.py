@@ -37,11 +37,11 @@ VARIANTS = {
     ),
     'points': POINTS,
     'mnist': dict(
-        steps=1500,
+        steps=1000,
         data=MNIST,
         model=dict(encoder=dict(widths=(16, 32, 64))),
         evals=dict(
-            samples=dict(count=1000), out_of_class=dict(other=dict(name='tfds:fashion_mnist'))
+            samples=dict(count=500), out_of_class=dict(other=dict(name='tfds:fashion_mnist'))
         ),
     ),
 }
@@ -52,7 +52,7 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='energy',
-        steps=4000,
+        steps=2000,
         batch=64,
         data=dict(name='digits'),
         model=dict(
@@ -68,5 +68,5 @@ def get_config(variant=''):
         optim=dict(energy=dict(name='adam', learning_rate=3e-4, b1=0.0, warmup=100)),
         evals=dict(samples=dict(), out_of_class=dict(), filters=dict()),
         log=dict(every=200),
-        checkpoint=dict(every=1000),
+        checkpoint=dict(every=500),
     )
