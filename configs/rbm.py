@@ -30,7 +30,7 @@ VARIANTS = {
         model=dict(hidden=500),
         optim=dict(rbm=dict(learning_rate=0.05)),
         evals=dict(
-            annealed=dict(steps=10000),
+            annealed=dict(steps=3000),
             samples=dict(count=500, options=dict(steps=200)),
             knn=dict(bank_size=20000, query_size=2000),
         ),
