@@ -24,7 +24,7 @@ VARIANTS = {
         judge='bound.nats',
     ),
     'nice': dict(
-        steps=3000,
+        steps=1000,
         batch=64,
         model=dict(
             flow=dict(name='flow_vector', coupling='additive', couplings=4, width=512, depth=1)
@@ -49,9 +49,11 @@ VARIANTS = {
     # its pixels went through JPEG: bits per dimension compare with those of WebP beside them, and
     # with none that is published
     'cifar10_small': dict(
-        steps=300,
+        steps=250,
         data=dict(name='tfds:cifar10', validation=5000),
-        evals=dict(bound=dict(size=1000), reconstruction=None, samples=dict(count=200, judge_steps=100)),
+        evals=dict(
+            bound=dict(size=1000), reconstruction=None, samples=dict(count=200, judge_steps=100)
+        ),
     ),
 }
 
