@@ -9,7 +9,7 @@ VARIANTS = {
         steps=4,
         batch=16,
         data=dict(name='digits'),
-        model=dict(flow=dict(width=4, depth=0), alpha=0.1),
+        model=dict(flow=dict(width=20, depth=0), alpha=0.1),
         optim=dict(flow=dict(warmup=1)),
         evals=dict(bound=dict(size=50), reconstruction=None, samples=None),
         log=dict(every=2),
