@@ -49,7 +49,7 @@ VARIANTS = {
     # its pixels went through JPEG: bits per dimension compare with those of WebP beside them, and
     # with none that is published
     'cifar10_small': dict(
-        steps=250,
+        steps=1000,
         data=dict(name='tfds:cifar10', validation=5000),
         evals=dict(
             bound=dict(size=1000), reconstruction=None, samples=dict(count=200, judge_steps=100)
