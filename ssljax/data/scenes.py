@@ -35,7 +35,7 @@ COLORS = {  # red, green and blue in [0, 1]
     'purple': (0.58, 0.22, 0.85),
     'pink': (0.98, 0.55, 0.78),
 }
-SIZES = {'small': (12.0, 14.5), 'medium': (18.0, 21.0), 'large': (25.0, 29.0)}  # em; side 48
+SIZES = {'small': (14.0, 17.0), 'large': (23.0, 28.0)}  # em, in pixels of a side of 48
 PLACES = ('top left', 'top', 'top right', 'left', 'center', 'right')
 PLACES += ('bottom left', 'bottom', 'bottom right')
 FACTORS = ('color', 'letter', 'size', 'place')
@@ -66,8 +66,8 @@ def scenes(
     *,
     size: Annotated[int, Range(16, 256)] = 48,
     train: Count = 20_000,
-    validation: Natural = 432,
-    test: Natural = 864,
+    validation: Natural = 288,
+    test: Natural = 576,
     seed: Natural = 0,
     letters: str = 'ABCEFGHKMRSTXZ24',
     label: Literal['pair', 'color', 'letter', 'size', 'place'] = 'pair',
