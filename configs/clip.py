@@ -33,15 +33,15 @@ VARIANTS = {
         optim=dict(net=dict(warmup=1)),
         log=dict(every=2),
     ),
-    'siglip': dict(model=dict(loss='siglip')),
+    'siglip': dict(model=dict(siglip=True)),
     'flickr': dict(  # 800 photographs, five captions each
-        steps=1000,
+        steps=400,
         data=dict(name='tfds:flickr8k_1k', size=64, text='captions'),
         model=dict(
             text_encoder=dict(name='bag', width=128),
             view=dict(size=64, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5),
         ),
-        optim=dict(net=dict(learning_rate=1e-3, weight_decay=0.5)),
+        optim=dict(net=dict(learning_rate=1e-3, weight_decay=0.5, warmup=40)),
         evals=dict(zero_shot=None),
     ),
 }
