@@ -17,7 +17,7 @@ VARIANTS = {
         data=dict(size=32, train=6000, validation=0),
         model=dict(encoder=dict(widths=(16, 32, 64)), view=dict(size=32)),
         evals=dict(zero_shot=None),
-        judge='cross_retrieval.image_recall_5',
+        judge='cross_retrieval.image_recall_1',
     ),
     'smoke': dict(
         steps=4,
