@@ -27,7 +27,8 @@ VARIANTS = {
     ),
     # 700 lines of German books, 140 of them from other books to test on, and printed lines beside
     'scanned': dict(
-        steps=800,
+        steps=1200,
+        batch=16,
         data=dict(
             name='joined',
             first=dict(name='lines', height=24, width=640, words=4, train=12_000),
@@ -37,7 +38,11 @@ VARIANTS = {
         checkpoint=dict(every=200),
     ),
     'scanned_alone': dict(
-        steps=800, data=SCANNED, evals=dict(alignment=None), checkpoint=dict(every=200)
+        steps=1200,
+        batch=16,
+        data=SCANNED,
+        evals=dict(alignment=None),
+        checkpoint=dict(every=200),
     ),
 }
 
