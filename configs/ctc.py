@@ -15,7 +15,7 @@ VARIANTS = {
     'smoke': dict(
         steps=4,
         batch=8,
-        data=dict(width=64, height=16, train=32, validation=16, test=16),
+        data=dict(width=64, height=16, train=64, validation=16, test=16),
         model=dict(encoder=dict(widths=(4, 8), width=16)),
         optim=dict(net=dict(warmup=1)),
         evals=dict(transcription=dict(size=8), alignment=dict(size=8)),
