@@ -36,7 +36,7 @@ class BothWays(nn.Module):
         gates = gates.astype(jnp.float32)
         ahead, back = jnp.split(gates, 2, -1)
         ahead, back = (g.swapaxes(0, 1) for g in (ahead, reverse(back, length)))  # [T, B, 4 width]
-        kernels = [self.whole(f'{way}_kernel') for way in ('ahead', 'back')]
+        kernels = [Recurrent(self.width, self.dtype, name=way)() for way in ('ahead', 'back')]
 
         def frame(states, gates):
             states = [turn(*state, g, w) for state, g, w in zip(states, gates, kernels)]
@@ -48,11 +48,20 @@ class BothWays(nn.Module):
         both = jnp.concatenate([ahead, reverse(back, length)], -1)
         return both.astype(self.dtype or both.dtype)
 
-    def whole(self, name: str) -> jax.Array:
-        """A recurrent matrix [width, 4 * width], needed at every frame: its parameter ends in two
-        axes of 1, so that fsdp, which cuts one of the last two, leaves it whole."""
+
+class Recurrent(nn.Module):
+    """A matrix [width, 4 * width] that is needed at every frame.
+
+    Its parameter ends in two axes of 1: fsdp cuts one of the last two, and so leaves it whole.
+    """
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self) -> jax.Array:
         shape, init = (self.width, 4 * self.width), initializer('xavier')
-        kernel = self.param(name, lambda key: init(key, shape)[..., None, None])[..., 0, 0]
+        kernel = self.param('kernel', lambda key: init(key, shape)[..., None, None])[..., 0, 0]
         return kernel.astype(self.dtype or kernel.dtype)
 
 
