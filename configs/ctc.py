@@ -27,7 +27,7 @@ VARIANTS = {
     ),
     # 700 lines of German books, 140 of them from other books to test on, and printed lines beside
     'scanned': dict(
-        steps=1200,
+        steps=700,
         batch=16,
         data=dict(
             name='joined',
@@ -38,7 +38,7 @@ VARIANTS = {
         checkpoint=dict(every=200),
     ),
     'scanned_alone': dict(
-        steps=1200,
+        steps=700,
         batch=16,
         data=SCANNED,
         evals=dict(alignment=None),
