@@ -132,7 +132,7 @@ CASES = {
                                   'boy girl king queen\nqueen king girl boy'),
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
-    'alignment': (lambda tmp: lined(), {'position_error', 'overlap'}),
+    'alignment': (lambda tmp: lined(), {'position_error', 'position_spread', 'overlap'}),
     'attention': (
         lambda tmp: (pictured(attend=lambda b, **o: seeded(b, (3, 4, 4))), {}),
         {'entropy', 'similarity', 'entropy_least', 'entropy_greatest', 'mass'},
