@@ -33,8 +33,9 @@ def score(
     align gives `positions` [B, L], the expected column of each token of `text`; the truth is the
     batch's `positions`, the middle of each character. position_error: columns between them, the
     mean over a line's characters; position_spread: the same without the line's mean lag, since CTC
-    does not care where in a character its token is. With `posteriors` and `aligned` [B, T, V + 1], blank last,
-    overlap: the part of the mass that is the same with the text as without it.
+    does not care where in a character its token is. With `posteriors` and `aligned`
+    [B, T, V + 1], blank last, overlap: the part of the mass that is the same with the text as
+    without it.
 
     split, size: so many rows of this split; none: all.
     images: in the picture: the line, its posteriors, the truth, and the posteriors given the text.
