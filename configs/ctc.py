@@ -27,20 +27,22 @@ VARIANTS = {
     ),
     # 700 lines of German books, 140 of them from other books to test on, and printed lines beside
     'scanned': dict(
-        steps=700,
-        batch=16,
+        steps=1000,
+        batch=8,
         data=dict(
             name='joined',
             first=dict(name='lines', height=24, width=640, words=4, train=12_000),
             second=SCANNED,
         ),
+        optim=dict(net=dict(learning_rate=2e-3)),
         evals=dict(alignment=None),
         checkpoint=dict(every=200),
     ),
     'scanned_alone': dict(
-        steps=700,
-        batch=16,
+        steps=1000,
+        batch=8,
         data=SCANNED,
+        optim=dict(net=dict(learning_rate=2e-3)),
         evals=dict(alignment=None),
         checkpoint=dict(every=200),
     ),
