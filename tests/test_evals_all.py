@@ -137,7 +137,7 @@ CASES = {
                                   'boy girl king queen\nqueen king girl boy'),
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
-    'alignment': (lambda tmp: lined(), {'position_error', 'overlap'}),
+    'alignment': (lambda tmp: lined(), {'position_error', 'position_spread', 'overlap'}),
     'annealed': (
         lambda tmp: (
             pictured(

@@ -28,6 +28,7 @@ def test_alignment_counts_columns_and_shared_mass():
     who, saved = toys.subject(LINES, align=aligned)
     scores = toys.scores('alignment', who)
     np.testing.assert_allclose(scores.rows['position_error'], 3, rtol=1e-5)
+    np.testing.assert_allclose(scores.rows['position_spread'], 0, atol=1e-5)
     np.testing.assert_array_equal(scores.rows['overlap'], np.arange(60) % 2 == 0)
     picture = np.asarray(saved['alignment'])
     assert picture.shape[1] == 90 + 2 * 128 and len(np.unique(picture)) > 50
