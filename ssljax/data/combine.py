@@ -1,8 +1,13 @@
-"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy. They nest.
+"""Sources made of sources: unpaired domains, few labels, noisy labels, a degraded copy, a view of
+each image. They nest.
 
 Only what changes is made anew; splits, class names, tokens and decoder are those of the inner
 source, and its fingerprint is part of the new one.
 """
+
+import functools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,28 +19,36 @@ from ssljax.data.source import (
     Split,
     draws,
     fingerprint,
+    held,
     mapped,
     normal,
     permutation,
     select,
     uniform,
 )
-from ssljax.kinds import Count, DataSpec, Natural, NonNegative, Share
+from ssljax.kinds import Count, DataSpec, Natural, NonNegative, Share, ViewSpec
 from ssljax.names import Mistake, choose
 
 # Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
 # be the same numbers, and noise would follow what it is to be independent of.
 FLIPS, CHANNEL, CHOICE = 16, 32, 2**62
+VIEWED = 32  # rows that are viewed at once
 
 
-def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
+def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
     """Two domains whose rows do not belong together; each is walked in an order of its own.
 
     Batches have all entries of the first, and of the second its images as y and index_y (and where
     its rows are padded length_y); no labels of it. Splits: those that both have. An epoch is one
     of the first. For evaluation, row i is x_i with y_(i mod n_y).
+
+    apart: of two sources whose rows belong together, as clean and degraded copies, train has the
+    first half of x and the second half of y: no training row has its partner in the other domain.
+    In validation and test all rows stay, so there y_i is the partner of x_i, for who measures.
     """
     first, second = make(x), make(y)
+    if apart:
+        first, second = halved(first, 0), halved(second, 1)
     for name, source in dict(x=first, y=second).items():
         if source.splits['train'].domains:
             raise Mistake(f'unpaired: {name} is {source.name}, which has two domains; type one')
@@ -52,6 +65,18 @@ def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
         splits=splits,
         fingerprint=fingerprint('unpaired 1', first.fingerprint, second.fingerprint),
         decoder=', '.join(decoders),
+    )
+
+
+def halved(source: Source, half: int) -> Source:
+    """A source with the first (0) or the second half (1) of its training rows."""
+    train = source.splits['train']
+    if train.count < 2:
+        raise Mistake(f'unpaired: {source.name} has {train.count} training row; apart needs two')
+    part = np.array_split(np.arange(train.count), 2)[half]
+    return source._replace(
+        splits={**source.splits, 'train': select(train, part)},
+        fingerprint=fingerprint('half 1', source.fingerprint, half),
     )
 
 
@@ -219,6 +244,67 @@ def degrade(x: np.ndarray, words: np.ndarray, strengths: np.ndarray) -> np.ndarr
     image = tall @ image @ wide.swapaxes(-1, -2)
     image = image.reshape(shape) + (noise * normal(words[:, None, 3:])).reshape(shape)
     return np.moveaxis(np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), 1, -1)
+
+
+def viewed(
+    *, of: DataSpec, view: ViewSpec, seed: Natural = 0, keep: tuple[str, ...] = ()
+) -> Source:
+    """x is a view of each image, drawn once for each row: the same in every epoch.
+
+    A row is a function of (seed, split, index), up to the rounding of a level on another processor.
+
+    of: the source, of images.
+    view: of ssljax.augment, as dict(name='document').
+    seed: of the draws.
+    keep: y adds the image as it was.
+    """
+    for name in keep:
+        choose(name, ('y',), 'entry of viewed')
+    import jax  # here: most sources need no jax
+
+    from ssljax import augment
+
+    source, draw = make(of), augment.make(view)
+    row = entries(source)
+    if row['x'].dtype != np.uint8 or row['x'].ndim != 4 or ('y' in row and keep):
+        raise Mistake(
+            f'viewed takes images, uint8 [H, W, C], without a y; rows of {source.name} are'
+            f' {row["x"].dtype}{list(row["x"].shape[1:])}' + ' with a y' * ('y' in row)
+        )
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def drawn(stream: int, index: Any, x: Any) -> Any:
+        key = jax.random.fold_in(jax.random.key(seed), stream)
+
+        def one(index_and_image):  # row by row: its rounding does not depend on its neighbors
+            index, image = index_and_image
+            return draw(jax.random.fold_in(key, index), image / 127.5 - 1)
+
+        made = jax.lax.map(one, (index, x))
+        return jax.numpy.clip(made * 127.5 + 128, 0, 255).astype('uint8')
+
+    def split(name: str) -> Split:
+        def change(index: np.ndarray, rows: Rows) -> Rows:
+            parts = []
+            for start in range(0, max(len(index), 1), VIEWED):  # of one size: compiled once
+                i, x = (v[start : start + VIEWED] for v in (index, rows['x']))
+                fill = VIEWED - len(i)
+                i, x = np.pad(i, (0, fill)), np.pad(x, ((0, fill), *[(0, 0)] * 3))
+                with jax.default_device(jax.local_devices(backend='cpu')[0]):
+                    parts.append(np.asarray(drawn(SPLITS.index(name), i, x))[: VIEWED - fill])
+            return {**rows, 'x': np.concatenate(parts)} | {entry: rows['x'] for entry in keep}
+
+        made = mapped(source.splits[name], change)
+        small = made.count * row['x'].size < 2**30 and not (made.stream or made.domains)
+        return held(made) if small else made
+
+    spec = dict(view) if isinstance(view, Mapping) else repr(view)
+    return source._replace(
+        name=f'viewed({source.name})',
+        splits={name: split(name) for name in source.splits},
+        fingerprint=fingerprint('viewed 1', source.fingerprint, spec, seed, tuple(keep)),
+        decoder=', '.join(filter(None, (source.decoder, f'jax {jax.__version__}'))),
+    )
 
 
 def gauss(side: int, sigma: np.ndarray) -> np.ndarray:
