@@ -56,7 +56,7 @@ def cyclegan(
     def generators_loss(key, state, batch):
         net, x, y = nets(state.params, train=True), batch['x'], batch['y']
         fake_x, fake_y = net.F(y), net.G(x)
-        # 1. Fool the critics. Eqs. 1 and 4.1: (D(G(x)) - 1)^2, without the half of the loss's paper.
+        # 1. Fool the critics, section 4: (D(G(x)) - 1)^2, without the half that the loss has.
         judged = net.critic_x(fake_x), net.critic_y(fake_y)
         fooling = sum(2 * adversarial.least_squares_generator(f).mean() for f in judged)
         # 2. There and back, eq. 2.
