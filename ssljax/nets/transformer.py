@@ -36,8 +36,13 @@ class Block(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool, maps: bool = False) -> jax.Array:
-        """[B, T, width] -> the same; with maps=True, attention of token i to j [B, heads, T, T]."""
+    def __call__(
+        self, x: jax.Array, train: bool, maps: bool = False, length: jax.Array | None = None
+    ) -> jax.Array:
+        """[B, T, width] -> the same; with maps=True, attention of token i to j [B, heads, T, T].
+
+        length int [B]: tokens beyond it are not attended to; None: all are.
+        """
         B, T, width = x.shape
 
         def dense(dim, init, name):
@@ -63,8 +68,12 @@ class Block(nn.Module):
         scale = self.scale / (width // self.heads) ** 0.5
         if maps:
             scores = jnp.einsum('bihe,bjhe->bhij', q, k).astype(jnp.float32)
+            if length is not None:
+                scores = jnp.where(jnp.arange(T) < length[:, None, None, None], scores, -jnp.inf)
             return jax.nn.softmax(scores * scale)
-        h = jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=self.causal)
+        h = jax.nn.dot_product_attention(
+            q, k, v, scale=scale, is_causal=self.causal, key_value_seq_lengths=length
+        )
         x = x + drop(dense(width, self.init_out, 'attend_out')(h.reshape(B, T, width)))
         h = norm(x, {'name': 'mlp_norm'} if named else {})
         h = activate(

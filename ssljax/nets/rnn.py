@@ -1,0 +1,94 @@
+"""Recurrent nets over sequences that are padded to one length.
+
+Hochreiter & Schmidhuber 1997 (Neural Computation 9); in both directions, Graves & Schmidhuber 2005
+(Neural Networks 18).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ssljax.kinds import Count, Share
+from ssljax.nets.layers import Dense, initializer
+
+
+def reverse(x: jax.Array, length: jax.Array) -> jax.Array:
+    """The first `length` frames of each row [B, T, ...] backward; the others come after them."""
+    frames = jnp.arange(x.shape[1])
+    index = (length[:, None] - 1 - frames) % x.shape[1]  # [B, T]
+    return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), 1)
+
+
+class BothWays(nn.Module):
+    """An LSTM from the left and one from the right: [B, T, C] -> [B, T, 2 * width]."""
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, length: jax.Array) -> jax.Array:
+        B, T, _ = x.shape
+        # what the gates get from the frames is one product over all frames, outside the scan
+        gates = Dense(8 * self.width, kernel_init='xavier', dtype=self.dtype)(x)
+        gates = gates.astype(jnp.float32)
+        ahead, back = jnp.split(gates, 2, -1)
+        ahead, back = (g.swapaxes(0, 1) for g in (ahead, reverse(back, length)))  # [T, B, 4 width]
+        shape, init = (self.width, 4 * self.width), initializer('xavier')
+        kernels = [self.param(f'{way}_kernel', init, shape) for way in ('ahead', 'back')]
+        kernels = [kernel.astype(self.dtype or kernel.dtype) for kernel in kernels]
+
+        def frame(states, gates):
+            states = [turn(*state, g, w) for state, g, w in zip(states, gates, kernels)]
+            return states, [h for h, _ in states]
+
+        zeros = jnp.zeros((B, self.width))
+        _, (ahead, back) = lax.scan(frame, [(zeros, zeros)] * 2, (ahead, back), unroll=2)
+        ahead, back = (h.swapaxes(0, 1) for h in (ahead, back))
+        both = jnp.concatenate([ahead, reverse(back, length)], -1)
+        return both.astype(self.dtype or both.dtype)
+
+
+def turn(h: jax.Array, c: jax.Array, gates: jax.Array, kernel: jax.Array) -> tuple:
+    """One frame of an LSTM: output and cell [B, width] after it; both stay float32."""
+    gates = gates + (h.astype(kernel.dtype) @ kernel).astype(jnp.float32)
+    write, forget, read, value = jnp.split(gates, 4, -1)
+    c = jax.nn.sigmoid(forget + 1) * c + jax.nn.sigmoid(write) * jnp.tanh(value)
+    return jax.nn.sigmoid(read) * jnp.tanh(c), c
+
+
+class LSTM(nn.Module):
+    width: int
+    depth: int
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, length: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """[B, T, C] -> [B, T, 2 * width]; length int [B]: how many frames are meant, None: all."""
+        B, T, _ = x.shape
+        length = jnp.full(B, T) if length is None else length
+        for _ in range(self.depth):
+            x = BothWays(self.width, self.dtype)(x, length)
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return x
+
+
+def lstm(
+    *, width: Count = 128, depth: Count = 1, dropout: Share = 0.0, dtype: Any = None
+) -> nn.Module:
+    """LSTMs in both directions over padded sequences: [B, T, C] -> [B, T, 2 * width].
+
+    Frames beyond the length of a row change nothing within it. The bias of the forget gate is one
+    more than its parameter. Hochreiter & Schmidhuber 1997.
+
+    width: of the state, in each direction.
+    depth: layers.
+    dropout: its rate, after each layer.
+    dtype: of the products; the state is float32. None: that of inputs and params.
+    """
+    return LSTM(width, depth, dropout, dtype)
