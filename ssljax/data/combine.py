@@ -5,7 +5,6 @@ Only what changes is made anew; splits, class names, tokens and decoder are thos
 source, and its fingerprint is part of the new one.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +31,6 @@ from ssljax.names import Mistake, choose
 # Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
 # be the same numbers, and noise would follow what it is to be independent of.
 FLIPS, CHANNEL, CHOICE = 16, 32, 2**62
-VIEWED = 32  # rows that are viewed at once
 
 
 def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
@@ -272,27 +270,20 @@ def viewed(
             f' {row["x"].dtype}{list(row["x"].shape[1:])}' + ' with a y' * ('y' in row)
         )
 
-    @functools.partial(jax.jit, static_argnums=0)
-    def drawn(stream: int, index: Any, x: Any) -> Any:
-        key = jax.random.fold_in(jax.random.key(seed), stream)
-
-        def one(index_and_image):  # row by row: its rounding does not depend on its neighbors
-            index, image = index_and_image
-            return draw(jax.random.fold_in(key, index), image / 127.5 - 1)
-
-        made = jax.lax.map(one, (index, x))
+    @jax.jit  # of one row: its rounding does not depend on who is asked for beside it
+    def drawn(stream: Any, index: Any, image: Any) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), index)
+        made = draw(key, image / 127.5 - 1)
         return jax.numpy.clip(made * 127.5 + 128, 0, 255).astype('uint8')
 
     def split(name: str) -> Split:
         def change(index: np.ndarray, rows: Rows) -> Rows:
-            parts = []
-            for start in range(0, max(len(index), 1), VIEWED):  # of one size: compiled once
-                i, x = (v[start : start + VIEWED] for v in (index, rows['x']))
-                fill = VIEWED - len(i)
-                i, x = np.pad(i, (0, fill)), np.pad(x, ((0, fill), *[(0, 0)] * 3))
-                with jax.default_device(jax.local_devices(backend='cpu')[0]):
-                    parts.append(np.asarray(drawn(SPLITS.index(name), i, x))[: VIEWED - fill])
-            return {**rows, 'x': np.concatenate(parts)} | {entry: rows['x'] for entry in keep}
+            # beside an accelerator it is the host that makes data
+            with jax.default_device(jax.local_devices(backend='cpu')[0]):
+                stream = SPLITS.index(name)
+                x = [drawn(stream, int(i), one) for i, one in zip(index, rows['x'], strict=True)]
+            x = np.stack(x) if x else rows['x']
+            return {**rows, 'x': x} | {entry: rows['x'] for entry in keep}
 
         made = mapped(source.splits[name], change)
         small = made.count * row['x'].size < 2**30 and not (made.stream or made.domains)
