@@ -104,7 +104,7 @@ def opened(workdir: str, vocab: tuple[str, ...]) -> Callable:
         raise Mistake(f'restoration: {workdir} reads other characters than those of this data set')
 
     def ids(x: np.ndarray, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        known = {name: rows[name] for name in model.run.row if name in rows}
+        known = {'length': rows['length']} if 'length' in rows else {}
         return model.transcribe({**known, 'x': x})
 
     return ids
