@@ -96,7 +96,7 @@ def along(shape: tuple, direction: Direction) -> jax.Array:
 
 def lit(x: jax.Array, light: jax.Array) -> jax.Array:
     """The page under a light: black stays black."""
-    return (x + 1) * light - 1
+    return x * light + (light - 1)
 
 
 def uneven_light(x: jax.Array, amount: Any, direction: Direction) -> jax.Array:
