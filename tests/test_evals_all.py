@@ -110,7 +110,7 @@ def lines_restored():
         toys.source(vocab=('ab', 'c', ' ', 'd'), train=rows, test=rows),
         translate=lambda b, **o: b['y'] / np.float32(127.5) - 1 + seeded(b, x.shape[1:]),
     )[0]
-    return who, dict(reader=lambda x, rows: (rows['text'] + x.sum((1, 2)) % 2) % 5 - 1)
+    return who, dict(reader=lambda x, rows: (rows['text'] + x[:, :1, 0, 0].astype(int)) % 5 - 1)
 
 
 def featured(**options):

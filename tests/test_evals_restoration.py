@@ -1,14 +1,16 @@
 """Thresholds against search and formulas; restoration against counts by hand."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import toys
 
+import ssljax
 from ssljax import evals
 from ssljax.evals import baselines, binarize
-from ssljax.evals.restoration import insertions, opened
+from ssljax.evals.restoration import insertions, opened, read_by
 from ssljax.evals.transcription import edits
 from ssljax.names import Mistake
 
@@ -201,3 +203,26 @@ def test_mistakes_of_restoration_are_one_line(tmp_path):
     with pytest.raises(Mistake) as found:
         opened(str(tmp_path), VOCAB)
     toys.one_line(found, 'is not a workdir')
+
+
+def test_a_reader_is_opened_once_and_told_lengths_alone(monkeypatch):
+    opens, asked = [], []
+
+    def load(workdir):
+        opens.append(workdir)
+        run = SimpleNamespace(tokens=VOCAB, row={'x': 0, 'length': 0, 'text': 0})
+        return SimpleNamespace(run=run, readouts={'transcribe': 0}, transcribe=transcribe)
+
+    def transcribe(batch):
+        asked.append(batch)
+        return np.array([[2, -1], [3, 1]])
+
+    monkeypatch.setattr(ssljax, 'load', load, raising=False)
+    opened.cache_clear()
+    rows, x = dict(length=np.array([4, 9]), text=np.zeros((2, 3))), np.zeros((2, 8, 8, 1), np.uint8)
+    for _ in range(2):
+        assert read_by('here', VOCAB)(x, rows) == ['c', 'db']
+    assert opens == ['here'] and [sorted(batch) for batch in asked] == [['length', 'x']] * 2
+    with pytest.raises(Mistake, match='other characters'):
+        read_by('here', ('a', 'b'))
+    opened.cache_clear()
