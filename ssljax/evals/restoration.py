@@ -42,9 +42,9 @@ def score(
     reader: the workdir of a method that has `transcribe`, trained on lines of this size; or a
     function, (images uint8 [N, H, W, C], rows) -> token ids [N, L], below zero where nothing is.
     """
+    ask = readout(subject, 'translate', 'restoration')
     part = images_of(subject, split, 'restoration')
     index = pick(part.count, size)
-    ask = readout(subject, 'translate', 'restoration')
     made, rows = answers(ask, part, index, keep=('x', 'y', 'text', 'text_length', 'length'))
     if 'y' not in rows or rows['y'].shape != made.shape:
         raise Mistake(
