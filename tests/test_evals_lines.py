@@ -6,7 +6,7 @@ import toys
 
 from ssljax import data
 from ssljax.evals import baselines, templates
-from ssljax.evals.transcription import errors, written
+from ssljax.evals.edits import errors, written
 from ssljax.names import Mistake
 
 LINES = data.make(

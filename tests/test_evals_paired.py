@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal
 
 from ssljax import evals
 from ssljax.data.source import Source, Split
+from ssljax.evals.edits import edits
 from ssljax.evals.segmentation import strongest
-from ssljax.evals.transcription import edits
 from ssljax.names import Mistake
 
 RANDOM = np.random.default_rng(0)

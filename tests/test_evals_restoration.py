@@ -10,8 +10,8 @@ import toys
 import ssljax
 from ssljax import evals
 from ssljax.evals import baselines, binarize
+from ssljax.evals.edits import edits
 from ssljax.evals.restoration import insertions, opened, read_by
-from ssljax.evals.transcription import edits
 from ssljax.names import Mistake
 
 
