@@ -101,7 +101,7 @@ AREAS = (
     ),
     (
         'evals/analogies evals/cross_retrieval evals/evidence evals/segmentation'
-        ' evals/transcription evals/zero_shot',
+        ' evals/edits evals/transcription evals/zero_shot',
         'tests/test_evals_paired.py',
     ),
     ('evals/distances', 'tests/test_evals_probes.py', 'tests/test_evals_models.py'),

@@ -146,6 +146,25 @@ def test_few_labels_are_repeated_until_they_are_a_share():
     assert len(marks) == 3
 
 
+def test_few_texts_are_so_many_and_the_others_are_hidden():
+    lines = dict(name='lines', height=16, width=48, words=1, train=60, validation=4, test=4)
+    few = dict(name='few_texts', of=lines, count=9, keep=('true_text',))
+    truth, rows = whole(data.make(lines)), whole(data.make(few))
+    known = rows['labelled']
+    assert known.sum() == 9 and rows['text_length'].dtype == np.int32
+    np.testing.assert_array_equal(rows['text_length'], np.where(known, truth['text_length'], 0))
+    np.testing.assert_array_equal(rows['text'], truth['text'] * known[:, None])
+    np.testing.assert_array_equal(rows['true_text'], truth['text'])
+    np.testing.assert_array_equal(rows['true_text_length'], truth['text_length'])
+    equal(whole(data.make(few), 'test'), whole(data.make(lines), 'test'))
+    shared = whole(data.make(dict(few, share=0.4)))
+    assert shared['labelled'].mean() == 0.4 and (shared['x'][:60] == truth['x']).all()
+    alone = whole(data.make(dict(few, only=True)))
+    np.testing.assert_array_equal(alone['x'], truth['x'][known])
+    other = whole(data.make(dict(few, seed=1)))['labelled']
+    assert (other != known).any() and other.sum() == 9
+
+
 def test_the_draw_is_fixed_and_follows_the_seed():
     draws = []
     for seed in (0, 0, *range(1, 40)):
@@ -359,6 +378,7 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='few_labels', of=DIGITS, per_class=200), 'type per_class=106'),
         (dict(name='few_labels', of='python_text'), 'python_text has none'),
         (dict(name='few_labels', of=DIGITS, only=True, share=0.5), 'type one'),
+        (dict(name='few_texts', of=DIGITS), 'needs text and text_length; digits has'),
         (dict(name='few_labels', of=DIGITS, share=1.0), 'type only=True'),
         (dict(name='few_labels', of=DIGITS, keep=('label',)), 'true_label'),
         (dict(name='noisy_labels', of='python_text'), 'python_text has none'),
