@@ -89,6 +89,8 @@ def test_templates_are_a_baseline_of_printed_lines_alone():
     found = errors(truth, [written(LINES.vocab, line[line >= 0]) for line in ids]).mean()
     assert 10 < found < 95
     assert (read({'x': np.full((2, 32, 128, 1), 200, np.uint8)}) == -1).all()  # nothing is there
+    thin = ('.', '·', "'", '"', ' ', '⸗', '\N{REPLACEMENT CHARACTER}')  # some in no font at all
+    assert len(templates.templates(thin).tokens) >= 4 * 13 - 6
     for spec in ('digits', 'python_text'):
         assert baselines.nearest_template(data.make(spec), toys.KEY) == {}
 
