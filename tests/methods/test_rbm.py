@@ -6,6 +6,7 @@ of these and 64 of the hidden units, and the other units are independent.
 """
 
 import functools
+import inspect
 import itertools
 
 import jax
@@ -14,7 +15,9 @@ import jobs
 import numpy as np
 import oracle
 
-from ssljax.method import State
+from ssljax.method import Run, State
+from ssljax.methods.rbm import rbm
+from ssljax.step import floats
 
 ROWS = 4096
 V, H = (np.array(list(itertools.product((0.0, 1.0), repeat=n))) for n in (4, 6))
@@ -195,15 +198,41 @@ def test_log_prob_sums_to_one():
 
 
 def test_a_sample_is_a_draw_of_the_model():
-    def ask(key, state, batch):
-        return readouts()['sample'](key, state, batch, steps=40)
+    """A chain goes on from a kept one; where there is none, from pixels of the mean of the data."""
+    kept, mean = np.concatenate([tiled(first())[:4], tiled(first(0))[:8]]), [0.9, 0.1, 0.8, 0.2]
+    from_mean = chances(V, np.log(np.divide(mean, np.subtract(1, mean)))[None])[0]
+    starts = {12: (2 * STEP[0] + STEP[START]) / 3, 0: from_mean @ STEP}
+    for chains, one in starts.items():
+        ask = jobs.job('rbm', model__chains=chains).method.readouts['sample']
+        state = started(kept if chains else None, mean=np.concatenate([mean, np.full(60, 0.5)]))
 
-    state, batch = started(tiled(first())[:12]), images(tiled(first(0)))
-    sample = oracle.quick(ask, jax.random.key(3), state, batch)
-    assert set(np.unique(sample)) == {-1, 1}
-    v = (sample.reshape(ROWS, 64) + 1) / 2
-    assert far(states(v), P) < 3
-    assert np.abs(v.mean(0)[4:] - sigmoid(B[4:])).max() < 5 * 0.5 / ROWS**0.5
+        def asked(key, state, batch, ask=ask):
+            return [ask(key, state, batch, steps=steps) for steps in (1, 40)]
+
+        samples = oracle.quick(asked, jax.random.key(3), state, images(tiled(first(7))))
+        for sample, p in zip(samples, (one, P)):
+            assert set(np.unique(sample)) == {-1, 1}
+            v = (sample.reshape(ROWS, 64) + 1) / 2
+            assert far(states(v), p) < 3
+            assert np.abs(v.mean(0)[4:] - sigmoid(B[4:])).max() < 5 * 0.5 / ROWS**0.5
+        assert far(states((samples[0].reshape(ROWS, 64) + 1) / 2), P) > 6
+
+
+def test_the_start():
+    """Hinton 2012 (A practical guide), section 8: small weights, biases of the mean, hidden ones
+    zero. Chains are rows of data."""
+    job = jobs.job('rbm')
+    state = jax.device_get(job.fresh())
+    v = (np.reshape(floats(jobs.batch(job, 0))['x'], (16, 64)) + 1) / 2
+    p, mean = state.params['rbm'], v.mean(0)
+    assert abs(p['kernel'].mean()) < 0.002 and abs(p['kernel'].std() - 0.01) < 0.002
+    inner = (mean > 0.05) & (mean < 0.95)
+    oracle.close(p['visible'][inner], np.log(mean[inner] / (1 - mean[inner])))
+    assert np.isfinite(p['visible']).all() and not p['hidden'].any()
+    chain = state.memory['chain']
+    which = (chain[:, None] == v).all(-1)
+    assert which.any(1).all() and len(np.unique(which.argmax(1))) > 5
+    oracle.close(state.memory['mean'], mean)
 
 
 @functools.cache
@@ -256,6 +285,7 @@ def test_units_with_noise():
     oracle.close(seen.value, value)
     oracle.close(seen.gradient, gradient)
     p, ask = seen.state.params['rbm'], seen.job.method.readouts
+    # of bytes it would be a density of another measure
     assert not {'log_prob', 'log_z_weights'} & set(ask)
 
     def asked(key, state):
@@ -287,3 +317,35 @@ def test_a_step_of_units_with_noise():
     spread = 0.49 * (np.eye(4) + W @ np.diag(h * (1 - h)) @ W.T)
     np.testing.assert_allclose(np.cov(chain[:, :4].T), spread, atol=0.15)
     assert np.abs(chain[:, 4:].std(0) - 0.7).max() < 0.05
+
+
+def test_points_have_a_density():
+    """With noise, of floats: it is whole, and the mean weight of annealing is its factor."""
+    method = rbm(
+        Run(4, 4, 16, 16, row={'x': jax.ShapeDtypeStruct((2,), np.float32)}),
+        hidden=3,
+        deviation=0.5,
+    )
+    p = {'kernel': 0.8 * RANDOM.normal(size=(2, 3)), 'visible': np.array([0.3, -0.2])}
+    p = jax.tree.map(np.float32, {**p, 'hidden': RANDOM.normal(size=3)})
+    state = State(jnp.int32(0), {'rbm': p}, {'mean': jnp.array([0.5, 0.5])}, {})
+    side = np.linspace(-8, 8, 161, dtype=np.float32)
+    x = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+
+    def ask(key, state, x):
+        read = method.readouts
+        weights = read['log_z_weights'](key, state, {'x': x}, steps=8)
+        return read['log_prob'](key, state, {'x': x}), weights
+
+    log_p, weights = oracle.quick(ask, jax.random.key(0), state, x)
+    assert abs(np.exp(log_p).sum() * 0.01 - 1) < 1e-3
+    log_z = np.log(np.exp(-free_energy(p, x, 0.5)).sum() * 0.01)
+    oracle.close(log_p, -free_energy(p, x, 0.5) - log_z, 1e-3)
+    w = np.exp(weights - log_z)
+    assert abs(w.mean() - 1) < 4 * w.std() / len(w) ** 0.5 < 0.2
+
+
+def test_the_papers_values():
+    """CD-1, of 500 hidden units in Salakhutdinov and Murray's section 5."""
+    given = {name: v.default for name, v in inspect.signature(rbm).parameters.items()}
+    assert (given['hidden'], given['steps'], given['chains'], given['deviation']) == (500, 1, 0, 0)
