@@ -23,7 +23,7 @@ from ssljax.data.source import (
     made,
     uniform,
 )
-from ssljax.data.text import UNSEEN
+from ssljax.data.tokens import UNSEEN
 from ssljax.kinds import Count, Natural, Range
 from ssljax.names import Mistake, choose
 

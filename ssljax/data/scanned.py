@@ -7,7 +7,7 @@ import numpy as np
 from ssljax.data.lines import Side, speller
 from ssljax.data.pixels import pillow
 from ssljax.data.source import Rows, Source, Split, fingerprint, held, hold_out
-from ssljax.data.text import UNSEEN
+from ssljax.data.tokens import UNSEEN
 from ssljax.kinds import Natural
 from ssljax.names import Mistake
 
