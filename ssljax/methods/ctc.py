@@ -71,7 +71,8 @@ def ctc(
         inside = jnp.arange(logits.shape[1]) < told['length'][:, None]
         frame = sequence.ctc_positions(logits, batch['text'], **told)
         wide = batch['x'].shape[2] / logits.shape[1]  # columns of a frame
-        meant = jnp.arange(frame.shape[1]) < batch.get('text_length', frame.shape[1])[:, None]
+        size = batch.get('text_length', jnp.full(len(frame), frame.shape[1]))
+        meant = jnp.arange(frame.shape[1]) < size[:, None]
         return {
             'posteriors': jnp.where(inside[..., None], jax.nn.softmax(logits), 0),
             'aligned': sequence.ctc_posteriors(logits, batch['text'], **told),
