@@ -1,4 +1,4 @@
-"""CTC, restated from Graves et al. 2006 (ICML): equations 5 to 8, 10 to 12, 14 and 15."""
+"""CTC, restated from Graves et al. 2006 (ICML): equations 5 to 16, in plain sums."""
 
 import functools
 import itertools
@@ -80,7 +80,7 @@ def logits_of(seen, params, x, length, train):
 
 
 def test_the_loss():
-    """The mean of -log p(text | line); equation 15 is its slope along the frames."""
+    """The mean of -log p(text | line); equation 16 is its slope along the frames."""
     seen = see()
     (views,), batch = seen.views, seen.batch
     assert views.spec == seen.config['view'] and not seen.memory and not seen.logs

@@ -1,5 +1,7 @@
-"""Pseudo-labels, restated from Lee 2013 (ICML workshop on challenges in representation learning):
-equations 2, 15 and 16, with rows left out below a threshold, in rounds."""
+"""Pseudo-labels, restated from Lee 2013 (ICML workshop on challenges in representation learning).
+
+In rounds, and with rows left out below a threshold, which the paper has not.
+"""
 
 import functools
 
@@ -63,7 +65,7 @@ def test_the_loss():
         return value, (value, {**memory['stats'], **net.stats}, logs)
 
     @jax.jit
-    def found(state):
+    def found(key, state):
         def value(params):
             value, memory, logs = turn.loss(key, state.replace(params=params), batch)
             return value, (value, memory['stats'], logs)
@@ -77,10 +79,11 @@ def test_the_loss():
     gradient, (value, stats, logs) = expected(seen.state.params, names)
     oracle.close((seen.value, seen.gradient, seen.logs), (value, gradient, logs))
     oracle.close(seen.memory, {**memory, 'stats': stats})  # names and the round stay
+    assert abs(found(jax.random.key(1), seen.state)[1][0] - value) > 1e-3  # another view
     # round 0 learns the given labels alone; where no row has a name, nothing is learned
     first, none = dict(round=np.int32(0)), dict(labels=np.full(76, -1, np.int32))
     for entries, names in ((first, given), (none, np.full(16, -1))):
-        out = found(seen.state.remember(**entries))
+        out = found(key, seen.state.remember(**entries))
         oracle.close(out, expected(seen.state.params, names))
     assert out[1][0] == 0 and not any(leaf.any() for leaf in jobs.leaves(out[0]).values())
     assert 0 < (given >= 0).mean() < 1
@@ -94,7 +97,7 @@ def refreshed(one, sweep, state, key=1):
 
 @functools.cache
 def names_of():
-    """Equation 2 for every row without a view, by running statistics; and how sure it is."""
+    """Of every row without a view, by running statistics: the likeliest class, its probability."""
     seen = see()
     x = seen.job.train.rows(np.arange(76))['x'] / np.float32(127.5) - 1
     net = seen.nets('encoder')(seen.state.params, seen.state.memory['stats'], train=False)
