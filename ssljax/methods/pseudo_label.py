@@ -72,10 +72,10 @@ def pseudo_label(
         labels = jnp.where(p.max(1) >= threshold, p.argmax(1), NONE)
         asked = label == NONE if trusted else jnp.ones_like(label, bool)  # rows that the net names
         kept = asked & (labels != NONE)
-        metrics = {
-            'accepted': kept.sum() / jnp.maximum(asked.sum(), 1),
-            'purity': (kept & (labels == true)).sum() / jnp.maximum(kept.sum(), 1),
-        }
+        metrics = {'accepted': kept.sum() / jnp.maximum(asked.sum(), 1)}
+        if 'true_label' in run.row:
+            right = kept & (labels == true)
+            metrics['purity'] = right.sum() / jnp.maximum(kept.sum(), 1)
         labels = jnp.where(asked, labels, label)
         state = state.remember(labels=labels, round=state.memory['round'] + 1)
         if anew:

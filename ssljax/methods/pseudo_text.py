@@ -88,12 +88,13 @@ def pseudo_text(
         asked = told_size == 0  # lines without a text
         likely = asked & (size > 0) & (chance >= threshold)
         kept = likely & real
-        right = kept & (size == true_size) & (text == true).all(1)
         metrics = {
             'accepted': kept.sum() / jnp.maximum(asked.sum(), 1),
-            'purity': right.sum() / jnp.maximum(kept.sum(), 1),
             'misspelled': (likely & ~real).sum() / jnp.maximum(likely.sum(), 1),
         }
+        if 'true_text' in run.row:
+            right = kept & (size == true_size) & (text == true).all(1)
+            metrics['purity'] = right.sum() / jnp.maximum(kept.sum(), 1)
         text = jnp.where(asked[:, None], text, told)
         size = jnp.where(asked, jnp.where(kept, size, 0), told_size)
         return state.remember(text=text, size=size, round=state.memory['round'] + 1), metrics
