@@ -84,7 +84,7 @@ def test_templates_read_clean_print_and_see_blanks():
 def test_templates_are_a_baseline_of_printed_lines_alone():
     read = baselines.nearest_template(LINES, toys.KEY)['transcribe']
     rows = LINES.splits['test'].rows(np.arange(60))
-    ids = read(rows)
+    ids = read(rows, beam=4)  # an option of a model
     truth = [written(LINES.vocab, t[:n]) for t, n in zip(rows['text'], rows['text_length'])]
     found = errors(truth, [written(LINES.vocab, line[line >= 0]) for line in ids]).mean()
     assert 10 < found < 95

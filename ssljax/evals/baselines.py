@@ -338,7 +338,7 @@ def nearest_template(source: Source, key: jax.Array) -> Readouts:
     if not source.vocab or 'text' not in rows or not is_line(rows['x']):
         return {}
 
-    def transcribe(batch):
+    def transcribe(batch, **options):  # those of a model, as a beam, are none of its own
         x = np.asarray(batch['x'])
         length = batch.get('length', np.full(len(x), x.shape[2]))
         return template_reader(source.vocab)(x, length)
@@ -352,7 +352,7 @@ def evenly(source: Source, key: jax.Array) -> Readouts:
     if not {'text', 'positions'} <= set(rows) or not is_line(rows['x']):
         return {}
 
-    def align(batch):
+    def align(batch, **options):
         count, width = batch['text'].shape[1], batch['x'].shape[2]
         sizes = batch.get('text_length', np.full(len(batch['text']), count))[:, None]
         length = batch.get('length', np.full(len(sizes), width))[:, None]
