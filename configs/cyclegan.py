@@ -27,7 +27,7 @@ VARIANTS = {
         model=dict(
             generator=dict(width=4, blocks=1, halvings=1),
             critic=dict(width=4, depth=1),
-            pool=16,
+            pool=64,
         ),
         evals=dict(restoration=dict(size=16)),
         log=dict(every=2),
