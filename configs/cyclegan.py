@@ -25,9 +25,9 @@ VARIANTS = {
         batch=8,
         data=dict(x=dict(of=DIGITS, view=dict(severity=0.5)), y=DIGITS),
         model=dict(
-            generator=dict(width=4, blocks=1, halvings=1),
+            generator=dict(width=4, blocks=1, halvings=1, kernel=5),
             critic=dict(width=4, depth=1),
-            pool=16,
+            pool=64,
         ),
         evals=dict(restoration=dict(size=16)),
         log=dict(every=2),

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.names import Mistake
 from ssljax.nets.layers import Conv, ConvTranspose, activate, check, normalize
 
 
@@ -21,6 +22,7 @@ class Translator(nn.Module):
     width: int
     blocks: int
     halvings: int
+    kernel: int
     channels: int
     skip: bool
     norm: str | None
@@ -40,7 +42,9 @@ class Translator(nn.Module):
             return normalize(x, self.norm, train=train, dtype=self.dtype)
 
         (H, W), n = x.shape[1:3], self.halvings
-        y = jax.nn.relu(norm(Conv(self.width, 7, 1, 'VALID', **options)(mirrored(x, 3))))
+        ends = self.kernel, 1, 'VALID'
+        y = Conv(self.width, *ends, **options)(mirrored(x, self.kernel // 2))
+        y = jax.nn.relu(norm(y))
         for i in range(1, n + 1):
             y = jax.nn.relu(norm(Conv(self.width << i, 3, 2, **options)(y)))
         for _ in range(self.blocks):  # [B, H / 2^n, W / 2^n, 2^n width]
@@ -50,7 +54,8 @@ class Translator(nn.Module):
         for i in reversed(range(n)):
             y = jax.nn.relu(norm(ConvTranspose(self.width << i, **options)(y)))
         y = y[:, :H, :W]  # sides were rounded up
-        y = Conv(self.channels, 7, 1, 'VALID', **options | dict(bias=True))(mirrored(y, 3))
+        y = mirrored(y, self.kernel // 2)
+        y = Conv(self.channels, *ends, **options | dict(bias=True))(y)
         return jnp.tanh(y + x if self.skip else y)
 
 
@@ -78,6 +83,7 @@ def translator(
     width: int = 64,
     blocks: int = 9,
     halvings: int = 2,
+    kernel: int = 7,
     channels: int = 3,
     skip: bool = False,
     norm: str | None = 'instance',
@@ -92,6 +98,7 @@ def translator(
     width: channels at full size; each halving doubles them.
     blocks: residual ones; the paper's 9 are for 256 pixels, 6 for 128.
     halvings: of height and width; 0 or 1 where strokes are a pixel or two wide.
+    kernel: of the first and the last convolution, odd.
     channels: of the result.
     skip: whether the image is added before the last tanh: the net then says what changes.
     norm: None, batch, layer, instance, token or rms, as of `layers.normalize`.
@@ -99,7 +106,9 @@ def translator(
     dtype: of the computation; None: that of inputs and params.
     """
     check(norm)
-    return Translator(width, blocks, halvings, channels, skip, norm, kernel_init, dtype)
+    if kernel % 2 == 0:
+        raise Mistake(f'translator: kernel={kernel}; type an odd number, as 7')
+    return Translator(width, blocks, halvings, kernel, channels, skip, norm, kernel_init, dtype)
 
 
 def patch_critic(
