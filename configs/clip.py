@@ -13,9 +13,11 @@ PROMPTS = (
 VARIANTS = {
     'learn': dict(
         steps=300,
-        data=dict(train=6000, validation=0),
-        evals=dict(zero_shot=None, linear_probe=None),
-        judge='cross_retrieval.image_recall_5',
+        batch=64,
+        data=dict(size=32, train=6000, validation=0),
+        model=dict(encoder=dict(widths=(16, 32, 64)), view=dict(size=32)),
+        evals=dict(zero_shot=None),
+        judge='cross_retrieval.image_recall_1',
     ),
     'smoke': dict(
         steps=4,
@@ -29,10 +31,19 @@ VARIANTS = {
             limit=14.0,
         ),
         optim=dict(net=dict(warmup=1)),
-        evals=dict(linear_probe=None),
         log=dict(every=2),
     ),
-    'siglip': dict(model=dict(loss='siglip')),
+    'siglip': dict(model=dict(siglip=True)),
+    'flickr': dict(  # 800 photographs, five captions each
+        steps=400,
+        data=dict(name='tfds:flickr8k_1k', size=64, text='captions'),
+        model=dict(
+            text_encoder=dict(name='bag', width=128),
+            view=dict(size=64, scale=(0.3, 1.0), ratio=(3 / 4, 4 / 3), flip=0.5),
+        ),
+        optim=dict(net=dict(learning_rate=1e-3, weight_decay=0.5, warmup=40)),
+        evals=dict(zero_shot=None),
+    ),
 }
 
 
@@ -41,16 +52,16 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='clip',
-        steps=2000,
+        steps=1200,
         batch=128,
         data=dict(name='scenes'),
         model=dict(
-            encoder=dict(name='conv', widths=(32, 64, 128, 128)),
+            encoder=dict(name='conv', widths=(24, 48, 96, 128)),
             text_encoder=dict(name='text_transformer', width=64, depth=2, heads=2, context=16),
             dim=64,
-            view=dict(name='crop', size=48, scale=(0.9, 1.0), ratio=(1.0, 1.0), flip=0.0),
+            view=dict(name='crop', size=48, scale=(0.75, 1.0), ratio=(1.0, 1.0), flip=0.0),
         ),
-        optim=dict(net=dict(name='adamw', learning_rate=2e-3, weight_decay=0.1, warmup=100)),
+        optim=dict(net=dict(name='adamw', learning_rate=4e-3, weight_decay=0.1, warmup=100)),
         evals=dict(zero_shot=dict(prompts=PROMPTS), cross_retrieval=dict()),
-        checkpoint=dict(every=500),
+        checkpoint=dict(every=400),
     )

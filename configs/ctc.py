@@ -15,7 +15,7 @@ VARIANTS = {
     'smoke': dict(
         steps=4,
         batch=8,
-        data=dict(width=64, height=16, train=32, validation=16, test=16),
+        data=dict(width=64, height=16, train=64, validation=16, test=16),
         model=dict(encoder=dict(widths=(4, 8), width=16)),
         optim=dict(net=dict(warmup=1)),
         evals=dict(transcription=dict(size=8), alignment=dict(size=8)),
@@ -27,17 +27,24 @@ VARIANTS = {
     ),
     # 700 lines of German books, 140 of them from other books to test on, and printed lines beside
     'scanned': dict(
-        steps=800,
+        steps=1000,
+        batch=8,
         data=dict(
             name='joined',
             first=dict(name='lines', height=24, width=640, words=4, train=12_000),
             second=SCANNED,
         ),
+        optim=dict(net=dict(learning_rate=2e-3)),
         evals=dict(alignment=None),
         checkpoint=dict(every=200),
     ),
     'scanned_alone': dict(
-        steps=800, data=SCANNED, evals=dict(alignment=None), checkpoint=dict(every=200)
+        steps=1000,
+        batch=8,
+        data=SCANNED,
+        optim=dict(net=dict(learning_rate=2e-3)),
+        evals=dict(alignment=None),
+        checkpoint=dict(every=200),
     ),
 }
 

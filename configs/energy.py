@@ -9,16 +9,17 @@ POINTS = dict(
     model=dict(
         encoder=dict(name='mlp', dims=(128, 128), activation='silu', last_activation=True),
         steps=20,
-        rate=0.02,
-        noise=0.02**0.5,
+        rate=0.01,
+        noise=0.1,  # the root of the rate: eq. 1 keeps exp(-E)
         clip=0.0,
         reach=4.0,
-        replay=10000,
+        replay=4096,
+        fresh=0.0,
         blur=0.0,
         penalty=0.0,
     ),
     optim=dict(energy=dict(learning_rate=1e-3)),
-    evals=dict(density=dict(), samples=dict(), out_of_class=None, filters=None),
+    evals=dict(density=dict(), density_map=dict(), samples=dict(), out_of_class=None, filters=None),
 )
 MNIST = dict(name='tfds:mnist', validation=5000)
 
@@ -36,11 +37,11 @@ VARIANTS = {
     ),
     'points': POINTS,
     'mnist': dict(
-        steps=1500,
+        steps=1000,
         data=MNIST,
         model=dict(encoder=dict(widths=(16, 32, 64))),
         evals=dict(
-            samples=dict(count=1000), out_of_class=dict(other=dict(name='tfds:fashion_mnist'))
+            samples=dict(count=500), out_of_class=dict(other=dict(name='tfds:fashion_mnist'))
         ),
     ),
 }
@@ -51,7 +52,7 @@ def get_config(variant=''):
         VARIANTS,
         variant,
         method='energy',
-        steps=4000,
+        steps=2000,
         batch=64,
         data=dict(name='digits'),
         model=dict(
@@ -67,5 +68,5 @@ def get_config(variant=''):
         optim=dict(energy=dict(name='adam', learning_rate=3e-4, b1=0.0, warmup=100)),
         evals=dict(samples=dict(), out_of_class=dict(), filters=dict()),
         log=dict(every=200),
-        checkpoint=dict(every=1000),
+        checkpoint=dict(every=500),
     )

@@ -52,8 +52,10 @@ class Model:
         return self.__dict__['kept']
 
     def over(self, readout: Callable, state: State, rows: Mapping[str, Any], **options: Any) -> Any:
-        """(readout, state, host rows) -> host arrays, by chunks."""
-        return self.sweep.over(readout, state, rows, **options)
+        """(readout, state, host rows) -> host arrays, by chunks; rows of another index draw
+        other numbers."""
+        start = int(rows['index'][0]) if len(rows.get('index', ())) else 0
+        return self.sweep.over(readout, state, rows, start=start, **options)
 
     def place(self, rows: Mapping[str, Any]) -> dict[str, jax.Array]:
         """Host rows -> arrays on the devices, cut by rows."""

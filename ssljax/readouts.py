@@ -61,6 +61,8 @@ READOUTS = {
         ('x',),
     ),
     'sample': Readout('a draw from the model, of the shape of x; not a mean', ('x',), True),
+    'translate': Readout('x as a picture of the other domain, that of y', ('...',)),
+    'translate_y': Readout('y as a picture of the domain of x', ('x',)),
     'assign': Readout('a cluster', (), whole=True),
     'classify': Readout('a class', (), whole=True),
     'transcribe': Readout('token ids, below zero where nothing is read', ('L',), whole=True),

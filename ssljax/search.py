@@ -1,11 +1,16 @@
-"""Readings of frames whose classes are tokens and, last, the blank: the best path, prefix search.
+"""Readings of frames whose classes are tokens and, last, the blank: the best path, prefix search;
+and whether a reading is words of a dictionary.
 
 >>> print(best_path(jnp.log(jnp.array([[[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]]))))
 [[ 0 -1  0]]
 """
 
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 NEVER = -1e9  # stands for the logarithm of zero, but is finite
@@ -93,3 +98,52 @@ def _beam(log_p, length, K):
     total = jnp.logaddexp(blank, token)
     best = total.argmax()
     return prefix[best].astype(jnp.int32), total[best]
+
+
+class Trie(NamedTuple):
+    """The words of a dictionary, letter by letter; state 0 is a word's beginning."""
+
+    after: np.ndarray  # int32 [states, tokens]: the state after a token; the last state is no word
+    ends: np.ndarray  # bool [states]: whether a word may end there
+
+
+def trie(words: Iterable[str], tokens: Sequence[str]) -> Trie:
+    """Of these words; those that have a character which is no token are left out.
+
+    Where a blank is a token, it parts words.
+    """
+    place = {token: i for i, token in enumerate(tokens)}
+    after, ends = [{}], [False]
+    for word in words:
+        if not word or not place.keys() >= set(word):
+            continue
+        state = 0
+        for character in word:
+            if place[character] not in after[state]:
+                after[state][place[character]] = len(after)
+                after.append({})
+                ends.append(False)
+            state = after[state][place[character]]
+        ends[state] = True
+    nowhere = len(after)
+    table = np.full((nowhere + 1, len(tokens)), nowhere, np.int32)
+    for state, steps in enumerate(after):
+        table[state, list(steps)] = list(steps.values())
+        if ' ' in place and ends[state]:
+            table[state, place[' ']] = 0
+    return Trie(table, np.array([*ends, False]))
+
+
+def spelled(words: Trie, text: jax.Array, length: jax.Array) -> jax.Array:
+    """Whether texts [B, L] are words of the dictionary, parted by blanks: bool [B].
+
+    length [B]: so many of their tokens count. An empty text is no word.
+    """
+    after, ends = jnp.asarray(words.after), jnp.asarray(words.ends)
+
+    def step(state, now):
+        place, token = now
+        return jnp.where(place < length, after[state, token], state), None
+
+    state, _ = lax.scan(step, jnp.zeros_like(length), (jnp.arange(text.shape[1]), text.T))
+    return ends[state]

@@ -38,6 +38,11 @@ COMMON += ['tests/test_contract.py::test_every_planted_fault_has_its_place']
 # own name. Slow tests are left out where a run has no -m of its own.
 AREAS = (
     (
+        'methods/vae',
+        'tests/methods/test_vae.py tests/test_evidence_exact.py',
+        'tests/test_methods.py tests/test_contract.py tests/test_method_properties.py -k vae',
+    ),
+    (
         'methods/*',
         'tests/methods/test_{name}.py',
         'tests/test_methods.py tests/test_contract.py tests/test_method_properties.py -k {name}',
@@ -96,7 +101,7 @@ AREAS = (
     ),
     (
         'evals/analogies evals/cross_retrieval evals/evidence evals/segmentation'
-        ' evals/transcription evals/zero_shot',
+        ' evals/edits evals/transcription evals/zero_shot',
         'tests/test_evals_paired.py',
     ),
     ('evals/distances', 'tests/test_evals_probes.py', 'tests/test_evals_models.py'),

@@ -1,6 +1,5 @@
 """What the tests of the core share: small jobs of every method, run for a few steps."""
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,18 +70,17 @@ def options(readout: str) -> Mapping[str, object]:
 
 
 def traced_refresh(job):
-    """(key, state) -> state and metrics: the rule of the refresh, over sweeps that answer zeros."""
-    rows = {
-        k: jax.ShapeDtypeStruct((job.run.examples, *v.shape), v.dtype)
-        for k, v in job.run.row.items()
-    }
-    rows = jax.eval_shape(floats, rows)
+    """(key, state) -> state and metrics: the rule of the refresh, over sweeps of blank rows."""
+    rows = {k: np.zeros((job.run.examples, *v.shape), v.dtype) for k, v in job.run.row.items()}
+    rows['index'] = np.arange(job.run.examples, dtype=np.int32)
 
     def rule(key, state):
-        def sweep(readout, state, **options):
-            shapes = jax.eval_shape(functools.partial(readout, **options), key, state, rows)
-            return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        batch = {k: jnp.asarray(v) for k, v in floats(rows).items()}
 
+        def sweep(readout, state, **options):
+            return readout(jax.random.fold_in(key, 2**31 - 1), state, batch, **options)
+
+        sweep.batch = batch
         return job.method.refresh.rule(key, state, sweep)
 
     return rule

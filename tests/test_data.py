@@ -37,7 +37,7 @@ def test_sources_are_found_by_listing_and_make_a_source():
     assert {'density', 'digits', 'glyphs', 'patches', 'python_text'} < set(alone)
 
 
-NAMES = ['density', 'digits', 'glyphs', 'patches', 'python_text', 'shapes_video', 'tones']
+NAMES = ['density', 'digits', 'glyphs', 'patches', 'python_text', 'scenes', 'shapes_video', 'tones']
 
 
 @pytest.mark.parametrize('name', NAMES)

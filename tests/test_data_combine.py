@@ -146,6 +146,25 @@ def test_few_labels_are_repeated_until_they_are_a_share():
     assert len(marks) == 3
 
 
+def test_few_texts_are_so_many_and_the_others_are_hidden():
+    lines = dict(name='lines', height=16, width=48, words=1, train=60, validation=4, test=4)
+    few = dict(name='few_texts', of=lines, count=9, keep=('true_text',))
+    truth, rows = whole(data.make(lines)), whole(data.make(few))
+    known = rows['labelled']
+    assert known.sum() == 9 and rows['text_length'].dtype == np.int32
+    np.testing.assert_array_equal(rows['text_length'], np.where(known, truth['text_length'], 0))
+    np.testing.assert_array_equal(rows['text'], truth['text'] * known[:, None])
+    np.testing.assert_array_equal(rows['true_text'], truth['text'])
+    np.testing.assert_array_equal(rows['true_text_length'], truth['text_length'])
+    equal(whole(data.make(few), 'test'), whole(data.make(lines), 'test'))
+    shared = whole(data.make(dict(few, share=0.4)))
+    assert shared['labelled'].mean() == 0.4 and (shared['x'][:60] == truth['x']).all()
+    alone = whole(data.make(dict(few, only=True)))
+    np.testing.assert_array_equal(alone['x'], truth['x'][known])
+    other = whole(data.make(dict(few, seed=1)))['labelled']
+    assert (other != known).any() and other.sum() == 9
+
+
 def test_the_draw_is_fixed_and_follows_the_seed():
     draws = []
     for seed in (0, 0, *range(1, 40)):
@@ -359,6 +378,7 @@ def test_a_stream_goes_through_and_is_changed_by_its_own_indices():
         (dict(name='few_labels', of=DIGITS, per_class=200), 'type per_class=106'),
         (dict(name='few_labels', of='python_text'), 'python_text has none'),
         (dict(name='few_labels', of=DIGITS, only=True, share=0.5), 'type one'),
+        (dict(name='few_texts', of=DIGITS), 'needs text and text_length; digits has'),
         (dict(name='few_labels', of=DIGITS, share=1.0), 'type only=True'),
         (dict(name='few_labels', of=DIGITS, keep=('label',)), 'true_label'),
         (dict(name='noisy_labels', of='python_text'), 'python_text has none'),
@@ -403,3 +423,80 @@ def test_options_are_read_and_checked_on_the_command_line():
     ):
         with pytest.raises(Mistake, match=says):
             typed(**options)
+
+
+# views --------------------------------------------------------------------------------------------
+
+WORN = dict(name='document', kinds=('photograph',), severity=0.8)
+
+
+def test_a_viewed_row_is_a_function_of_its_place():
+    made, plain = data.make(dict(name='viewed', of=DIGITS, view=WORN)), data.make(DIGITS)
+    rows, clean = whole(made, 'test'), whole(plain, 'test')
+    assert rows.keys() == clean.keys() and rows['x'].dtype == np.uint8
+    np.testing.assert_array_equal(rows['label'], clean['label'])
+    assert (rows['x'] != clean['x']).reshape(397, -1).any(1).all()
+    again = data.make(dict(name='viewed', of=DIGITS, view=WORN))
+    some = np.array([200, 3, 3, 396])
+    np.testing.assert_array_equal(again.splits['test'].rows(some)['x'], rows['x'][some])
+    assert again.fingerprint == made.fingerprint
+    worse = dict(WORN, severity=0.9)
+    for other in (dict(seed=1), dict(view=worse), dict(of=GLYPHS), dict(keep=('y',))):
+        changed = data.make(dict(name='viewed', of=DIGITS, view=WORN) | other)
+        assert changed.fingerprint != made.fingerprint
+    seeded = data.make(dict(name='viewed', of=DIGITS, view=WORN, seed=1)).splits['test']
+    assert (seeded.rows(some)['x'] != rows['x'][some]).reshape(4, -1).any(1).all()
+    # the splits have draws of their own: of one image, two
+    draw = [made.splits[name].rows(np.arange(4))['x'] for name in ('train', 'test')]
+    light = [d / np.maximum(data.make(DIGITS).splits[n].rows(np.arange(4))['x'], 1)
+             for d, n in zip(draw, ('train', 'test'))]  # fmt: skip
+    assert np.abs(light[0] - light[1]).max() > 0.01
+
+
+def test_a_view_that_changes_nothing_gives_the_bytes_back_and_keeps_the_image():
+    still = dict(name='identity')
+    rows = whole(data.make(dict(name='viewed', of=GLYPHS, view=still)), 'test')
+    np.testing.assert_array_equal(rows['x'], whole(data.make(GLYPHS), 'test')['x'])
+    negative = dict(name='simclr', size=8, scale=(1, 1), flip=0, jitter=0, gray=0, solarize=1)
+    rows = whole(data.make(dict(name='viewed', of=DIGITS, view=negative, keep=('y',))), 'test')
+    x, y = rows['x'].astype(int), rows['y'].astype(int)
+    np.testing.assert_array_equal(y, whole(data.make(DIGITS), 'test')['x'])
+    assert np.abs(np.where(y > 127, 255 - y, y) - x).max() <= 1  # solarize negates what is light
+    for spec, says in (
+        (dict(of='python_text', view=still), 'images, uint8'),
+        (dict(of=dict(name='degraded', of=DIGITS), view=still, keep=('y',)), 'with a y'),
+        (dict(of=DIGITS, view=still, keep=('x',)), 'offered: y'),
+        (dict(of=DIGITS, view=dict(name='paper')), 'unknown view'),
+    ):
+        with pytest.raises(Mistake, match=says) as found:
+            data.make(dict(name='viewed', **spec))
+        assert '\n' not in str(found.value)
+
+
+def test_domains_that_are_apart_share_no_training_row():
+    worn = dict(name='viewed', of=counted_images(), view=dict(name='identity'))
+    made = data.make(dict(name='unpaired', x=worn, y=counted_images(), apart=True))
+    train = made.splits['train']
+    x = train.rows(np.arange(train.count))['x'][:, 0, 0, 0]
+    with Batches(train, seed=0, batch=10, stop=20) as batches:
+        y = np.concatenate([rows['y'][:, 0, 0, 0] for _, rows in batches])
+    np.testing.assert_array_equal(np.unique(x), np.arange(21))
+    np.testing.assert_array_equal(np.unique(y), np.arange(21, 41))
+    rows = made.splits['test'].rows(np.arange(41))
+    np.testing.assert_array_equal(rows['x'], rows['y'])  # held-out rows are with their partners
+    joined = data.make(dict(name='unpaired', x=worn, y=counted_images()))
+    assert joined.fingerprint != made.fingerprint and joined.splits['train'].count == 41
+    with pytest.raises(Mistake, match='apart needs two'):
+        one = counted_images(1)
+        data.make(dict(name='unpaired', x=one, y=one, apart=True))
+
+
+def counted_images(count=41):
+    """Images whose pixels are their number."""
+
+    def rows(index):
+        return {
+            'x': np.broadcast_to(index[:, None, None, None], (len(index), 8, 8, 1)).astype('u1')
+        }
+
+    return Source('counted', {name: Split(count, rows) for name in source.SPLITS}, 'images')

@@ -32,8 +32,9 @@ def record(**fields):
         return bytes([n]) if n < 128 else bytes([n & 127 | 128]) + varint(n >> 7)
 
     def feature(value):
-        if isinstance(value, bytes):
-            return part(1, part(1, value))
+        if isinstance(value, bytes | list):
+            texts = value if isinstance(value, list) else [value]
+            return part(1, b''.join(part(1, text) for text in texts))
         return part(3, part(1, varint(value)))
 
     entries = (part(1, part(1, k.encode()) + part(2, feature(v))) for k, v in fields.items())
@@ -101,6 +102,33 @@ def tiny(root, name='tiny', change=0, file_format='tfrecord', sizes=False, extra
         shards[split] = [examples[:2]]
     write(root / name / '1.0.0', shards, (None, None, 3) if sizes else (12, 10, 3), file_format)
     return images
+
+
+CAPTIONS = (
+    [b'A cat, on a mat.', b'a cat'],
+    [b'the dog', b'a brown dog runs', b'a dog'],
+    [b'an owl', b'\xc3\xa9t\xc3\xa9', b'two owls'],
+    [b'a quiet zebra that nobody has seen so far', b'a cat', b'', b'more'],
+    [b'one cat'],
+)
+
+
+def captioned(root, train=3):
+    """Images with captions: three train rows, two test rows of another number of captions."""
+    part = dict(pythonClassName=KIND + 'text_feature.Text', text={})
+    captions = dict(pythonClassName=KIND + 'sequence_feature.Sequence')
+    captions['sequence'] = dict(feature=part, length='-1')
+    image = dict(pythonClassName=KIND + 'image_feature.Image')
+    dims = dict(dimensions=['6', '5', '3'])
+    image['image'] = dict(shape=dims, dtype='uint8', encodingFormat='png')
+    pixels = [np.full((6, 5, 3), i, np.uint8) for i in range(len(CAPTIONS))]
+    examples = [
+        record(captions=texts, id=b'picture %d' % i, image=encoded(x))
+        for i, (texts, x) in enumerate(zip(CAPTIONS, pixels, strict=True))
+    ]
+    shards = dict(train=[examples[:train]], test=[examples[train:]])
+    features = dict(captions=captions, id=part, image=image)
+    write(root / 'captioned' / '1.0.0', shards, (), features=features)
 
 
 def spec(root, name='tiny', **options):
@@ -197,6 +225,47 @@ def test_one_bit_and_palette_images_have_full_range(tmp_path):
     np.testing.assert_array_equal(x[4], colors)
 
 
+def read(made, rows, i):
+    """The captions of a row."""
+    texts, lengths = rows['text'][i], rows['text_length'][i]
+    return [' '.join(made.vocab[t] for t in ids[:n]) for ids, n in zip(texts, lengths)]
+
+
+def test_captions_are_words_of_train(tmp_path):
+    captioned(tmp_path)
+    made = data.make(spec(tmp_path, 'captioned', text='captions'))
+    train, test = (made.splits[name].rows(np.arange(n)) for name, n in (('train', 3), ('test', 2)))
+    # two of each, since a row of train has two; the longest of train has seven words
+    assert train['text'].shape == (3, 2, 9) and train['text_length'].tolist()[0] == [9, 4]
+    assert read(made, train, 0) == ['<start> a cat , on a mat . <end>', '<start> a cat <end>']
+    assert read(made, train, 2) == ['<start> an owl <end>', '<start> été <end>']
+    unseen = made.vocab[-1]
+    cut = f'<start> a {" ".join([unseen] * 6)} <end>'
+    assert read(made, test, 0) == [cut, '<start> a cat <end>']
+    assert read(made, test, 1) == [f'<start> {unseen} cat <end>'] * 2  # it has no other
+    assert 'zebra' not in made.vocab and made.vocab[3:5] == ('a', 'dog')
+    assert made.tokens(['A dog!'])['text'].tolist()[0][:5] == [1, 3, 4, len(made.vocab) - 1, 2]
+    few = data.make(spec(tmp_path, 'captioned', text='captions', words=2))
+    assert few.vocab == (*made.vocab[:5], unseen)
+    # what is held out of train, or left out of it, makes no words
+    held = data.make(spec(tmp_path, 'captioned', text='captions', validation=1, rows=1))
+    index = held.splits['train'].rows(np.arange(1))['x'][0, 0, 0, 0]
+    words = {word for text in CAPTIONS[index] for word in text.decode().lower().split()}
+    assert {word.strip(',.') for word in words} == set(held.vocab[3:-1]) - {',', '.'}
+    for split in held.splits.values():  # rows keep their own texts
+        rows = split.rows(np.arange(split.count))
+        for i, x in enumerate(rows['x'][:, 0, 0, 0]):
+            first = CAPTIONS[x][0].decode().lower().split()[0]
+            assert read(held, rows, i)[0].split()[1] in (first, unseen)
+    one = data.make(spec(tmp_path, 'captioned', text='id'))
+    assert one.splits['train'].rows(np.arange(3))['text'].shape == (3, 4)
+    prints = {made.fingerprint, few.fingerprint, one.fingerprint, held.fingerprint}
+    assert len(prints | {data.make(spec(tmp_path, 'captioned')).fingerprint}) == 5
+    for option, says in (('image', 'is no text'), ('caption', 'did you mean captions')):
+        with pytest.raises(Mistake, match=says):
+            data.make(spec(tmp_path, 'captioned', text=option))
+
+
 WITH_TENSORFLOW = """
 import sys
 import numpy as np
@@ -204,7 +273,8 @@ from ssljax import data
 from ssljax.data.batches import Batches
 
 root = sys.argv[1]
-for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(validation=5))):
+for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(validation=5)),
+                      ('captioned', dict(text='captions', validation=1))):
     spec = dict(name=f'tfds:{name}', dir=root, hold=0, **options)
     a, b = data.make(spec | dict(loader='numpy')), data.make(spec | dict(loader='auto'))
     assert a.fingerprint == b.fingerprint and a.class_names == b.class_names
@@ -222,6 +292,7 @@ for name, options in (('tiny', {}), ('sizes', dict(size=16)), ('records', dict(v
                 assert sorted(x) == sorted(y)
                 for key in x:
                     np.testing.assert_array_equal(x[key], y[key], strict=True)
+    assert a.vocab == b.vocab and bool(a.tokens) == bool(b.tokens) == (name == 'captioned')
     with Batches(b.splits['train'], seed=0, batch=4) as early:  # left before its end
         next(early)
 
@@ -267,6 +338,7 @@ def test_tensorflow_gives_the_same_rows_and_the_same_run(tmp_path):
     tiny(tmp_path)
     tiny(tmp_path, 'sizes', sizes=True)
     tiny(tmp_path, 'records', file_format='array_record')
+    captioned(tmp_path, train=4)
     done = subprocess.run(
         [sys.executable, '-c', WITH_TENSORFLOW, str(tmp_path)],
         capture_output=True,

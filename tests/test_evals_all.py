@@ -123,6 +123,16 @@ def pictured(**readouts):
     return toys.subject(made, **readouts)[0]
 
 
+def lines_restored():
+    x, ids = images()['x'], np.arange(40)[:, None] + np.arange(5)
+    rows = dict(x=x, y=255 - x, text=ids % 4, text_length=1 + np.arange(40) % 5)
+    who = toys.subject(
+        toys.source(vocab=('ab', 'c', ' ', 'd'), train=rows, test=rows),
+        translate=lambda b, **o: b['y'] / np.float32(127.5) - 1 + seeded(b, x.shape[1:]),
+    )[0]
+    return who, dict(reader=lambda x, rows: (rows['text'] + x[:, :1, 0, 0].astype(int)) % 5 - 1)
+
+
 def featured(**options):
     who = pictured(encode=lambda b: np.asarray(encode(None, MODEL.state, {'x': b['x'] / 255.0})))
     return who._replace(model=MODEL), options
@@ -137,7 +147,7 @@ CASES = {
                                   'boy girl king queen\nqueen king girl boy'),
         {'accuracy', 'accuracy_semantic', 'accuracy_syntactic'},
     ),
-    'alignment': (lambda tmp: lined(), {'position_error', 'overlap'}),
+    'alignment': (lambda tmp: lined(), {'position_error', 'position_spread', 'overlap'}),
     'annealed': (
         lambda tmp: (
             pictured(
@@ -212,6 +222,10 @@ CASES = {
     'reconstruction': (
         lambda tmp: (pictured(reconstruct=masked), {}), {'mse', 'mse_of_means', 'removed', 'masked'}
     ),
+    'restoration': (
+        lambda tmp: lines_restored(),
+        {'f1', 'mse', 'character_error', 'invented', 'clean_error'},
+    ),
     'retrieval': (
         lambda tmp: featured(), {'mean_average_precision', 'recall_1', 'recall_5', 'recall_10'}
     ),
@@ -237,7 +251,9 @@ CASES = {
     'word_similarity': (
         lambda tmp: words_of(tmp, 'king queen 8\nman woman 7\nking boy 1\ngirl queen 2.5'), set()
     ),
-    'zero_shot': (lambda tmp: paired(), {'accuracy', 'accuracy_top5'}),
+    'zero_shot': (
+        lambda tmp: paired(), {'accuracy', 'accuracy_top5', 'single_1', 'single_mean'}
+    ),
 }  # fmt: skip
 
 

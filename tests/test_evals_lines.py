@@ -6,7 +6,7 @@ import toys
 
 from ssljax import data
 from ssljax.evals import baselines, templates
-from ssljax.evals.transcription import errors, written
+from ssljax.evals.edits import errors, written
 from ssljax.names import Mistake
 
 LINES = data.make(
@@ -28,6 +28,7 @@ def test_alignment_counts_columns_and_shared_mass():
     who, saved = toys.subject(LINES, align=aligned)
     scores = toys.scores('alignment', who)
     np.testing.assert_allclose(scores.rows['position_error'], 3, rtol=1e-5)
+    np.testing.assert_allclose(scores.rows['position_spread'], 0, atol=1e-5)
     np.testing.assert_array_equal(scores.rows['overlap'], np.arange(60) % 2 == 0)
     picture = np.asarray(saved['alignment'])
     assert picture.shape[1] == 90 + 2 * 128 and len(np.unique(picture)) > 50
@@ -83,11 +84,13 @@ def test_templates_read_clean_print_and_see_blanks():
 def test_templates_are_a_baseline_of_printed_lines_alone():
     read = baselines.nearest_template(LINES, toys.KEY)['transcribe']
     rows = LINES.splits['test'].rows(np.arange(60))
-    ids = read(rows)
+    ids = read(rows, beam=4)  # an option of a model
     truth = [written(LINES.vocab, t[:n]) for t, n in zip(rows['text'], rows['text_length'])]
     found = errors(truth, [written(LINES.vocab, line[line >= 0]) for line in ids]).mean()
     assert 10 < found < 95
     assert (read({'x': np.full((2, 32, 128, 1), 200, np.uint8)}) == -1).all()  # nothing is there
+    thin = ('.', '·', "'", '"', ' ', '⸗', '\N{REPLACEMENT CHARACTER}')  # some in no font at all
+    assert len(templates.templates(thin).tokens) >= 4 * 13 - 6
     for spec in ('digits', 'python_text'):
         assert baselines.nearest_template(data.make(spec), toys.KEY) == {}
 

@@ -351,7 +351,7 @@ def test_out_of_class_mistakes_and_baselines():
     toy = labeled()
     with pytest.raises(Mistake) as mistake:
         score('out_of_class', subject(toy, free_energy=lambda b: b['x'][:, 0])[0])
-    one_line(mistake, 'patches are uint8[8, 8, 1], those of toy float32[12]', 'other.name')
+    one_line(mistake, 'glyphs are uint8[8, 8, 1], those of toy float32[12]', 'other.name')
     with pytest.raises(Mistake) as mistake:
         score('out_of_class', subject(toy, free_energy=lambda b: b['x'])[0], other=toy)
     one_line(mistake, 'needs free_energy [B]', '[300, 12]')
@@ -362,3 +362,11 @@ def test_out_of_class_mistakes_and_baselines():
     covariance += 0.01 * np.trace(covariance) / 12 * np.eye(12)
     expected = [mahalanobis(row, x.mean(0), np.linalg.inv(covariance)) ** 2 / 2 for row in q]
     np.testing.assert_allclose(known['mahalanobis']['free_energy'](dict(x=q)), expected, rtol=1e-4)
+
+
+def test_a_held_out_row_is_what_it_is_whatever_samplers_are_asked():
+    toy = labeled()
+    x = toy.splits['test'].rows(np.arange(5))['x']
+    np.testing.assert_array_equal(
+        evals.trivial('samples', toy, KEY)['real']['sample'](dict(x=x), steps=3), x
+    )

@@ -10,8 +10,8 @@ from scipy.stats import multivariate_normal
 
 from ssljax import evals
 from ssljax.data.source import Source, Split
+from ssljax.evals.edits import edits
 from ssljax.evals.segmentation import strongest
-from ssljax.evals.transcription import edits
 from ssljax.names import Mistake
 
 RANDOM = np.random.default_rng(0)
@@ -61,6 +61,10 @@ def test_cross_retrieval_by_loops(texts):
     assert found['text_rank'] == np.median(first) + 1
     assert found['image_rank'] == np.median(back) + 1
     assert 10 < found['text_recall_1'] < 100
+    for k in (1, 5):  # the chance that k draws all miss, one after another
+        missed = np.prod([1 - texts / (len(table) - i) for i in range(k)])
+        assert found[f'text_chance_{k}'] == pytest.approx(100 * (1 - missed))
+        assert found[f'image_chance_{k}'] == pytest.approx(100 * k / len(x))
 
 
 def test_what_is_equal_for_all_finds_nothing():
@@ -87,7 +91,11 @@ def test_zero_shot_by_loops():
     who = who._replace(source=source, readouts=readouts)
     found = toys.score('zero_shot', who, prompts=prompts)
     right = top = 0
+    alone = np.zeros((len(prompts), len(x)))
     for i, z in enumerate(x):
+        for p, prompt in enumerate(prompts):
+            near = [cosine(z, written[prompt.format(name)]) for name in names]
+            alone[p, i] = np.argmax(near) == i % 4
         scores = []
         for name in names:
             each = [written[p.format(name)] for p in prompts]
@@ -96,6 +104,11 @@ def test_zero_shot_by_loops():
         top += i % 4 in np.argsort(scores)[-5:]
     assert found['accuracy'] == pytest.approx(100 * right / len(x)) and 0 < right < len(x)
     assert found['accuracy_top5'] == pytest.approx(100 * top / len(x)) and found['chance'] == 25
+    each = 100 * alone.mean(1)
+    for p, accuracy in enumerate(each):
+        assert found[f'single_{p + 1}'] == pytest.approx(accuracy)
+    assert found['single_mean'] == pytest.approx(each.mean()) and found['spread'] > 0
+    assert found['spread'] == pytest.approx(each.max() - each.min())
     for options, words in (
         (dict(prompts=('a cat',)), "['a cat']"),
         (dict(names=('one', 'two')), '2 names'),

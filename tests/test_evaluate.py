@@ -51,6 +51,8 @@ def test_samples_need_no_rows_and_options_reach_the_readout(runs):
     run = ssljax.load(runs / 'gpt')
     rows = jobs.job('gpt').source.splits['test'].rows(np.arange(4))
     text = run.sample(rows, prompt=9)
+    other = run.sample(rows | {'index': np.arange(4) + 4}, prompt=9)  # of the next chunk
+    assert not np.array_equal(text, other)
     assert np.array_equal(text[:, :9], rows['x'][:, :9])
     assert not np.array_equal(text[:, 9:], rows['x'][:, 9:])
     cold = [run.sample(rows, temperature=1e-4) for _ in range(2)]

@@ -223,6 +223,38 @@ def test_half_of_the_channels_leaves_and_z_goes_from_coarse_to_fine():
     assert abs(z[:, :4].mean()) < 1e-5 and jax.tree.leaves(variables)[0].shape == (1,)
 
 
+def kinds(module):
+    """The layers of a chain that are no actnorm, couplings by mask, flip and width."""
+    return [
+        (part.mask, part.flip, part.width) if isinstance(part, Coupling) else type(part).__name__
+        for part in module.layers
+        if not isinstance(part, Actnorm)
+    ]
+
+
+def test_masks_take_turns():
+    """Real NVP, sections 3.4 and 3.6, figure 3."""
+    whole, flips = FLOWS['flow_image'](shape=(8, 8, 1), width=4), (False, True, False, True)
+    image = [('checkerboard', flip, 4) for flip in flips]
+    channels, last = ([(mask, flip, 8) for flip in flips] for mask in ('channels', 'checkerboard'))
+    assert kinds(whole) == [*image[:3], 'Squeeze', *channels[:3], 'FactorOut']
+    assert kinds(whole.layers[-1].rest) == [*last, 'Flat']
+    assert sum(isinstance(part, Actnorm) for part in whole.layers) == 6
+    vectors = FLOWS['flow_vector'](shape=(3,), couplings=4, width=4)
+    assert kinds(vectors) == ['Flat', *image]
+
+
+def test_the_scale_of_a_coupling_has_a_learned_bound():
+    module, x = Coupling(), rows(3, 4, 4, 2)
+    params = begun(module, x)['params']['net']
+    log_det = [
+        module.apply({'params': {'net': params | {'bound': bound * jnp.ones(2)}}}, 50 * x)[1]
+        for bound in (1, 2)
+    ]
+    np.testing.assert_allclose(2 * log_det[0], log_det[1], rtol=1e-5)
+    assert (0 < np.abs(log_det[0])).all() and (np.abs(log_det[0]) <= 16).all()  # half of 32 move
+
+
 def test_a_logit_is_scipys():
     x = rows(3, 4)
     z, log_det = Logit(0.1).apply({}, x)

@@ -40,7 +40,7 @@ def test_an_lstm_in_numpy():
         for way, half, order in (('ahead', 0, range(n)), ('back', 1, range(n - 1, -1, -1))):
             h = c = np.zeros(3)
             for t in order:
-                g = gates[row, t, 12 * half : 12 * half + 12] + h @ p[f'{way}_kernel']
+                g = gates[row, t, 12 * half : 12 * half + 12] + h @ p[way]['kernel'][..., 0, 0]
                 write, forget, read, value = np.split(g, 4)
                 c = sigmoid(forget + 1) * c + sigmoid(write) * np.tanh(value)
                 h = sigmoid(read) * np.tanh(c)

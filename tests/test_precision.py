@@ -70,7 +70,9 @@ class Norm(nn.Module):
         return normalize(x, self.kind, train=True, dtype=jnp.bfloat16)
 
 
-@pytest.mark.parametrize('kind, axes', [('batch', 0), ('layer', (1, 2)), ('token', 2), ('rms', 2)])
+@pytest.mark.parametrize(
+    'kind, axes', [('batch', 0), ('layer', (1, 2)), ('instance', 1), ('token', 2), ('rms', 2)]
+)
 def test_statistics_are_of_float32(kind, axes):
     """Sums of thousands of bfloat16 numbers, taken in it, would stop growing at 256."""
     x = 3 + np.random.default_rng(0).normal(size=(64, 64, 256))

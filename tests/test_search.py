@@ -83,3 +83,16 @@ def test_frames_beyond_the_length_change_nothing():
     np.testing.assert_array_equal(
         search.best_path(logits, length=length), search.best_path(other, length=length)
     )
+
+
+def test_a_trie_knows_its_words():
+    tokens, words = ('a', 'b', ' ', 'c'), ('a', 'ab', 'abba', 'cab', 'xa', '')
+    made = search.trie(words, tokens)
+    texts = ['', 'a', 'b', 'ab', 'abb', 'abba', 'abbac', 'cab a', 'cab  a', 'ab ', ' ab', 'ca ab']
+    ids = np.full((len(texts), 7), 3, np.int32)  # behind a text there may be anything
+    for row, text in zip(ids, texts):
+        row[: len(text)] = [tokens.index(c) for c in text]
+    found = search.spelled(made, jnp.asarray(ids), jnp.array([len(text) for text in texts]))
+    known = [all(w in words[:4] for w in t.split(' ')) for t in texts]
+    assert found.tolist() == known
+    assert search.trie((), tokens).ends.tolist() == [False, False]

@@ -1,6 +1,7 @@
 """Contact sheets of operators and views: python -m ssljax.augment --sheet=all --out=sheet.png
 
-all: every operator and view; operators: the ten of Chen et al. 2020, figure 4; masks; crops.
+all: every operator and view; operators: the ten of Chen et al. 2020, figure 4; masks; crops;
+documents: what printers, scanners, cameras and copiers do, at several severities.
 """
 
 import argparse

@@ -8,13 +8,20 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ssljax import augment
-from ssljax.augment import color, geometry, mask, patches, texture
+from ssljax.augment import color, document, geometry, mask, patches, texture
 from ssljax.augment.image import crop, ink, simclr
 
 Row = tuple[str, list, list]  # name, captions, pictures [H, W, C]
 KEY = jax.random.key(0)
 GRID = (14, 14)  # of masks: that of a ViT/16 at 224 pixels
 ORDER = (8, 3, 5, 7, 2, 1, 4, 0, 6)  # of patches
+
+
+def defects(x: jax.Array, i: int, n: int = 5) -> Iterator[Row]:
+    """What each machine does to a page, at n severities, with the same draws in a row."""
+    for name, machine in document.KINDS.items():
+        degrees, op = np.linspace(0, 1, n), jax.jit(lambda x, s, op=machine: op(KEY, x, severity=s))
+        yield name, [f'{s:.2f}' for s in degrees], [op(x, s) for s in degrees]
 
 
 def square(x: jax.Array) -> jax.Array:
@@ -244,6 +251,7 @@ SHEETS: dict[str, tuple[Callable, int]] = {
     'operators': (operators, 144),
     'masks': (masks, 112),
     'crops': (crops, 128),
+    'documents': (defects, 128),
 }
 
 

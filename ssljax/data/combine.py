@@ -1,11 +1,12 @@
-"""Sources made of sources: two domains or both at once, few or noisy labels, a degraded copy, black
-and white images.
+"""Sources made of sources: two domains or both at once, few or noisy labels, a degraded copy, a
+view of each image, black and white images.
 
 They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the
 inner source, and its fingerprint is part of the new one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,14 @@ from ssljax.data.source import (
     Split,
     draws,
     fingerprint,
+    held,
     mapped,
     normal,
     permutation,
     select,
     uniform,
 )
-from ssljax.kinds import Count, DataSpec, Natural, NonNegative, Share
+from ssljax.kinds import Count, DataSpec, Natural, NonNegative, Share, ViewSpec
 from ssljax.names import Mistake, choose
 
 # Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
@@ -31,14 +33,20 @@ from ssljax.names import Mistake, choose
 FLIPS, CHANNEL, COINS, CHOICE = 16, 32, 48, 2**62
 
 
-def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
+def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
     """Two domains whose rows do not belong together; each is walked in an order of its own.
 
     Batches have all entries of the first, and of the second its images as y and index_y (and where
     its rows are padded length_y); no labels of it. Splits: those that both have. An epoch is one
     of the first. For evaluation, row i is x_i with y_(i mod n_y).
+
+    apart: of two sources whose rows belong together, as clean and degraded copies, train has the
+    first half of x and the second half of y: no training row has its partner in the other domain.
+    In validation and test all rows stay, so there y_i is the partner of x_i, for who measures.
     """
     first, second = make(x), make(y)
+    if apart:
+        first, second = halved(first, 0), halved(second, 1)
     for name, source in dict(x=first, y=second).items():
         if source.splits['train'].domains:
             raise Mistake(f'unpaired: {name} is {source.name}, which has two domains; type one')
@@ -55,6 +63,18 @@ def unpaired(*, x: DataSpec, y: DataSpec) -> Source:
         splits=splits,
         fingerprint=fingerprint('unpaired 1', first.fingerprint, second.fingerprint),
         decoder=', '.join(decoders),
+    )
+
+
+def halved(source: Source, half: int) -> Source:
+    """A source with the first (0) or the second half (1) of its training rows."""
+    train = source.splits['train']
+    if train.count < 2:
+        raise Mistake(f'unpaired: {source.name} has {train.count} training row; apart needs two')
+    part = np.array_split(np.arange(train.count), 2)[half]
+    return source._replace(
+        splits={**source.splits, 'train': select(train, part)},
+        fingerprint=fingerprint('half 1', source.fingerprint, half),
     )
 
 
@@ -411,6 +431,60 @@ def binarized(*, of: DataSpec, seed: Natural = 0) -> Source:
         name=f'binarized({source.name})',
         splits={name: split(name) for name in source.splits},
         fingerprint=fingerprint('binarized 1', source.fingerprint, seed),
+    )
+
+
+def viewed(
+    *, of: DataSpec, view: ViewSpec, seed: Natural = 0, keep: tuple[str, ...] = ()
+) -> Source:
+    """x is a view of each image, drawn once for each row: the same in every epoch.
+
+    A row is a function of (seed, split, index), up to the rounding of a level on another processor.
+
+    of: the source, of images.
+    view: of ssljax.augment, as dict(name='document').
+    seed: of the draws.
+    keep: y adds the image as it was.
+    """
+    for name in keep:
+        choose(name, ('y',), 'entry of viewed')
+    import jax  # here: most sources need no jax
+
+    from ssljax import augment
+
+    source, draw = make(of), augment.make(view)
+    row = entries(source)
+    if row['x'].dtype != np.uint8 or row['x'].ndim != 4 or ('y' in row and keep):
+        raise Mistake(
+            f'viewed takes images, uint8 [H, W, C], without a y; rows of {source.name} are'
+            f' {row["x"].dtype}{list(row["x"].shape[1:])}' + ' with a y' * ('y' in row)
+        )
+
+    @jax.jit  # of one row: its rounding does not depend on who is asked for beside it
+    def drawn(stream: Any, index: Any, image: Any) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), stream), index)
+        made = draw(key, image / 127.5 - 1)
+        return jax.numpy.clip(made * 127.5 + 128, 0, 255).astype('uint8')
+
+    def split(name: str) -> Split:
+        def change(index: np.ndarray, rows: Rows) -> Rows:
+            # beside an accelerator it is the host that makes data
+            with jax.default_device(jax.local_devices(backend='cpu')[0]):
+                stream = SPLITS.index(name)
+                x = [drawn(stream, int(i), one) for i, one in zip(index, rows['x'], strict=True)]
+            x = np.stack(x) if x else rows['x']
+            return {**rows, 'x': x} | {entry: rows['x'] for entry in keep}
+
+        made = mapped(source.splits[name], change)
+        small = made.count * row['x'].size < 2**30 and not (made.stream or made.domains)
+        return held(made) if small else made
+
+    spec = dict(view) if isinstance(view, Mapping) else repr(view)
+    return source._replace(
+        name=f'viewed({source.name})',
+        splits={name: split(name) for name in source.splits},
+        fingerprint=fingerprint('viewed 1', source.fingerprint, spec, seed, tuple(keep)),
+        decoder=', '.join(filter(None, (source.decoder, f'jax {jax.__version__}'))),
     )
 
 

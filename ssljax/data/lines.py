@@ -1,6 +1,6 @@
-"""Lines of text: printed by a formula, or scanned, with what they read.
+"""Printed lines of text, drawn by a formula, and what they read.
 
-A printed line is a pure function of (seed, split, index); nothing is downloaded.
+A line is a pure function of (seed, split, index); nothing is downloaded.
 """
 
 import functools

@@ -35,9 +35,14 @@ COLORS = {  # red, green and blue in [0, 1]
     'purple': (0.58, 0.22, 0.85),
     'pink': (0.98, 0.55, 0.78),
 }
-SIZES = {'small': (12.0, 14.5), 'medium': (18.0, 21.0), 'large': (25.0, 29.0)}  # em; side 48
-PLACES = ('top left', 'top', 'top right', 'left', 'center', 'right')
-PLACES += ('bottom left', 'bottom', 'bottom right')
+SIZES = {'small': (15.0, 18.0), 'large': (24.0, 29.0)}  # em, in pixels of a side of 48
+PLACES = {  # down and across from the center, times STEP pixels
+    'top left': (-1, -1),
+    'top right': (-1, 1),
+    'center': (0, 0),
+    'bottom left': (1, -1),
+    'bottom right': (1, 1),
+}
 FACTORS = ('color', 'letter', 'size', 'place')
 OWN = {'train': slice(0, 5), 'validation': slice(5, 6), 'test': slice(6, 8)}  # of eight colors
 PHRASES = (
@@ -58,6 +63,7 @@ PHRASES = (
     'the letter {letter}',
 )
 TELL_ALL = 6
+STEP = 12
 LENGTH = 16  # tokens of a caption, at most
 SCALARS = 32  # random words for the factors
 
@@ -66,8 +72,8 @@ def scenes(
     *,
     size: Annotated[int, Range(16, 256)] = 48,
     train: Count = 20_000,
-    validation: Natural = 432,
-    test: Natural = 864,
+    validation: Natural = 160,
+    test: Natural = 320,
     seed: Natural = 0,
     letters: str = 'ABCEFGHKMRSTXZ24',
     label: Literal['pair', 'color', 'letter', 'size', 'place'] = 'pair',
@@ -97,7 +103,7 @@ def scenes(
     counts = dict(train=train, validation=validation, test=test)
     table, tokenizer = prototypes(letters), vocabulary(letters)
     combinations = {name: combined(seed, name, len(letters)) for name in SPLITS}
-    named = dict(color=tuple(COLORS), letter=tuple(letters), size=tuple(SIZES), place=PLACES)
+    named = dict(color=tuple(COLORS), letter=tuple(letters), size=tuple(SIZES), place=tuple(PLACES))
     named['pair'] = tuple(f'{color} {letter}' for color in COLORS for letter in letters)
 
     def rows(split: str, index: np.ndarray) -> Rows:
@@ -121,7 +127,7 @@ def scenes(
     return Source(
         'scenes',
         made(counts, rows, draws=SCALARS + FIELD**2 + size**2, size=3 * size**2),
-        fingerprint('scenes 1', *what, table, COLORS, SIZES, PHRASES),
+        fingerprint('scenes 1', *what, table, COLORS, SIZES, PLACES, PHRASES),
         classes=len(named[label]),
         class_names=named[label],
         vocab=tokenizer.vocab,
@@ -165,11 +171,11 @@ def render(table: np.ndarray, split: str, words: np.ndarray, size: int, factors:
     font = draw(first, first + len(FONTS[split])).astype(np.int32)[:, 0, 0]
     low, high = np.array(list(SIZES.values()), np.float32)[factors['size']].T[..., None, None]
     em = low + (high - low) * draw(0, 1)
-    row, column = np.divmod(factors['place'], 3)
-    down, across = (12 * (v[:, None, None] - 1) + draw(-1.5, 1.5) for v in (row, column))
+    places = np.array(list(PLACES.values()), np.float32)[factors['place']]
+    down, across = (STEP * v[:, None, None] + draw(-1.5, 1.5) for v in places.T)
     aspect, slant, rotation = draw(-0.12, 0.12), draw(-0.12, 0.12), draw(-0.1, 0.1)
-    stroke, texture, noise = draw(0.22, 0.48), draw(0.02, 0.1), draw(0.004, 0.03)
-    level = draw(0.08, 0.5)
+    stroke, texture, noise = draw(0.22, 0.48), draw(0.02, 0.07), draw(0.004, 0.03)
+    level = draw(0.05, 0.3)
     tint = np.concatenate([draw(-0.06, 0.06) for _ in range(3)], 2)[:, None]  # [B, 1, 1, 3]
     shade = np.concatenate([draw(-0.07, 0.07) for _ in range(3)], 2)[:, None]
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssljax.data import tokens
 from ssljax.data.pixels import THREADS, Loader, canvas, pillow, pool, route, stream, tensorflow
 from ssljax.data.source import (
     SPLITS,
@@ -25,6 +26,7 @@ from ssljax.data.source import (
     fingerprint,
     held,
     hold_out,
+    mapped,
     permutation,
     select,
 )
@@ -44,6 +46,8 @@ def tfds(
     x: str = 'image',
     label: str = 'label',
     keep: tuple[str, ...] = (),
+    text: str = '',
+    words: Natural = 0,
     loader: Loader = 'auto',
     hold: Natural = 2**30,
 ) -> Source:
@@ -56,6 +60,10 @@ def tfds(
     validation: rows held out of train, where no split of the set is left for it.
     rows: so many of what then is left to train on, any of them; 0: all.
     x, label, keep: the features to read; `keep` adds more, as rows under their own names.
+    text: a feature of one string, or of several, that describes the image: `text` [B, n, T] (of
+    one: [B, T]) and `text_length` of the rows are its words. Each has as many texts as the row of
+    train that has fewest.
+    words: so many of the commonest words of train are tokens; 0: all.
     loader: 'tf' (tf.data), 'numpy' (Pillow, without TensorFlow), 'auto' (tf where installed).
     hold: a split of at most so many bytes is decoded once and kept in host memory.
     """
@@ -86,22 +94,47 @@ def tfds(
         if names.get(name) in parts:
             part = read(features, parts[names[name]], wanted, shape)
             splits[name] = held(part) if part.count * np.prod(shape) <= hold else part
-    if validation:
-        splits['train'], splits['validation'] = hold_out(splits['train'], validation)
-    if not 0 <= rows <= (count := splits['train'].count):
-        raise Mistake(f'tfds:{path}: rows={rows} of the {count} that train has; type 0 for all')
-    if rows:
-        splits['train'] = select(splits['train'], permutation(0, 2, count)[:rows])
+
+    def parted(split: Split) -> dict[str, Split]:
+        """What is left to train on, and what is held out of it."""
+        left, apart = hold_out(split, validation) if validation else (split, None)
+        if not 0 <= rows <= left.count:
+            raise Mistake(
+                f'tfds:{path}: rows={rows} of the {left.count} that train has; type 0 for all'
+            )
+        left = select(left, permutation(0, 2, left.count)[:rows]) if rows else left
+        return {'train': left} | ({'validation': apart} if apart else {})
+
+    described = {}
+    if text:
+        written = {name: strings(path, features, parts[names[name]], text) for name in splits}
+        numbers = parted(Split(len(written['train']), lambda i: {'number': i}))['train']
+        known = numbers.rows(np.arange(numbers.count))['number']  # only these make the vocabulary
+        described, texts = tokenized(f'tfds:{path}: {text}', written, known, words)
+        splits = {
+            name: mapped(part, lambda i, rows, own=texts[name]: rows | {k: own[k][i] for k in own})
+            for name, part in splits.items()
+        }
+    splits |= parted(splits['train'])
     kind = dict(features).get(label)
     classes = getattr(kind, 'num_classes', 0) or 0
     digests = [(name, parts[names[name]].digest) for name in SPLITS if names.get(name) in parts]
     return Source(
         f'tfds:{path}',
         splits,
-        fingerprint('tfds 1', digests, shape, validation, wanted, *([rows] if rows else [])),
+        fingerprint(
+            'tfds 1',
+            digests,
+            shape,
+            validation,
+            wanted,
+            *([rows] if rows else []),
+            *([text, words] if text else []),
+        ),
         classes=classes,
         class_names=tuple(kind.names) if classes and kind.names else (),
         decoder=decoder(loader),
+        **described,
     )
 
 
@@ -260,6 +293,55 @@ def check_row(path: str, features: Any, name: str) -> None:
             f'tfds:{path}: feature {name!r} cannot be a row of a batch; type keep=NAMES of numbers'
             ' of a fixed shape'
         )
+
+
+def strings(path: str, features: Any, source: Records, name: str) -> list[list[str]]:
+    """The texts of each record: one, or several."""
+    from tensorflow_datasets import decode
+
+    if name not in features:
+        raise Mistake(
+            f'tfds:{path} has no feature {name!r}{nearest(name, features)}; it has'
+            f' {", ".join(sorted(features))}'
+        )
+    kind, shape = np.dtype(getattr(features[name], 'np_dtype', 'i')), features[name].shape
+    if kind.kind not in 'OSU' or len(shape) > 1:
+        raise Mistake(f'tfds:{path}: feature {name!r} is no text; type text=NAME of one that is')
+    skipped = {name: decode.SkipDecoding() for name, kind in features.items() if is_image(kind)}
+
+    def texts(raw: bytes) -> list[str]:
+        found = features.deserialize_example_np(raw, decoders=skipped)[name]
+        return [text.decode(errors='replace') for text in np.atleast_1d(found).tolist()]
+
+    starts = range(0, source.count, 1024)  # the records of a large set do not fit into memory
+    parts = (source.raw(np.arange(i, min(i + 1024, source.count))) for i in starts)
+    return [texts(raw) for part in parts for raw in part]
+
+
+def tokenized(
+    what: str, written: dict[str, list[list[str]]], known: np.ndarray, size: int
+) -> tuple[dict[str, Any], dict[str, Rows]]:
+    """Words of the texts of each split: how a Source describes them, and its rows.
+
+    known: the rows of train that make the vocabulary and say how long a text may be.
+    """
+    told = [written['train'][i] for i in known]
+    each = min(map(len, told))  # texts of a row
+    if not each or not all(all(texts) for texts in written.values()):
+        raise Mistake(f'{what} has rows without any text; type text= of another feature')
+    flat = [text for texts in told for text in texts]
+    tokenizer = tokens.words(flat, marks=tokens.MARKS, size=size or None)
+    length = 2 + max(len(tokenizer.encode(text)) for text in flat)
+    to_rows = functools.partial(tokens.captions, tokenizer, length=length)
+
+    def rows(texts: list[list[str]]) -> Rows:
+        # of more than `each` the first are taken; of fewer, which only held-out rows have, all
+        some = [own[i % len(own)] for own in texts for i in range(each)]
+        shape = (len(texts), each) if each > 1 else (len(texts),)
+        return {name: v.reshape(*shape, *v.shape[1:]) for name, v in to_rows(some).items()}
+
+    described = {'vocab': tokenizer.vocab, 'tokens': to_rows}
+    return described, {name: rows(texts) for name, texts in written.items()}
 
 
 def tidy(values: np.ndarray) -> np.ndarray:

@@ -32,8 +32,10 @@ def score(
 
     align gives `positions` [B, L], the expected column of each token of `text`; the truth is the
     batch's `positions`, the middle of each character. position_error: columns between them, the
-    mean over a line's characters. With `posteriors` and `aligned` [B, T, V + 1], blank last,
-    overlap: the part of the mass that is the same with the text as without it.
+    mean over a line's characters; position_spread: the same without the line's mean lag, since CTC
+    does not care where in a character its token is. With `posteriors` and `aligned`
+    [B, T, V + 1], blank last, overlap: the part of the mass that is the same with the text as
+    without it.
 
     split, size: so many rows of this split; none: all.
     images: in the picture: the line, its posteriors, the truth, and the posteriors given the text.
@@ -69,8 +71,11 @@ def measures(
     sizes = np.asarray(batch.get('text_length', np.full(len(found), found.shape[1])))
     if 'positions' in batch:
         inside = np.arange(found.shape[1]) < sizes[:, None]
-        apart = np.where(inside, np.abs(found - batch['positions']), 0)
-        columns['position_error'] = apart.sum(1) / np.maximum(sizes, 1)
+        count = np.maximum(sizes, 1)
+        apart = np.where(inside, found - batch['positions'], 0)
+        columns['position_error'] = np.abs(apart).sum(1) / count
+        lag = (apart.sum(1) / count)[:, None]
+        columns['position_spread'] = np.where(inside, np.abs(apart - lag), 0).sum(1) / count
     if 'posteriors' in answer and 'aligned' in answer:
         free, told = (np.asarray(answer[name]) for name in ('posteriors', 'aligned'))
         shared = np.minimum(free, told).sum((1, 2))
@@ -103,7 +108,7 @@ def picture(subject: Subject, answer: Mapping[str, np.ndarray], rows: Mapping[st
             panels['truth'] = truth
         panels['given the text'] = answer['aligned'][i].T[tokens].repeat(zoom, 1)
         parts.append(labeled(image.repeat(2, 0).repeat(2, 1), [], 'line', font))
-        names = [(vocab[token] if token < blank else '-') for token in tokens]
+        names = ['ε' if token == blank else vocab[token].replace(' ', '␣') for token in tokens]
         for name, panel in panels.items():
             heat = np.clip(3 * panel[..., None] - np.arange(3), 0, 1)  # black, red, yellow, white
             heat = np.round(255 * heat).astype(np.uint8).repeat(TALL, 0).repeat(2, 1)
@@ -128,11 +133,13 @@ evaluator = Evaluator(
     baselines=(evenly,),
     shown={
         'position_error': Shown('position error, columns', less=True, decimals=2),
+        'position_spread': Shown('position error but for the lag', less=True, decimals=2),
         'overlap': Shown('frames as aligned', decimals=3),
     },
     asks=passed_on('align'),
     lacking={
         'position_error': 'position_error: the lines come without positions',
+        'position_spread': 'position_spread: the lines come without positions',
         'overlap': 'overlap: there are no posteriors',
     },
     neighbors=True,

@@ -5,6 +5,7 @@ Karpathy, Fei-Fei 2015, arXiv:1412.2306 (section 4.2).
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from math import comb
 from typing import Any
 
 import jax
@@ -31,7 +32,8 @@ def score(
     of all texts; image_recall_k, whether a text's image is among the k nearest images.
 
     The batch's `text` is [B, T], or [B, n, T] where an image has n texts. A tie counts against the
-    right one, so what is equal for all finds nothing. rank: the median place, from 1.
+    right one, so what is equal for all finds nothing. rank: the median place, from 1. chance:
+    the recall of an order that is drawn.
     split, size: so many rows of this split; none: all. at: each k.
     """
     ask, _ = (readout(subject, name, 'cross_retrieval') for name in ('embed', 'embed_text'))
@@ -48,8 +50,16 @@ def score(
     sides = {'text': (z, mine, z_text, theirs), 'image': (z_text, theirs, z, mine)}
     ranks = {kind: places(*each) for kind, each in sides.items()}
     recalls = {f'{kind}_recall_{k}': percent(r <= k) for kind, r in ranks.items() for k in at}
-    medians = {f'{kind}_rank': float(np.median(rank)) for kind, rank in ranks.items()}
-    return averaged(recalls, **medians, images=len(z), texts=len(z_text))
+    others = {f'{kind}_rank': float(np.median(rank)) for kind, rank in ranks.items()}
+    others |= {f'text_chance_{k}': chance(len(z_text), each, k) for k in at}
+    others |= {f'image_chance_{k}': chance(len(z), 1, k) for k in at}
+    return averaged(recalls, **others, images=len(z), texts=len(z_text))
+
+
+def chance(count: int, right: int, k: int) -> float:
+    """Percent of draws of k of so many, `right` of them right, that have a right one."""
+    missed = comb(count - right, k) / comb(count, k) if k <= count else 0.0
+    return 100 * (1 - missed)
 
 
 def flattened(rows: Mapping[str, np.ndarray], each: int) -> dict[str, np.ndarray]:

@@ -22,7 +22,7 @@ def score(
     *,
     split: str = 'test',
     size: Count | None = 2000,
-    other: DataSpec = dict(name='patches', size=8, gray=True),
+    other: DataSpec = dict(name='glyphs', size=8, train=1),
     other_split: str = 'test',
 ) -> Scores:
     """auc: how often, in percent, a row of `other` has more free energy than one of this source.

@@ -39,7 +39,7 @@ def templates(vocab: tuple[str, ...]) -> Templates:
         for token, character in enumerate(vocab):
             if character in characters and character in face and face[character].ink.size:
                 ink = face[character].ink
-                columns = np.flatnonzero((ink > 0.5).any(0))
+                columns = np.flatnonzero((ink > 0.5 * ink.max()).any(0))
                 middle = (columns[0] + columns[-1] + 1) / 2
                 ink = gaussian_filter(ink, 0.7)  # as fine as a patch
                 patches.append(patch(ink, BASE - face[character].top, middle, tall))

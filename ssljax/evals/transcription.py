@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ssljax.evals.baselines import nearest_template
+from ssljax.evals.edits import errors, written
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
-from ssljax.evals.measures import percent, ratio
+from ssljax.evals.measures import percent
 from ssljax.evals.pictures import bytes_of, column, lettering
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
 from ssljax.kinds import Count, Natural
@@ -86,29 +87,6 @@ def picture(subject: Subject, rows: Mapping[str, Any], texts: Sequence[tuple[str
         draw.text((2, 18), read, (200, 0, 0), font)
         parts += [line.resize((line.width * 2, line.height * 2)), told]
     subject.save('misread', column(parts))
-
-
-def written(vocab: Sequence[str], ids: np.ndarray) -> str:
-    return ''.join(vocab[i] for i in ids)
-
-
-def errors(truth: Sequence[Sequence[Any]], read: Sequence[Sequence[Any]]) -> np.ndarray:
-    """Rows [N] whose mean is the edits in percent of the truth's length."""
-    lengths = np.array([len(a) for a in truth])
-    return 100 * ratio([edits(a, b) for a, b in zip(truth, read, strict=True)], lengths)
-
-
-def edits(a: Sequence[Any], b: Sequence[Any]) -> int:
-    """The fewest insertions, deletions and substitutions that make b of a."""
-    ids: dict[Any, int] = {}
-    x, y = (np.array([ids.setdefault(v, len(ids)) for v in s], np.int64) for s in (a, b))
-    steps = np.arange(len(y) + 1)
-    row = steps.copy()  # of b's beginnings, after none of a
-    for v in x:
-        kept = np.append(row[0] + 1, np.minimum(row[1:] + 1, row[:-1] + (y != v)))
-        # then insertions, each one more than its left neighbor: a running minimum
-        row = np.minimum.accumulate(kept - steps) + steps
-    return int(row[-1])
 
 
 evaluator = Evaluator(

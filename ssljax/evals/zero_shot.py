@@ -25,6 +25,9 @@ def score(
 ) -> Scores:
     """Percent of rows nearest, by cosine, to the mean of the prompts of their class.
 
+    single_1, single_2, ...: with the first prompt alone, with the second; single_mean: the mean of
+    these, and spread: the best of them less the worst.
+
     split, size: so many rows of this split; none: all.
     prompts: texts with {} for the name of a class.
     names: of the classes; none: the source's own.
@@ -51,8 +54,13 @@ def score(
     each = unit(embedded(subject, texts, 'zero_shot')).reshape(len(names), len(prompts), -1)
     s = unit(z) @ unit(each.mean(1)).T  # [N, K]
     top = np.argsort(-s, axis=1, kind='stable')[:, :5] == label[:, None]
+    found = {'accuracy': percent(s.argmax(1) == label), 'accuracy_top5': percent(top.any(1))}
+    alone = [percent((unit(z) @ each[:, i].T).argmax(1) == label) for i in range(len(prompts))]
+    found |= {f'single_{i}': right for i, right in enumerate(alone, 1)}
+    accuracies = [right.mean() for right in alone]
     return averaged(
-        {'accuracy': percent(s.argmax(1) == label), 'accuracy_top5': percent(top.any(1))},
+        found | {'single_mean': np.mean(alone, 0)},
+        spread=float(max(accuracies) - min(accuracies)),
         chance=100 / len(names),
         prompts=len(prompts),
         rows=len(label),
@@ -60,5 +68,10 @@ def score(
 
 
 evaluator = Evaluator(
-    run=score, needs=('embed', 'embed_text'), shown={'accuracy': Shown('zero-shot accuracy')}
+    run=score,
+    needs=('embed', 'embed_text'),
+    shown={
+        'accuracy': Shown('zero-shot accuracy'),
+        'single_mean': Shown('zero-shot accuracy by one prompt, mean'),
+    },
 )

@@ -1,13 +1,12 @@
 """CLIP: a tower of images and one of texts; an image finds its caption among those of the batch.
 
-Radford et al. 2021, arXiv:2103.00020. loss='siglip': every pair is a yes or no of its own,
+Radford et al. 2021, arXiv:2103.00020. siglip=True: every pair is a yes or no of its own,
 Zhai et al. 2023, arXiv:2303.15343.
 
 The paper's ViT has one more norm, before its blocks. Of several captions, a step draws one.
 """
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,13 +27,12 @@ def clip(
     text_encoder: NetSpec = dict(name='text_transformer', width=512, depth=12, heads=8, context=77),
     dim: Count = 512,  # of the space that images and texts share
     view: ViewSpec = dict(name='crop', size=224, scale=(0.9, 1.0), ratio=(1.0, 1.0), flip=0.0),
-    loss: Literal['clip', 'siglip'] = 'clip',
+    siglip: bool = False,  # whether every pair is a yes or no, and not one choice of the batch
     limit: Positive = 100.0,  # of the scale of cosines, which is learned
     block: Count | None = None,  # columns at a time; None: all pairs of the batch at once
 ) -> Method:
     if 'text' not in run.row:
         raise Mistake('clip needs images with texts; type data.name=scenes, or text= of a tfds')
-    pairwise = loss == 'siglip'
     linear = dict(name='mlp', dims=(dim,), bias=False)
     nets = Nets(
         encoder=encoder, projector=linear, text_encoder=text_encoder, text_projector=linear,
@@ -64,17 +62,18 @@ def clip(
     def init(key, batch):
         k1, k2 = jax.random.split(key)
         params, stats, _ = nets.init(k1, both, k2, batch)
-        logit = {'scale': jnp.float32(math.log(10.0 if pairwise else 1 / 0.07))}  # the log of it
-        if pairwise:
+        logit = {'scale': jnp.float32(math.log(10.0 if siglip else 1 / 0.07))}  # the log of it
+        if siglip:
             logit['bias'] = jnp.float32(-10.0)
         return params | {'logit': logit}, {'stats': stats}
 
     def pairs(key, state, batch):
-        net = nets(state.params, state.memory['stats'], train=True)
-        z, t = both(net, key, batch)
+        k1, k2 = jax.random.split(key)  # the first is for dropout
+        net = nets(state.params, state.memory['stats'], train=True, key=k1)
+        z, t = both(net, k2, batch)
         logit = state.params['logit']
         options = dict(scale=jnp.exp(logit['scale']), block=block)
-        if pairwise:
+        if siglip:
             value = contrastive.siglip(z, t, bias=logit['bias'], **options).mean()
         else:
             value = contrastive.clip(z, t, **options).mean()

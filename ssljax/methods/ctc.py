@@ -52,7 +52,8 @@ def ctc(
         net = nets(state.params, train=True, key=k2)  # the key is for dropout
         logits = forward(net, x, columns(batch))
         value = sequence.ctc(logits, batch['text'], **against(batch, logits))
-        return value.mean(), state.memory, {}
+        fits = value < 1e4  # a text that is too long for its frames teaches nothing
+        return jnp.where(fits, value, 0).mean(), state.memory, {}
 
     def read(state, batch):
         return forward(nets(state.params), batch['x'], columns(batch))
@@ -71,7 +72,8 @@ def ctc(
         inside = jnp.arange(logits.shape[1]) < told['length'][:, None]
         frame = sequence.ctc_positions(logits, batch['text'], **told)
         wide = batch['x'].shape[2] / logits.shape[1]  # columns of a frame
-        meant = jnp.arange(frame.shape[1]) < batch.get('text_length', frame.shape[1])[:, None]
+        sizes = batch.get('text_length', jnp.full(len(frame), frame.shape[1]))
+        meant = jnp.arange(frame.shape[1]) < sizes[:, None]
         return {
             'posteriors': jnp.where(inside[..., None], jax.nn.softmax(logits), 0),
             'aligned': sequence.ctc_posteriors(logits, batch['text'], **told),

@@ -17,7 +17,7 @@ from ssljax.method import Method, Run, Turn
 from ssljax.names import Mistake
 from ssljax.nets import Nets
 
-CELLS = 256  # on each side of the grid
+CELLS = 128  # on each side of the grid
 
 
 def energy(

@@ -6,7 +6,6 @@ once, those below the threshold are left out, and the next net learns from the r
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ssljax import augment
 from ssljax.kinds import NetSpec, Positive, Share, ViewSpec
@@ -68,16 +67,16 @@ def pseudo_label(
 
     def rule(key, state, sweep):
         """Names all rows, keeps the names that are likely, and starts the next round."""
-        p = sweep(probabilities, state)  # [N, classes]
-        label, true = sweep(given, state)
-        labels = np.where(p.max(1) >= threshold, p.argmax(1), NONE)
-        asked = (label == NONE) | (not trusted)  # rows that the net names
+        p = jnp.asarray(sweep(probabilities, state))  # [N, classes]
+        label, true = map(jnp.asarray, sweep(given, state))
+        labels = jnp.where(p.max(1) >= threshold, p.argmax(1), NONE)
+        asked = label == NONE if trusted else jnp.ones_like(label, bool)  # rows that the net names
         kept = asked & (labels != NONE)
-        metrics = {
-            'accepted': kept.sum() / max(asked.sum(), 1),
-            'purity': (kept & (labels == true)).sum() / max(kept.sum(), 1),
-        }
-        labels = jnp.asarray(np.where(asked, labels, label), jnp.int32)
+        metrics = {'accepted': kept.sum() / jnp.maximum(asked.sum(), 1)}
+        if 'true_label' in run.row:
+            right = kept & (labels == true)
+            metrics['purity'] = right.sum() / jnp.maximum(kept.sum(), 1)
+        labels = jnp.where(asked, labels, label)
         state = state.remember(labels=labels, round=state.memory['round'] + 1)
         if anew:
             params, stats = start(key, sweep.batch)

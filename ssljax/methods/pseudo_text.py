@@ -7,7 +7,6 @@ dictionary has, are left out, and the reader goes on with the rest.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ssljax import augment, search
 from ssljax.kinds import NetSpec, Positive, Share, ViewSpec
@@ -33,7 +32,7 @@ def pseudo_text(
     if spelled and not run.words:
         raise Mistake('this data has no dictionary; type model.spelled=False')
     blank, most = run.vocab, run.row['text'].shape[0]
-    words = frozenset(run.words)
+    trie = search.trie(run.words, run.tokens) if spelled else None
     nets = Nets(encoder=encoder, head=dict(name='mlp', dims=(blank + 1,)), dtype=run.dtype)
     view = augment.make(view)
 
@@ -66,7 +65,7 @@ def pseudo_text(
         logits, frames = forward(nets(state.params), batch['x'], batch['length'])
         return search.best_path(logits, length=frames)
 
-    def reading(key, state, batch):  # tokens [B, most], how many, their probability given x [B]
+    def reading(key, state, batch):  # tokens [B, most]; how many, their probability, whether words
         logits, frames = forward(nets(state.params), batch['x'], batch['length'])
         path = search.best_path(logits, length=frames)
         path = jnp.pad(path, ((0, 0), (0, most)), constant_values=-1)
@@ -74,34 +73,30 @@ def pseudo_text(
         text = jnp.maximum(jnp.take_along_axis(path, first, 1), 0)
         size = jnp.minimum((path >= 0).sum(1), most)
         nats = sequence.ctc(logits, text, length=frames, text_length=size, blank=blank)
-        return text, size, jnp.exp(-nats)
+        real = search.spelled(trie, text, size) if spelled else jnp.ones_like(size, bool)
+        return text, size, jnp.exp(-nats), real
 
     def given(key, state, batch):  # the text, and where the data know it the true one
         text = batch['text'], batch['text_length']
         true = batch.get('true_text', text[0]), batch.get('true_text_length', text[1])
         return *text, *true
 
-    def known_words(text, size):
-        line = ''.join(run.tokens[i] for i in text[:size])
-        return not spelled or words.issuperset(line.split())
-
     def rule(key, state, sweep):
         """Reads all lines, keeps what is likely and spelled as words are, for the next round."""
-        text, size, chance = sweep(reading, state)
-        told, told_size, true, true_size = sweep(given, state)
+        text, size, chance, real = map(jnp.asarray, sweep(reading, state))
+        told, told_size, true, true_size = map(jnp.asarray, sweep(given, state))
         asked = told_size == 0  # lines without a text
         likely = asked & (size > 0) & (chance >= threshold)
-        real = np.array([known_words(*line) for line in zip(text, size)])
         kept = likely & real
-        right = kept & (size == true_size) & (text == true).all(1)
         metrics = {
-            'accepted': kept.sum() / max(asked.sum(), 1),
-            'purity': right.sum() / max(kept.sum(), 1),
-            'misspelled': (likely & ~real).sum() / max(likely.sum(), 1),
+            'accepted': kept.sum() / jnp.maximum(asked.sum(), 1),
+            'misspelled': (likely & ~real).sum() / jnp.maximum(likely.sum(), 1),
         }
-        text = np.where(asked[:, None], text, told)
-        size = np.where(asked, np.where(kept, size, 0), told_size)
-        text, size = (jnp.asarray(part, jnp.int32) for part in (text, size))
+        if 'true_text' in run.row:
+            right = kept & (size == true_size) & (text == true).all(1)
+            metrics['purity'] = right.sum() / jnp.maximum(kept.sum(), 1)
+        text = jnp.where(asked[:, None], text, told)
+        size = jnp.where(asked, jnp.where(kept, size, 0), told_size)
         return state.remember(text=text, size=size, round=state.memory['round'] + 1), metrics
 
     length = max(int(epochs * run.steps_per_epoch), 1)

@@ -29,7 +29,7 @@ ACTIVATIONS = {
     'tanh': jnp.tanh,
     'none': lambda x: x,
 }
-NORMS = ('None', 'batch', 'layer', 'token', 'rms')
+NORMS = ('None', 'batch', 'layer', 'instance', 'token', 'rms')
 
 
 def check(norm: str | None = None, activation: str = 'relu') -> None:
@@ -56,7 +56,8 @@ def normalize(x: jax.Array, kind: str | None, *, train: bool, dtype: Any, **opti
     """A normalization layer by name, inside a compact module; its statistics are float32.
 
     batch: over all rows of the global batch; layer: over all but the first axis, one gain per
-    channel; token: over the last axis; rms: over the last axis, no center and no gain.
+    channel; instance: over the axes between, one mean and gain per channel (Ulyanov et al. 2016,
+    arXiv:1607.08022); token: over the last axis; rms: over the last axis, no center and no gain.
     """
     if kind is None:
         return x
@@ -65,7 +66,7 @@ def normalize(x: jax.Array, kind: str | None, *, train: bool, dtype: Any, **opti
     if kind == 'batch':
         norm = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype, **options)
     else:
-        axes = -1 if kind == 'token' else tuple(range(1, x.ndim))
+        axes = -1 if kind == 'token' else tuple(range(1, x.ndim - (kind == 'instance')))
         norm = nn.LayerNorm(epsilon=1e-5, reduction_axes=axes, dtype=dtype, **options)
     return norm(x)
 

@@ -36,9 +36,7 @@ class BothWays(nn.Module):
         gates = gates.astype(jnp.float32)
         ahead, back = jnp.split(gates, 2, -1)
         ahead, back = (g.swapaxes(0, 1) for g in (ahead, reverse(back, length)))  # [T, B, 4 width]
-        shape, init = (self.width, 4 * self.width), initializer('xavier')
-        kernels = [self.param(f'{way}_kernel', init, shape) for way in ('ahead', 'back')]
-        kernels = [kernel.astype(self.dtype or kernel.dtype) for kernel in kernels]
+        kernels = [Recurrent(self.width, self.dtype, name=way)() for way in ('ahead', 'back')]
 
         def frame(states, gates):
             states = [turn(*state, g, w) for state, g, w in zip(states, gates, kernels)]
@@ -49,6 +47,22 @@ class BothWays(nn.Module):
         ahead, back = (h.swapaxes(0, 1) for h in (ahead, back))
         both = jnp.concatenate([ahead, reverse(back, length)], -1)
         return both.astype(self.dtype or both.dtype)
+
+
+class Recurrent(nn.Module):
+    """A matrix [width, 4 * width] that is needed at every frame.
+
+    Its parameter ends in two axes of 1: fsdp cuts one of the last two, and so leaves it whole.
+    """
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self) -> jax.Array:
+        shape, init = (self.width, 4 * self.width), initializer('xavier')
+        kernel = self.param('kernel', lambda key: init(key, shape)[..., None, None])[..., 0, 0]
+        return kernel.astype(self.dtype or kernel.dtype)
 
 
 def turn(h: jax.Array, c: jax.Array, gates: jax.Array, kernel: jax.Array) -> tuple:
