@@ -36,8 +36,8 @@ def test_by_hand():
     np.testing.assert_allclose(info_nce(z, z, temperature=1.0), np.log(np.e + 1) - 1, rtol=1e-6)
     np.testing.assert_allclose(decoupled(z, z, temperature=1.0), np.log(2) - 1, rtol=1e-6)
     np.testing.assert_allclose(clip(z, z, scale=1.0), np.log(np.e + 1) - 1, rtol=1e-6)
-    found = siglip(z, z, scale=1.0, bias=0.0)
-    np.testing.assert_allclose(found, np.log1p(np.exp(-1)) + np.log(2), rtol=1e-6)
+    found = siglip(z, z, scale=1.0, bias=-2.0)  # the bias is that of both pairs
+    np.testing.assert_allclose(found, np.log1p(np.e) + np.log1p(np.exp(-2)), rtol=1e-6)
     two = jnp.stack([z, z], 1)
     np.testing.assert_allclose(
         sup_con(two, jnp.array([0, 0]), temperature=1.0), np.log(np.e + 2) - 1 / 3, rtol=1e-6
