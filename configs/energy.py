@@ -29,7 +29,7 @@ VARIANTS = {
         steps=4,
         batch=16,
         model=dict(
-            encoder=dict(widths=(4, 8)), steps=2, rate=0.1, noise=0.01, replay=24, fresh=0.25
+            encoder=dict(widths=(4, 8)), steps=2, rate=0.1, noise=0.01, replay=64, fresh=0.25
         ),
         optim=dict(energy=dict(warmup=1)),
         evals=dict(samples=dict(count=16, judge_steps=4), out_of_class=dict(size=16)),

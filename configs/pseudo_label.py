@@ -30,9 +30,10 @@ VARIANTS = {
     'supervised': dict(model=dict(epochs=1000)),  # the given labels alone, all the time
     # a fifth of all labels is wrong; the net may correct each
     'noise': dict(
-        steps=3000,
+        steps=4000,  # a round is 998
         data=dict(name='noisy_labels', of=dict(name='glyphs'), rate=0.2, keep=('true_label',)),
-        model=dict(threshold=0.0, trusted=False, epochs=5),
+        model=dict(threshold=0.0, trusted=False, epochs=6.4),
+        log=dict(evaluate=998),
     ),
 }
 

@@ -16,7 +16,7 @@ VARIANTS = {
         steps=6,
         batch=8,
         data=dict(
-            of=dict(height=16, width=48, train=32, validation=16, test=16), count=8, share=0.5
+            of=dict(height=16, width=48, train=48, validation=16, test=16), count=8, share=0.5
         ),
         model=dict(encoder=dict(widths=(4, 8), width=16), epochs=0.5, threshold=0.0, spelled=False),
         optim=dict(net=dict(warmup=1)),
