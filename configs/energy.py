@@ -5,7 +5,7 @@ from ssljax.config import config
 POINTS = dict(
     steps=4000,
     batch=256,
-    data=dict(name='points2d', shape='gaussians'),
+    data=dict(name='density', kind='gaussians'),
     model=dict(
         encoder=dict(name='mlp', dims=(128, 128), activation='silu', last_activation=True),
         steps=20,

@@ -35,7 +35,7 @@ VARIANTS = {
     'points': dict(
         steps=6000,
         batch=256,
-        data=dict(name='points2d', shape='gaussians'),
+        data=dict(name='density', kind='gaussians'),
         model=dict(flow=dict(name='flow_vector', couplings=12)),
         optim=dict(flow=dict(learning_rate=2e-3, clip=None)),
         evals=dict(bound=None, density_map=dict()),

@@ -90,7 +90,7 @@ AREAS = (
     ('data/lines data/scanned', 'tests/test_data_lines.py'),
     ('data/tokens', 'tests/test_data_tokens.py', 'tests/test_data_text.py'),
     ('data/scenes', 'tests/test_data_scenes.py'),
-    ('data/points2d', 'tests/test_data_points2d.py'),
+    ('data/plane', 'tests/test_data_plane.py'),
     ('data/*', 'tests/test_data.py tests/test_data_drawn.py', 'tests/test_data_forms.py'),
     (
         'evals/evaluator',

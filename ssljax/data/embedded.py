@@ -1,9 +1,11 @@
 """Sources that need no file: scikit-learn's digits and photographs, and densities in the plane."""
 
+import functools
 from typing import Annotated, Literal
 
 import numpy as np
 
+from ssljax.data import plane
 from ssljax.data.pixels import pillow
 from ssljax.data.source import (
     SPLITS,
@@ -140,6 +142,8 @@ def density(
 ) -> Source:
     """Points of a density in the plane, float32 [2]; each a function of (seed, split, index).
 
+    The true log density is known, but that of the pinwheel.
+
     kind: the density: moons, rings, pinwheel, checkerboard, spirals or gaussians.
     train, validation, test: rows of each split.
     seed: of the points.
@@ -158,4 +162,5 @@ def density(
         fingerprint('density 1', kind, seed, tuple(counts.items())),
         classes=classes,
         class_names=tuple(map(str, range(classes))),
+        log_density=functools.partial(plane.log_density, kind) if kind in plane.EXACT else None,
     )

@@ -23,7 +23,7 @@ OTHER = {'model__clip': 0.0, 'model__reach': 0.7, 'model__noise': 0.05, 'model__
          'model__rate': 3.0}  # fmt: skip
 CLIPPED = {'model__clip': 0.002, 'model__rate': 40.0, 'model__noise': 0.02, 'model__fresh': 0.5,
            'model__reach': 0.8}  # fmt: skip
-POINTS = {'data': "{'name': 'points2d'}", 'model__reach': 3.0, 'evals': "{}",
+POINTS = {'data': "{'name': 'density', 'kind': 'gaussians'}", 'model__reach': 3.0, 'evals': "{}",
           'model__encoder': "{'name': 'mlp', 'dims': (8,), 'activation': 'silu'}"}  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ssljax import methods
 from ssljax.nets import Nets
 
 POINTS = {
-    'data': "{'name': 'points2d', 'shape': 'gaussians'}",
+    'data': "{'name': 'density', 'kind': 'gaussians'}",
     'model__flow': "{'name': 'flow_vector', 'couplings': 2, 'width': 4}",
     'evals__bound': 'none',
 }

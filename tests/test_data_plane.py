@@ -5,16 +5,15 @@ import pytest
 import scipy.stats
 
 from ssljax import data
-from ssljax.data.points2d import SHAPES, log_density
-from ssljax.names import Mistake
+from ssljax.data.plane import EXACT, log_density
 
 
 def points(shape, count, split='train'):
-    made = data.make(dict(name='points2d', shape=shape))
+    made = data.make(dict(name='density', kind=shape))
     return made, made.splits[split].rows(np.arange(count))['x']
 
 
-@pytest.mark.parametrize('shape', SHAPES)
+@pytest.mark.parametrize('shape', EXACT)
 def test_the_true_density_sums_to_one_and_is_that_of_the_rows(shape):
     made, x = points(shape, 5000)
     step = 0.05
@@ -55,11 +54,5 @@ def test_densities_in_closed_form():
     assert (log_density('checkerboard', outside) == -np.inf).all()
 
 
-def test_points_are_those_of_density():
-    made, x = points('moons', 100, 'test')
-    same = data.make(dict(name='density', kind='moons'))
-    np.testing.assert_array_equal(x, same.splits['test'].rows(np.arange(100))['x'])
-    assert same.log_density is None and made.fingerprint == same.fingerprint
-    assert len(log_density('moons', np.zeros((0, 2)))) == 0
-    with pytest.raises(Mistake, match='did you mean rings'):
-        data.make(dict(name='points2d', shape='ring'))
+def test_of_the_pinwheel_nothing_is_claimed():
+    assert data.make(dict(name='density', kind='pinwheel')).log_density is None

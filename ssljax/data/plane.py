@@ -1,43 +1,16 @@
-"""Points in the plane whose density is known: what a model says of p(x) can be held against it."""
+"""Densities of points in the plane, in closed form: those of `density` but the pinwheel.
 
-import functools
-from typing import Literal
+What a model says of p(x) can be held against them.
+"""
 
 import numpy as np
 from scipy.special import i0e, logsumexp
 
-from ssljax.data.embedded import density
-from ssljax.data.source import Source
-from ssljax.kinds import Count, Natural
-from ssljax.names import choose
 
-SHAPES = ('gaussians', 'rings', 'moons', 'spirals', 'checkerboard')
-
-
-def points2d(
-    *,
-    shape: Literal[*SHAPES] = 'gaussians',
-    train: Count = 100_000,
-    validation: Natural = 10_000,
-    test: Natural = 10_000,
-    seed: Natural = 0,
-) -> Source:
-    """Points of `density` whose true log density is `log_density(shape, x)`, float32 [2].
-
-    shape: gaussians, rings, moons, spirals or checkerboard.
-    train, validation, test: rows of each split.
-    seed: of the points.
-    """
-    choose(shape, SHAPES, 'shape of points2d')
-    made = density(kind=shape, train=train, validation=validation, test=test, seed=seed)
-    return made._replace(log_density=functools.partial(log_density, shape))
-
-
-def log_density(shape: str, x: np.ndarray) -> np.ndarray:
+def log_density(kind: str, x: np.ndarray) -> np.ndarray:
     """The true log p(x) in nats of points [N, 2]: float64 [N], -inf where there are none."""
-    choose(shape, SHAPES, 'shape of points2d')
     parts = np.array_split(np.asarray(x, np.float64), max(1, -(-len(x) // 1000)))
-    return np.concatenate([EXACT[shape](part) for part in parts])
+    return np.concatenate([EXACT[kind](part) for part in parts])
 
 
 def gaussians(x: np.ndarray) -> np.ndarray:
@@ -76,7 +49,7 @@ def checkerboard(x: np.ndarray) -> np.ndarray:
     return np.where(inside, -np.log(8), -np.inf)
 
 
-EXACT = dict(zip(SHAPES, (gaussians, rings, moons, spirals, checkerboard), strict=True))
+EXACT = {f.__name__: f for f in (gaussians, rings, moons, spirals, checkerboard)}
 
 
 def nodes(end: float) -> tuple[np.ndarray, np.ndarray]:
