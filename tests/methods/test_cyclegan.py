@@ -142,6 +142,8 @@ def test_turns_and_defaults():
     assert [keywords[k].default for k in ('cycle', 'identity', 'pool')] == [10, 5, 50]
     with pytest.raises(Mistake, match='norm'):  # whose statistics would they be?
         jobs.job('cyclegan', model__critic__norm='batch')
+    with pytest.raises(Mistake, match='pool'):
+        jobs.job('cyclegan', model__pool=7)
 
 
 def test_readouts():

@@ -13,6 +13,7 @@ import oracle
 import pytest
 
 from ssljax.methods import energy as method
+from ssljax.names import Mistake
 
 RANDOM = np.random.default_rng(1)
 NOISE = RANDOM.normal(size=(16, 8, 8, 1)).astype(np.float32)  # omega and blur
@@ -124,6 +125,10 @@ def test_the_start_and_defaults():
     paper = dict(steps=60, rate=10, noise=0.005, replay=10000, fresh=0.05, penalty=1, blur=0)
     assert {name: keywords[name].default for name in paper} == paper
     assert see().job.method.by_rows == ('replay',)
+    with pytest.raises(Mistake, match='norm'):  # an energy depends on no other row
+        jobs.job('energy', model__encoder__norm='batch')
+    with pytest.raises(Mistake, match='replay'):
+        jobs.job('energy', model__replay=15)
 
 
 def test_readouts():
@@ -165,4 +170,6 @@ def test_log_prob_of_points():
     assert np.ptp(e) > 0.5
     np.testing.assert_allclose(np.exp(log_p).sum() / 40**2, 1, atol=2e-3)
     np.testing.assert_allclose(log_p + e, (log_p + e)[0], atol=1e-4)
+    out = {'x': np.float32([[0, 3.1], [-3.1, 0]])}
+    assert np.isneginf(ask['log_prob'](jax.random.key(1), state, out)).all()
     assert 'log_prob' not in see().job.method.readouts

@@ -3,14 +3,17 @@
 The discretized logistic is that of Kingma et al. 2016, arXiv:1606.04934.
 """
 
+import inspect
 from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import jobs
 import numpy as np
 import oracle
 import pytest
 
+from ssljax.methods import vae as method
 from ssljax.nets import Nets
 
 each = pytest.mark.parametrize('likelihood', ('gaussian', 'bernoulli', 'logistic'))
@@ -224,3 +227,37 @@ def test_the_bound_is_tight_where_the_posterior_is_true():
     exact = log_p_x(seen, params, jnp.zeros((16, 3)), seen.batch['x'])  # of any z
     oracle.close(bound, exact)
     oracle.close(log_w, np.tile(np.asarray(exact)[:, None], 3))
+
+
+def test_floats_have_a_density():
+    """Of rows that are no bytes: log p(x|z) of the normal distribution itself, no level's mass."""
+    net = "{'name': 'mlp', 'dims': (%d,), 'flatten': True}"
+    changes = dict(data="{'name': 'points2d'}", evals='{}', model__likelihood='gaussian')
+    job = jobs.job('vae', model__encoder=net % 5, model__decoder=net % 2, **changes)
+    state = oracle.moved(job, 1)
+    batch, params, s = jobs.batch(job, 1), state.params, job.config['model']['deviation']
+    latent = job.config['model']['latent']
+    nets = Nets(encoder=job.config['model']['encoder'], decoder=job.config['model']['decoder'])
+
+    def restated(x):
+        net, dense = nets(params), params['posterior']['Dense_0']
+        both = net.encoder(x) @ dense['kernel'] + dense['bias']
+        mean, log_v = both[:, :latent], both[:, latent:]
+        out = net.decoder(mean + jnp.exp(log_v / 2) * NOISE[: len(x), :latent])
+        log_p = -0.5 * (jnp.log(2 * jnp.pi * s**2) + (x - out) ** 2 / s**2).sum(1)
+        return log_p - divergence(mean, log_v)
+
+    with mock.patch.object(jax.random, 'normal', fixed):
+        found = oracle.quick(job.method.readouts['bound'], jax.random.key(1), state, batch)
+    oracle.close(found, oracle.quick(restated, batch['x']))
+
+
+def test_defaults():
+    """Section 5 and appendix C: 500 hidden units with tanh; their bound has no weight."""
+    keywords = inspect.signature(method.vae).parameters
+    assert keywords['beta'].default == 1 and keywords['likelihood'].default == 'bernoulli'
+    for net in ('encoder', 'decoder'):
+        spec = keywords[net].default
+        assert spec['dims'][0] == 500 and spec['activation'] == 'tanh'
+    scale = see('logistic').job.fresh().params['scale']['Dense_0']  # scales start almost equal
+    assert 0 < np.abs(scale['kernel']).max() < 0.05 and not np.asarray(scale['bias']).any()
