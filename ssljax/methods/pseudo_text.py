@@ -57,7 +57,7 @@ def pseudo_text(
         text = jnp.where(read, memory['text'][index], batch['text'])
         size = jnp.where(read, memory['size'][index], batch['text_length'])
         nats = sequence.ctc(logits, text, length=frames, text_length=size, blank=blank)
-        known = size > 0
+        known = (size > 0) & (nats < 1e4)  # not if it is too long for its frames
         value = jnp.where(known, nats, 0).sum() / jnp.maximum(known.sum(), 1)
         return value, memory, {'known': known.mean()}
 
@@ -71,7 +71,8 @@ def pseudo_text(
         path = jnp.pad(path, ((0, 0), (0, most)), constant_values=-1)
         first = jnp.argsort(path < 0, axis=1, stable=True)[:, :most]  # tokens before nothing
         text = jnp.maximum(jnp.take_along_axis(path, first, 1), 0)
-        size = jnp.minimum((path >= 0).sum(1), most)
+        size = (path >= 0).sum(1)
+        size = jnp.where(size > most, 0, size)  # longer than any text: it says nothing
         nats = sequence.ctc(logits, text, length=frames, text_length=size, blank=blank)
         real = search.spelled(trie, text, size) if spelled else jnp.ones_like(size, bool)
         return text, size, jnp.exp(-nats), real
