@@ -95,6 +95,7 @@ def run(known: Any, changes: list, seed: int) -> dict:
         'results': json.loads((workdir / 'results.json').read_text()),
         'run': json.loads((workdir / 'run.json').read_text()),
         'curve': curve(workdir / 'metrics.jsonl'),
+        'told': told(workdir / 'metrics.jsonl'),
     }
     write_json(path, record)
     return record
@@ -115,9 +116,22 @@ def call(words: list[str]) -> tuple[int, dict[str, float]]:
 
 
 def curve(path: Path) -> list[dict]:
+    """Losses and measures of collapse while training."""
+    kinds = ('/loss', '/rank', '/spread')
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    keep = [{k: v for k, v in line.items() if k == 'step' or k.endswith('/loss')} for line in lines]
+    keep = [{k: v for k, v in line.items() if k == 'step' or k.endswith(kinds)} for line in lines]
+    keep = [line for line in keep if len(line) > 1]
     return keep[:: max(len(keep) // POINTS, 1)]
+
+
+def told(path: Path) -> list[dict]:
+    """What refreshes did and what evaluators said while training."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        {k: v for k, v in line.items() if not k.endswith('seconds')}
+        for line in lines
+        if not any(k.endswith('/loss') for k in line)
+    ]
 
 
 def shared(dicts: Iterable[dict]) -> list[str]:
@@ -177,6 +191,7 @@ def summary(name: str, runs: list[dict]) -> dict:
         'peak_megabytes': [round(max(parts)) for parts in cost['megabytes']],
         'evals': evals,
         'curve': runs[0]['curve'],
+        'told': [r.get('told', []) for r in runs],
     }
 
 

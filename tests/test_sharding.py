@@ -165,7 +165,8 @@ def test_what_travels_in_a_step(method, axes):
         elif array.opcode == 'all-gather' and array.bytes > 8 * rows:
             assert 'fsdp' in axes and array.kind in kinds, f'{array} is no weight'
             weights += array.bytes
-    assert weights <= 3 * volume, 'forward, backward, and some to spare'
+    # forward and backward, of a net that a step may use several times: in three terms, or to sample
+    assert weights <= 6 * volume
     assert ('fsdp' in axes) == (weights > volume / 3)
 
 

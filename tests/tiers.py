@@ -11,6 +11,7 @@ proof is stale.
 """
 
 import ast
+import collections
 import hashlib
 import json
 import platform
@@ -77,7 +78,8 @@ def method_of(item) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    methods = sorted({method_of(item) for item in items} - {''})
+    counts = collections.Counter(method_of(item) for item in items)  # before -k
+    methods = sorted(counts.keys() - {''})
     asked = WIDEST
     if config.getoption('tier'):
         shard, shards = map(int, config.getoption('shard').split('/'))
@@ -91,6 +93,7 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.xdist_group(name))
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
+        item.user_properties.append(('tests', counts[method]))
         learning = item.get_closest_marker('learning')
         if method in asked if config.getoption('tier') else method in ('', *asked) and not learning:
             kept.append(item)
@@ -99,25 +102,30 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Record:
-    """What passed, by method; lives where the session ends."""
+    """What passed, by method; lives where the session ends. A proof is of all tests of a method."""
 
     def __init__(self):
         self.tests: dict[str, dict[str, bool]] = {}
+        self.whole: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report):
-        method = dict(report.user_properties).get('method')
-        if method:
+        found = dict(report.user_properties)
+        if method := found.get('method'):
+            self.whole[method] = found['tests']
             tests = self.tests.setdefault(method, {})
             name = report.nodeid.partition('@')[0]  # xdist writes the group behind it
             tests[name] = tests.get(name, True) and report.passed
             self.seconds[method] = self.seconds.get(method, 0) + report.duration
 
     def pytest_sessionfinish(self, session):
-        if hasattr(session.config, 'workerinput'):
+        named = session.config.args_source == pytest.Config.ArgsSource.ARGS  # some files alone
+        if hasattr(session.config, 'workerinput') or named:
             return
         proofs = json.loads(PROOFS.read_text()) if PROOFS.exists() else {}
         for method, tests in self.tests.items():
+            if len(tests) < self.whole[method]:
+                continue
             proofs[method] = {
                 'digest': digest(method),
                 'passed': sorted(name for name, passed in tests.items() if passed),

@@ -7,7 +7,7 @@ import jax
 import optax
 
 from ssljax import augment
-from ssljax.collapse import participation
+from ssljax.collapse import participation, spread
 from ssljax.kinds import NetSpec, Share, ViewSpec
 from ssljax.losses import distillation
 from ssljax.memory import ema
@@ -58,8 +58,8 @@ def byol(
         z1, z2 = project(net, x1), project(net, x2)
         value = distillation.cosine_regression(predict(net, z1), project(teacher, x2))
         value += distillation.cosine_regression(predict(net, z2), project(teacher, x1))
-        rank = participation(z1)  # falls where all collapses
-        return value.mean(), state.memory | {'stats': net.stats}, {'rank': rank}
+        logs = {'spread': spread(z1), 'rank': participation(z1)}  # both fall where all collapses
+        return value.mean(), state.memory | {'stats': net.stats}, logs
 
     def after(key, state, batch):
         teacher = ema(state.memory['teacher'], taught(state.params), 1 - apart(state.step))

@@ -61,7 +61,8 @@ def test_the_loss(changes):
     oracle.close(seen.value, value)
     oracle.close(seen.memory, {'stats': new, 'teacher': teacher})
     oracle.close(seen.gradient, gradient)
-    oracle.close(seen.logs, {'rank': rank(z)}, 1e-3)
+    spread = np.sqrt(z.shape[1]) * np.asarray(unit(z)).std(0).mean()
+    oracle.close(seen.logs, {'rank': rank(z), 'spread': spread}, 1e-3)
 
 
 @pytest.mark.parametrize('changes', [{}, NONE])
