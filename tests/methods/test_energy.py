@@ -74,13 +74,13 @@ def langevin(seen, params, x, noise):
 
 
 def chains(seen):
-    """Where each of the 16 samples would be from each of the 24 kept ones, and from noise."""
+    """Where each of the 16 samples would be from each of the 64 kept ones, and from noise."""
     old, reach = seen.state.memory['replay'], seen.config['reach']
     starts = np.concatenate([np.repeat(old[:, None], 16, 1), (2 * START[None] - 1) * reach])
     flat = starts.reshape(-1, 8, 8, 1)
-    noise = np.tile(NOISE, (25, 1, 1, 1))
+    noise = np.tile(NOISE, (65, 1, 1, 1))
     run = lambda params: langevin(seen, params, flat, noise)  # noqa: E731
-    return oracle.quick(run, seen.state.params).reshape(25, 16, 8, 8, 1)
+    return oracle.quick(run, seen.state.params).reshape(65, 16, 8, 8, 1)
 
 
 @pytest.mark.parametrize('changes', [{}, OTHER, CLIPPED])
@@ -96,7 +96,7 @@ def test_the_loss(changes):
     far = np.abs(ends - fake).max((2, 3, 4))  # [from, sample]
     assert far.min(0).max() < 1e-5 and ((far < 1e-4).sum(0) == 1).all()
     start, written = far.argmin(0), np.abs(new - old).max((1, 2, 3)) > 0
-    kept = start < 24
+    kept = start < 64
     low, high = {0.0: (0, 0), 0.25: (1, 7), 0.5: (5, 11)}[c['fresh']]
     assert low <= (~kept).sum() <= high and len(set(start[kept])) == kept.sum()
     # a sample goes back to where it was taken from; one from noise, in the place of another
@@ -150,7 +150,7 @@ def test_readouts():
         return {'encode': features.reshape(len(x), -1), 'free_energy': energy(seen, params, x)}
 
     oracle.close(found, oracle.quick(restated, seen.batch['x']))
-    far = np.abs(chains(seen)[:24] - sample).max((2, 3, 4))
+    far = np.abs(chains(seen)[:64] - sample).max((2, 3, 4))
     assert far.min(0).max() < 1e-5 and len(set(far.argmin(0))) > 8
 
 
