@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ssljax import cli  # noqa: E402
-from ssljax.data.tfds import records  # noqa: E402
+from ssljax.data.records import records  # noqa: E402
 
 
 def main() -> int:

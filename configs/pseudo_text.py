@@ -18,7 +18,7 @@ VARIANTS = {
         data=dict(
             of=dict(height=16, width=48, train=48, validation=16, test=16), count=8, share=0.5
         ),
-        model=dict(encoder=dict(widths=(4, 8), width=16), epochs=0.5, threshold=0.0, spelled=False),
+        model=dict(encoder=dict(widths=(4, 8), width=16), epochs=0.3, threshold=0.0, spelled=False),
         optim=dict(net=dict(warmup=1)),
         evals=dict(transcription=dict(size=8)),
         log=dict(every=2, evaluate=0),

@@ -77,7 +77,7 @@ AREAS = (
     ('augment/patches', 'tests/test_augment_patches.py'),
     ('augment/*', 'tests/test_augment.py tests/test_augment_draws.py'),
     ('data/batches', 'tests/test_data_batches.py'),
-    ('data/combine', 'tests/test_data_combine.py tests/test_data_degraded.py'),
+    ('data/combine data/labels', 'tests/test_data_combine.py tests/test_data_degraded.py'),
     ('data/folder', 'tests/test_data_folder.py tests/test_data_scan.py'),
     ('data/pixels', 'tests/test_data_pixels.py', 'tests/test_data_folder.py'),
     ('data/text evals/ngram', 'tests/test_data_text.py'),

@@ -11,7 +11,7 @@ from pathlib import Path
 import jobs
 import numpy as np
 import pytest
-from folders import RNG, SMOOTH, directory, make, many, put, rows  # noqa: F401
+from directories import RNG, SMOOTH, directory, make, many, put, rows  # noqa: F401
 from PIL import Image
 
 from ssljax import data, train

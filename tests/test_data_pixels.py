@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from folders import RNG, SMOOTH, directory, make, put, rows  # noqa: F401
+from directories import RNG, SMOOTH, directory, make, put, rows  # noqa: F401
 from PIL import Image
 
 from ssljax.data import pixels

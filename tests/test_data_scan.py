@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folders import SMOOTH, directory, make, many, put, rows  # noqa: F401
+from directories import SMOOTH, directory, make, many, put, rows  # noqa: F401
 from PIL import Image
 
 from ssljax.data import scan

@@ -319,9 +319,12 @@ def test_every_net_computes_in_its_dtype_and_keeps_float32_params(name):
             continue
         fits.append(out)
         program = str(jax.make_jaxpr(lambda v, x=x: module.apply(v, *x))(variables))
-        assert 'bf16[' in program and out.dtype in (jnp.bfloat16, jnp.float32)  # scores: float32
+        leaves = jax.tree.leaves(out)  # scores, and all of a flow but the nets inside: float32
+        assert 'bf16[' in program and {a.dtype.name for a in leaves} <= {'bfloat16', 'float32'}
         assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
-        total = lambda v, x=x: module.apply(v, *x).astype(jnp.float32).sum()  # noqa: E731
+        total = lambda v, x=x: sum(  # noqa: E731
+            a.astype(jnp.float32).sum() for a in jax.tree.leaves(module.apply(v, *x))
+        )
         sums = list(half_sums(jax.make_jaxpr(jax.grad(total))(variables).jaxpr))
         assert not sums, f'gradients are summed over rows in bfloat16: {sums}'
         break

@@ -1,5 +1,5 @@
-"""Sources made of sources: two domains or both at once, few or noisy labels, a degraded copy, a
-view of each image, black and white images.
+"""Sources made of sources: two domains or both at once, a degraded copy, a view of each image,
+black and white images. Those that change labels are in labels.py.
 
 They nest. Only what changes is made anew; splits, class names, tokens and decoder are those of the
 inner source, and its fingerprint is part of the new one.
@@ -17,20 +17,20 @@ from ssljax.data.source import (
     Source,
     Split,
     draws,
+    entries,
     fingerprint,
     held,
     mapped,
     normal,
-    permutation,
     select,
     uniform,
 )
-from ssljax.kinds import Count, DataSpec, Natural, NonNegative, Share, ViewSpec
+from ssljax.kinds import DataSpec, Natural, NonNegative, Share, ViewSpec
 from ssljax.names import Mistake, choose
 
-# Numbers of draws and permutations that no source and no epoch uses: with equal seeds they would
-# be the same numbers, and noise would follow what it is to be independent of.
-FLIPS, CHANNEL, COINS, CHOICE = 16, 32, 48, 2**62
+# Numbers of draws that no source uses, nor labels.py: with equal seeds they would be the same
+# numbers, and noise would follow what it is to be independent of.
+CHANNEL, COINS = 32, 48
 
 
 def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
@@ -46,7 +46,7 @@ def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
     """
     first, second = make(x), make(y)
     if apart:
-        first, second = halved(first, 0), halved(second, 1)
+        first, second = _halved(first, 0), _halved(second, 1)
     for name, source in dict(x=first, y=second).items():
         if source.splits['train'].domains:
             raise Mistake(f'unpaired: {name} is {source.name}, which has two domains; type one')
@@ -66,7 +66,7 @@ def unpaired(*, x: DataSpec, y: DataSpec, apart: bool = False) -> Source:
     )
 
 
-def halved(source: Source, half: int) -> Source:
+def _halved(source: Source, half: int) -> Source:
     """A source with the first (0) or the second half (1) of its training rows."""
     train = source.splits['train']
     if train.count < 2:
@@ -166,177 +166,6 @@ def joined(*, first: DataSpec, second: DataSpec, share: Share = 0.5) -> Source:
         vocab=vocab,
         decoder=', '.join(decoders),
         tokens=tokens if most and sources[1].tokens else None,
-    )
-
-
-def few_labels(
-    *,
-    of: DataSpec,
-    per_class: Count = 4,
-    seed: Natural = 0,
-    only: bool = False,
-    share: Share = 0.0,
-    keep: tuple[str, ...] = (),
-) -> Source:
-    """Train keeps the labels of a few rows of each class, a fixed draw; all others are -1.
-
-    The entry labelled says which. Validation and test stay as they are.
-
-    of: the source, with labels.
-    per_class: training rows of each class that keep their label.
-    seed: of the draw of these rows.
-    only: whether train has these rows alone, as for a supervised baseline.
-    share: of the training rows that have a label; those with one are repeated until they are so
-    many, after all others. 0: none is repeated.
-    keep: true_label adds the label as it was.
-    """
-    for name in keep:
-        choose(name, ('true_label',), 'entry of few_labels')
-    only_or_share('few_labels', only, share)
-    source = make(of)
-    check_labels(source, 'few_labels')
-    chosen = np.sort(drawn(source, per_class, seed))
-
-    def hide(rows: Rows, known: np.ndarray) -> Rows:
-        label = np.where(known, rows['label'], -1).astype(np.int32)
-        return {**rows, 'label': label} | {name: rows['label'] for name in keep}
-
-    what = (per_class, seed, only) + ((float(share), tuple(keep)) if share or keep else ())
-    return source._replace(
-        name=f'few_labels({source.name})',
-        splits={**source.splits, 'train': few(source.splits['train'], chosen, hide, only, share)},
-        fingerprint=fingerprint('few_labels 1', source.fingerprint, *what),
-    )
-
-
-def few_texts(
-    *,
-    of: DataSpec,
-    count: Count = 100,
-    seed: Natural = 0,
-    only: bool = False,
-    share: Share = 0.0,
-    keep: tuple[str, ...] = (),
-) -> Source:
-    """Train keeps the texts of a few rows, a fixed draw; of all others text_length is 0.
-
-    The entry labelled says which. Validation and test stay as they are.
-
-    of: the source, with texts.
-    count: training rows that keep their text.
-    seed: of the draw of these rows.
-    only, share: as of `few_labels`.
-    keep: true_text adds the text as it was, and true_text_length.
-    """
-    for name in keep:
-        choose(name, ('true_text',), 'entry of few_texts')
-    only_or_share('few_texts', only, share)
-    source = make(of)
-    train, row = source.splits['train'], entries(source)
-    if not {'text', 'text_length'} <= set(row):
-        raise Mistake(f'few_texts needs text and text_length; {source.name} has {", ".join(row)}')
-    if count > train.count:
-        raise Mistake(
-            f'few_texts: count={count}, and {source.name} has {train.count} training rows; type'
-            f' count={train.count} or less'
-        )
-    chosen = np.sort(permutation(seed, CHOICE, train.count)[:count])
-
-    def hide(rows: Rows, known: np.ndarray) -> Rows:
-        text, size = rows['text'], rows['text_length']
-        true = {'true_text': text, 'true_text_length': size} if keep else {}
-        size = np.where(known, size, 0).astype(np.int32)
-        return {**rows, 'text': np.where(known[:, None], text, 0), 'text_length': size} | true
-
-    return source._replace(
-        name=f'few_texts({source.name})',
-        splits={**source.splits, 'train': few(train, chosen, hide, only, share)},
-        fingerprint=fingerprint(
-            'few_texts 1', source.fingerprint, count, seed, only, float(share), tuple(keep)
-        ),
-    )
-
-
-def only_or_share(who: str, only: bool, share: float) -> None:
-    if only and share:
-        raise Mistake(f'{who}: only leaves no row without a label for share={share}; type one')
-    if share == 1:
-        raise Mistake(f'{who}: share=1 leaves no row without a label; type only=True')
-
-
-def few(train: Split, chosen: np.ndarray, hide: Callable, only: bool, share: float) -> Split:
-    """Rows hide(rows, known), of which the chosen ones are known, and `labelled` says so; only
-    these, or these repeated until they are a share of all."""
-    known = np.zeros(train.count, bool)
-    known[chosen] = True
-
-    def change(index: np.ndarray, rows: Rows) -> Rows:
-        return {**hide(rows, known[index]), 'labelled': known[index]}
-
-    train = mapped(train, change)
-    if only:
-        return select(train, chosen)
-    asked = round(share / (1 - share) * (train.count - len(chosen)))
-    if (more := asked - len(chosen)) <= 0:
-        return train
-    return select(train, np.concatenate([np.arange(train.count), np.resize(chosen, more)]))
-
-
-def drawn(source: Source, per_class: int, seed: int) -> np.ndarray:
-    """The first `per_class` training rows of each class in a fixed permutation: int64 [K * n].
-
-    Rows are read until there are enough: labels may lie in files, beside images to be decoded.
-    """
-    train = source.splits['train']
-    order = permutation(seed, CHOICE, train.count)
-    chosen: list[list[int]] = [[] for _ in range(source.classes)]
-    for start in range(0, train.count, 512):
-        part = order[start : start + 512]
-        for i, label in zip(part, train.rows(part)['label'], strict=True):
-            if label >= 0 and len(chosen[label]) < per_class:
-                chosen[label].append(i)
-        if all(len(rows) == per_class for rows in chosen):
-            break
-    for label, rows in enumerate(chosen):
-        if 0 < len(rows) < per_class:  # a number that no row has is no class
-            name = source.class_names[label] if source.class_names else label
-            raise Mistake(
-                f'few_labels: class {name} has {len(rows)} training rows in {source.name}, fewer'
-                f' than per_class={per_class}; type per_class={min(map(len, filter(None, chosen)))}'
-            )
-    return np.array([i for rows in chosen for i in rows], np.int64)
-
-
-def noisy_labels(
-    *, of: DataSpec, rate: Share = 0.2, seed: Natural = 0, keep: tuple[str, ...] = ()
-) -> Source:
-    """Some training rows have the label of another class, each class equally likely.
-
-    Validation and test stay as they are.
-
-    of: the source, with labels.
-    rate: the chance that a training row has another label.
-    seed: of the draw of these rows and of their labels.
-    keep: true_label adds the label as it was.
-    """
-    for name in keep:
-        choose(name, ('true_label',), 'entry of noisy_labels')
-    source = make(of)
-    check_labels(source, 'noisy_labels')
-
-    def change(index: np.ndarray, rows: Rows) -> Rows:
-        chance, step = uniform(draws(seed, FLIPS, index, 2)).T
-        label = rows['label']
-        other = (label + 1 + (step * (source.classes - 1)).astype(np.int32)) % source.classes
-        noisy = np.where((chance < rate) & (label >= 0), other, label).astype(np.int32)
-        return {**rows, 'label': noisy} | {name: label for name in keep}
-
-    return source._replace(
-        name=f'noisy_labels({source.name})',
-        splits={**source.splits, 'train': mapped(source.splits['train'], change)},
-        fingerprint=fingerprint(
-            'noisy_labels 1', source.fingerprint, float(rate), seed, tuple(keep)
-        ),
     )
 
 
@@ -493,13 +322,3 @@ def gauss(side: int, sigma: np.ndarray) -> np.ndarray:
     distance = np.arange(side)[:, None] - np.arange(side)
     kernel = np.exp(-0.5 * (distance / np.maximum(sigma, 1e-3)) ** 2)
     return (kernel / kernel.sum(-1, keepdims=True)).astype(np.float32)
-
-
-def entries(source: Source) -> Rows:
-    """The first training row of a source, as a batch of one."""
-    return source.splits['train'].rows(np.arange(1))
-
-
-def check_labels(source: Source, who: str) -> None:
-    if source.classes < 2 or 'label' not in entries(source):
-        raise Mistake(f'{who} needs labels of two classes or more; {source.name} has none')

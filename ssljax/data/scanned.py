@@ -34,7 +34,7 @@ def scanned_lines(
     validation: lines held out of train.
     image, transcript: the features to read.
     """
-    from ssljax.data.tfds import records
+    from ssljax.data.records import records
 
     features, parts = records(path, dir)
     for name in (image, transcript):

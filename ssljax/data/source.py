@@ -49,6 +49,11 @@ def of_tokens(source: Source) -> bool:
     return x.dtype.kind in 'iu' and x.dtype != np.uint8
 
 
+def entries(source: Source) -> Rows:
+    """The first training row of a source, as a batch of one."""
+    return source.splits['train'].rows(np.arange(1))
+
+
 def select(split: Split, index: np.ndarray) -> Split:
     """The rows of a split that `index` names, renumbered from 0."""
     stream = split.stream and (lambda indices: split.stream(index[i] for i in indices))

@@ -87,7 +87,7 @@ def shakespeare(
     validation: symbols before the test part that are the validation split; 0: none.
     test: the last part of the text, from 0 to below 1, that is the test split.
     """
-    from ssljax.data.tfds import records
+    from ssljax.data.records import records
 
     features, parts = records('tiny_shakespeare', dir)
     whole = [

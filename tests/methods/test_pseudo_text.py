@@ -18,6 +18,7 @@ from ssljax.step import floats
 
 BLANK, STRIDE = 73, 4  # the blank comes after the 73 tokens; a frame has 4 columns
 DRY = {'model__encoder__dropout': 0.0, 'model__view': "{'name': 'document', 'kinds': ('print',)}"}
+ROWS = 80  # 48 lines of which 8 have a text; these are repeated until they are half
 
 
 def likelihood(p, texts, frames):
@@ -42,9 +43,9 @@ def likelihood(p, texts, frames):
 def later(state):
     """Two rounds on: some rows have a reading, and given texts have stayed."""
     random = np.random.default_rng(3)
-    size = random.integers(0, 4, 48).astype(np.int32)
-    text = random.integers(0, 73, (48, 15)).astype(np.int32)
-    rows = jobs.job('pseudo_text').train.rows(np.arange(48))
+    size = random.integers(0, 4, ROWS).astype(np.int32)
+    text = random.integers(0, 73, (ROWS, 15)).astype(np.int32)
+    rows = jobs.job('pseudo_text').train.rows(np.arange(ROWS))
     given = rows['labelled']
     return state.remember(
         text=np.where(given[:, None], rows['text'], text),
@@ -91,9 +92,9 @@ def test_the_loss(state):
 
 def rows_of(job):
     """All training rows, some narrower than they are."""
-    rows = floats(job.train.rows(np.arange(48)))
-    rows['length'] = np.random.default_rng(5).integers(28, 49, 48).astype(np.int32)
-    return rows | {'index': np.arange(48, dtype=np.int32)}
+    rows = floats(job.train.rows(np.arange(ROWS)))
+    rows['length'] = np.random.default_rng(5).integers(28, 49, ROWS).astype(np.int32)
+    return rows | {'index': np.arange(ROWS, dtype=np.int32)}
 
 
 def collapsed(path):
@@ -101,11 +102,11 @@ def collapsed(path):
 
 
 def answers(job, rows):
-    """Logits [48, 12, 74] of words, pairs of words, no words, nothing, and the truth."""
+    """Logits [ROWS, 12, 74] of words, pairs of words, no words, nothing, and the truth."""
     random, tokens = np.random.default_rng(6), job.run.tokens
     known = [w for w in job.run.words if 1 < len(w) < 4 and set(w) <= set(tokens) - {' '}]
-    logits = random.normal(scale=0.5, size=(48, 12, 74)).astype(np.float32)
-    for i in range(48):
+    logits = random.normal(scale=0.5, size=(ROWS, 12, 74)).astype(np.float32)
+    for i in range(ROWS):
         word, other = (known[random.integers(len(known))] for _ in range(2))
         true = rows['true_text'][i][: rows['true_text_length'][i]]
         pair, gap = f'{word} {other}', f'{word}  a'
@@ -169,7 +170,7 @@ def test_a_refresh(threshold, spelled):
     kept = likely & (spelt | (not spelled))
     truth = zip(rows['true_text'], rows['true_text_length'])
     true = np.array([r == t[:n].tolist() for r, (t, n) in zip(readings, truth)])
-    for i in range(48):
+    for i in range(ROWS):
         text = rows['text'][i][: rows['text_length'][i]] if given[i] else readings[i]
         text = text if given[i] or kept[i] else []
         np.testing.assert_array_equal(new.memory['text'][i][: new.memory['size'][i]], text)

@@ -232,7 +232,9 @@ def test_the_bound_is_tight_where_the_posterior_is_true():
 def test_floats_have_a_density():
     """Of rows that are no bytes: log p(x|z) of the normal distribution itself, no level's mass."""
     net = "{'name': 'mlp', 'dims': (%d,), 'flatten': True}"
-    changes = dict(data="{'name': 'points2d'}", evals='{}', model__likelihood='gaussian')
+    changes = dict(
+        data="{'name': 'density', 'kind': 'gaussians'}", evals='{}', model__likelihood='gaussian'
+    )
     job = jobs.job('vae', model__encoder=net % 5, model__decoder=net % 2, **changes)
     state = oracle.moved(job, 1)
     batch, params, s = jobs.batch(job, 1), state.params, job.config['model']['deviation']
