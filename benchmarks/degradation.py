@@ -16,8 +16,8 @@ import jax  # noqa: E402
 
 from ssljax import cli, data, evals  # noqa: E402
 from ssljax.augment.document import KINDS  # noqa: E402
-from ssljax.evals.baselines import unchanged  # noqa: E402
 from ssljax.evals.evaluator import interval  # noqa: E402
+from ssljax.evals.pages import unchanged  # noqa: E402
 from ssljax.log import write_json  # noqa: E402
 
 

@@ -82,7 +82,7 @@ FAULTS = {
         'simclr', dict(differs=''), 'say in differs',
     ),
     'a claim without a place': (
-        'byol', dict(result='gpt-shakespeare/density/perplexity'), '^byol: result without where',
+        'nnclr', dict(result='gpt-shakespeare/density/perplexity'), '^nnclr: result without where',
     ),
     'an unknown field': ('byol', dict(reslut='x'), 'unknown field reslut'),
     'an empty field': ('byol', dict(paper=''), 'paper is empty'),

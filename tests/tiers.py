@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Record:
-    """What passed, by method; lives where the session ends. A proof is of all tests of a method."""
+    """What passed, by method. A proof is of all tests of a method."""
 
     def __init__(self):
         self.tests: dict[str, dict[str, bool]] = {}

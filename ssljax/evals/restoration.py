@@ -11,10 +11,10 @@ import numpy as np
 
 import ssljax
 from ssljax.evals import binarize
-from ssljax.evals.baselines import grays, otsu, sauvola, unchanged
 from ssljax.evals.edits import errors, written
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.measures import floats, ratio
+from ssljax.evals.pages import grays, otsu, sauvola, unchanged
 from ssljax.evals.pictures import strips
 from ssljax.evals.subject import Subject, answers, images_of, pick, readout
 from ssljax.kinds import Count, Natural

@@ -206,11 +206,11 @@ def test_the_reader():
 
 
 def test_rounds():
-    """Of so many epochs, of 6 steps; the first begins with nothing read."""
+    """Of so many epochs, of 10 steps; the first begins with nothing read."""
     job = jobs.job('pseudo_text')
     refresh, memory = job.method.refresh, job.fresh().memory
     assert [bool(refresh.when(i)) for i in range(8)] == [i in (3, 6) for i in range(8)]
     assert refresh.restarts == ('net',) and job.method.by_rows == ('text', 'size')
     assert not np.asarray(memory['size']).any() and memory['round'] == 0
     when = jobs.job('pseudo_text', model__epochs=2).method.refresh.when
-    assert [i for i in range(30) if when(i)] == [12, 24]
+    assert [i for i in range(50) if when(i)] == [20, 40]
