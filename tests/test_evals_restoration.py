@@ -9,7 +9,8 @@ import toys
 
 import ssljax
 from ssljax import evals
-from ssljax.evals import binarize, pages
+from ssljax.evals import binarize
+from ssljax.evals import pages as trivial
 from ssljax.evals.edits import edits
 from ssljax.evals.restoration import insertions, opened, read_by
 from ssljax.names import Mistake
@@ -100,7 +101,7 @@ def test_baselines_are_these_thresholds_and_only_of_pairs():
     }
     assert scores['otsu']['f1'] == scores['unchanged']['f1'] < scores['sauvola']['f1'] - 10
     assert not evals.trivial('restoration', toys.labeled(), toys.KEY)
-    black = pages.black_and_white(np.array([[[True, False]]]), np.zeros((1, 1, 2, 3)))
+    black = trivial.black_and_white(np.array([[[True, False]]]), np.zeros((1, 1, 2, 3)))
     np.testing.assert_array_equal(black[0, 0], [[-1] * 3, [1] * 3])
 
 
@@ -112,7 +113,7 @@ def test_sauvola_is_the_best_of_its_grid_on_validation():
         binarize.f1(x <= binarize.sauvola(x, window=w, k=k), y <= 90).mean()
         for w, k in itertools.product((9, 15, 25, 41), (0.05, 0.1, 0.2, 0.35))
     ]
-    made = pages.sauvola(source, toys.KEY)['translate'](rows)
+    made = trivial.sauvola(source, toys.KEY)['translate'](rows)
     np.testing.assert_allclose(binarize.f1(made[..., 0] < 0, y <= 90).mean(), max(found))
     assert max(found) > min(found)
 
