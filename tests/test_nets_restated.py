@@ -131,7 +131,8 @@ def test_dcgan():
     z = 100 * normal(2, 3)
     generator, v = made(z, name='dcgan_generator', size=8, width=4)
     images = generator.apply(v, z)
-    assert np.abs(images).max() == 1 and len(np.unique(images)) > 20  # tanh of large numbers
+    # tanh of large numbers: most are rounded to 1, and which is a matter of the draw
+    assert np.abs(images).max() == 1 and len(np.unique(images)) > 8
 
 
 @pytest.mark.parametrize(
