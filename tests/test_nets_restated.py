@@ -128,11 +128,10 @@ def test_dcgan():
     p = v['params']
     h = RELU['leaky_relu'](conv(p['Conv_0'], x, 2))
     close(critic.apply(v, x), dense(p['Dense_0'], h.reshape(2, -1))[:, 0])
-    z = 100 * normal(2, 3)
+    z = 100 * normal(8, 3)  # many, since most pixels are rounded to 1
     generator, v = made(z, name='dcgan_generator', size=8, width=4)
     images = generator.apply(v, z)
-    # tanh of large numbers: most are rounded to 1, and which is a matter of the draw
-    assert np.abs(images).max() == 1 and len(np.unique(images)) > 8
+    assert np.abs(images).max() == 1 and len(np.unique(images)) > 20  # tanh of large numbers
 
 
 @pytest.mark.parametrize(
