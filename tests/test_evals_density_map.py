@@ -1,7 +1,6 @@
 """Densities in the plane beside the true one, WebP as a likelihood, and the truth as a baseline."""
 
 import io
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from PIL import Image
 from toys import KEY, one_line, score, scores, source, subject
 
 from ssljax import data, evals
-from ssljax.evals.density_map import of_plane
 from ssljax.names import Mistake
 
 NORMAL = scipy.stats.multivariate_normal([0.5, -1], [[1, 0.3], [0.3, 0.5]])
@@ -44,20 +42,6 @@ def test_the_truth_is_no_nats_away_and_stands_beside():
     assert set(evals.trivial('density_map', unknown, KEY)) == {'gaussian'}
     got = score('density_map', subject(unknown, **known['truth'])[0], cells=0)
     assert set(got) == {'nats', 'rows', 'standard_error'} or set(got) == {'nats', 'rows'}
-
-
-def test_what_is_not_normalized_is_summed_over_the_grid():
-    """log q + 7 of a density within the picture."""
-    who, _ = subject(toy(), log_prob=None)
-    narrow = scipy.stats.multivariate_normal([0.5, -1], 0.3)
-    ask = lambda b: narrow.logpdf(b['x']) + 7  # noqa: E731
-    one = partial(of_plane, who, ask, 'energy', 'energy_map', 'test', None)
-    got = one(128, normalized=False)
-    exact = score('density_map', subject(toy(), log_prob=lambda b: narrow.logpdf(b['x']))[0])
-    assert got.numbers['kl'] == pytest.approx(exact['kl'], abs=1e-3) and 'mass' not in got.numbers
-    with pytest.raises(Mistake) as mistake:
-        one(0, normalized=False)
-    one_line(mistake, 'cells=0', 'cells=128')
 
 
 def test_the_picture_has_each_point_in_its_place():

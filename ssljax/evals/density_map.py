@@ -3,7 +3,7 @@
 Grathwohl et al. 2018, arXiv:1810.01367 (figure 2: such pictures).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -39,45 +39,21 @@ def score(
     options: of the readout log_prob.
     """
     ask = partial(readout(subject, 'log_prob', 'density_map'), **options)
-    return of_plane(subject, ask, 'log_prob', 'density_map', split, size, cells)
-
-
-def of_plane(
-    subject: Subject,
-    ask: Callable,
-    name: str,
-    who: str,
-    split: str,
-    size: int | None,
-    cells: int,
-    *,
-    normalized: bool = True,
-) -> Scores:
-    """Scores of log densities that `ask` answers, [B]; name: of the readout.
-
-    normalized: whether they are; if not, what the grid sums to is taken for the whole.
-    """
     part = part_of(subject.source, split)
     index = pick(part.count, size)
     x = floats(part.rows(index)['x'])
     if x.ndim != 2 or x.shape[1] != 2:
         raise Mistake(
-            f'{who} needs points [2]; {subject.source.name} has rows {list(x.shape[1:])}:'
-            f' leave {who} out of the evals'
+            f'density_map needs points [2]; {subject.source.name} has rows {list(x.shape[1:])}:'
+            ' leave density_map out of the evals'
         )
-    if not (cells or normalized):
-        raise Mistake(f'{who}: cells=0, and {name} is summed over the grid; type cells=128')
     log_q, _ = answers(ask, part, index)
-    log_q, numbers = -negative(subject, name, who, log_q), {}
+    log_q, numbers = -negative(subject, 'log_prob', 'density_map', log_q), {}
     if cells:
         grid, area = squares(x, cells)
         found, _ = answers(ask, Split(len(grid), lambda i: {'x': grid[i]}), np.arange(len(grid)))
-        on_grid = -negative(subject, name, who, found)
-        log_mass = logsumexp(on_grid) + np.log(area)
-        if not normalized:
-            log_q, on_grid = log_q - log_mass, on_grid - log_mass
-        else:
-            numbers['mass'] = float(np.exp(log_mass))
+        on_grid = -negative(subject, 'log_prob', 'density_map', found)
+        numbers['mass'] = float(np.exp(logsumexp(on_grid) + np.log(area)))
         picture(subject, part, index, x, grid, on_grid, cells)
     rows = {'nats': -log_q}
     if subject.source.log_density:
