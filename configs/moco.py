@@ -46,6 +46,7 @@ VARIANTS = {
         ),
     ),
     'cifar10_small': dict(
+        steps=5400,  # as many minutes as SimCLR, BYOL and SimSiam at 3000
         batch=128,
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(
