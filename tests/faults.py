@@ -26,6 +26,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import digests
+
 ROOT = Path(__file__).parents[1]
 FAULTS = tomllib.loads(Path(__file__).with_suffix('.toml').read_text())['fault']
 ENOUGH = 0.97  # share of the faults that must be caught
@@ -226,8 +228,8 @@ def caught(fault: dict, folder: Path, *, limit: float) -> dict:
 
 
 def digest(fault: dict, whole: str) -> str:
-    """It changes where the fault or the file that it is in does."""
-    parts = (fault['old'], fault['new'], fault['file'], whole)
+    """It changes where the fault, or the program that it is in, does."""
+    parts = (fault['old'], fault['new'], fault['file'], digests.program(whole))
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
 
 

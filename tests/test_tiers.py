@@ -29,17 +29,47 @@ def test_one_worker_has_all_of_a_method(method, request):
     assert request.node.nodeid.endswith(f'@{method}')
 
 
-def test_what_a_proof_depends_on(tmp_path, monkeypatch):
-    """A method file, a config, a loss, an oracle; not those of another method."""
-    names = ['ssljax/methods/toy.py', 'configs/toy.py', 'tests/methods/test_toy.py']
-    names += ['ssljax/losses/used.py', 'ssljax/losses/unused.py', 'ssljax/methods/other.py']
-    for name in names:
+FILES = {
+    'ssljax/methods/toy.py': 'from ssljax.losses import family, third\n\nfamily.used(third)\n',
+    'configs/toy.py': 'steps = 1\n',
+    'tests/methods/test_toy.py': 'steps = 1\n',
+    'ssljax/methods/other.py': 'steps = 1\n',
+    'ssljax/losses/__init__.py': 'from ssljax.losses.more import third\n',
+    'ssljax/losses/more.py': 'def third(x):\n    return x\n',
+    'ssljax/losses/_rows.py': 'ONE = 1\nTWO = 2\n',
+    'ssljax/losses/family.py': (
+        'from ssljax.losses._rows import ONE, TWO\n\n\n'
+        'def used(x):\n    return _helper(x)\n\n\ndef _helper(x):\n    return ONE\n\n\n'
+        'def unused(x):\n    return TWO\n'
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    'file, old, new, matters',
+    [
+        ('ssljax/methods/toy.py', '(third)', '(third, 2)', True),
+        ('configs/toy.py', '1', '2', True),
+        ('tests/methods/test_toy.py', '1', '2', True),
+        ('ssljax/methods/other.py', '1', '2', False),
+        ('ssljax/losses/family.py', '_helper(x)\n\n', '_helper(2 * x)\n\n', True),
+        ('ssljax/losses/family.py', 'return ONE', 'return 3', True),
+        ('ssljax/losses/family.py', 'return TWO', 'return 3', False),
+        ('ssljax/losses/_rows.py', 'ONE = 1', 'ONE = 3', True),
+        ('ssljax/losses/_rows.py', 'TWO = 2', 'TWO = 3', False),
+        ('ssljax/losses/more.py', 'return x', 'return -x', True),
+        ('ssljax/losses/family.py', 'def used(x):', 'def used(x: int) -> int:', False),
+        ('ssljax/losses/more.py', 'return x', '"""The third."""\n    return x  # as it is', False),
+    ],
+)
+def test_what_a_proof_depends_on(file, old, new, matters, tmp_path, monkeypatch):
+    """A method, its config and oracle, the losses that it calls and what these call; what they say
+    to the machine, not to a reader."""
+    for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text('from ssljax.losses import used\n')
+        (tmp_path / name).write_text(text)
     monkeypatch.setattr(tiers, 'ROOT', tmp_path)
-    before = tiers.digest('toy')
-    for name in names:
-        (tmp_path / name).write_text('from ssljax.losses import used\n# another line\n')
-        after, changes = tiers.digest('toy'), 'unused' not in name and 'other' not in name
-        assert (after != before) == changes, name
-        before = after
+    before, text = tiers.digest('toy'), FILES[file]
+    assert text.count(old) == 1
+    (tmp_path / file).write_text(text.replace(old, new))
+    assert (tiers.digest('toy') != before) == matters

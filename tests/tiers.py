@@ -10,15 +10,14 @@ written down with a digest of what it depends on, and a default test (test_tiers
 proof is stale.
 """
 
-import ast
 import collections
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
+import digests
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -28,21 +27,12 @@ WIDEST = ('deepcluster', 'dino', 'gpt', 'mae', 'simclr', 'wgan_gp')
 
 
 def digest(method: str) -> str:
-    """Of the method's file, its config, the losses that it imports and its oracle."""
+    """Of the method's program, its config, its oracle and the losses that it calls."""
     file = ROOT / f'ssljax/methods/{method}.py'
     files = [file, ROOT / f'configs/{method}.py', ROOT / f'tests/methods/test_{method}.py']
-    for name in imported(file):
-        one = ROOT / f'ssljax/losses/{name}.py'  # a file of losses, or a loss of any file
-        files += [one] if one.exists() else sorted(one.parent.glob('*.py'))
-    text = b''.join(path.read_bytes() for path in files if path.exists())
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def imported(file: Path) -> Iterable[str]:
-    """What a file takes by `from ssljax.losses import a, b`."""
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.module == 'ssljax.losses':
-            yield from (alias.name for alias in node.names)
+    parts = [digests.program(path.read_text()) for path in files if path.exists()]
+    parts += [text for _, text in sorted(digests.called(file, ROOT / 'ssljax/losses').items())]
+    return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
 
 
 def problem(method: str) -> str:
