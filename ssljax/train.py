@@ -175,8 +175,10 @@ def refresh(job: Any, state: Any, i: int, sweep: Any) -> tuple[Any, dict]:
     rule = job.method.refresh
     new, logs = rule.rule(jax.random.fold_in(job.key(REFRESH), i), state, sweep)
     state = form.kept('a refresh', state, new)
-    opt = begin(job.method, job.optimizers, state.params)
-    return job.placed(state.replace(opt={**state.opt, **{n: opt[n] for n in rule.restarts}})), logs
+    if rule.restarts:
+        opt = jax.jit(lambda params: begin(job.method, job.optimizers, params))(state.params)
+        state = state.replace(opt={**state.opt, **{name: opt[name] for name in rule.restarts}})
+    return job.placed(state), logs
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """What the tests of the core share: small jobs of every method, run for a few steps."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def settings(method, variant='smoke', **changes):
 def job(method, variant='smoke', devices=1, **changes):
     found = settings(method, variant, **changes)
     return make(found, jax.devices()[:devices])
+
+
+@functools.lru_cache(maxsize=1)  # tests of one method follow one another
+def smoke(method):
+    """The smoke job of a method on one device, for tests that change nothing of it."""
+    return job(method)
 
 
 def sgd(found):

@@ -32,7 +32,7 @@ def functions(tree):
 
 @pytest.mark.parametrize('method', jobs.METHODS)
 def test_functions_have_the_contracts_parameters(method):
-    one = jobs.job(method)
+    one = jobs.smoke(method)
     functions = {'init': one.method.init, 'after': one.method.after, **one.method.readouts}
     functions |= {f'loss of {name}': turn.loss for name, turn in one.method.turns.items()}
     for name, function in functions.items():
@@ -47,7 +47,7 @@ def test_functions_have_the_contracts_parameters(method):
 
 @pytest.mark.parametrize('method', jobs.METHODS)
 def test_memory_is_usable_at_step_0(method):
-    memory = jobs.job(method).fresh().memory
+    memory = jobs.smoke(method).fresh().memory
     assert not [name for name in memory if RULED_OUT.search(name)]
     for leaf in jax.tree.leaves(memory):
         assert jax.numpy.isfinite(leaf).all()
@@ -93,7 +93,7 @@ def test_labels_are_read_only_where_they_are_the_task(method):
 
     A method that learns from labels of people refuses data that have none.
     """
-    one = jobs.job(method)
+    one = jobs.smoke(method)
     rows = jax.eval_shape(floats, model.batch_shapes(one.run))
     if 'label' not in rows:
         pytest.skip('no labels in its data')

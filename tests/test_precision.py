@@ -31,7 +31,7 @@ def products(jaxpr):
 @pytest.mark.parametrize('method', jobs.METHODS)
 def test_bfloat16(method):
     """Every kernel is multiplied in bfloat16, and nothing that lasts is kept in it."""
-    one, half = jobs.job(method), jobs.job(method, dtype='bfloat16')
+    one, half = jobs.smoke(method), jobs.job(method, dtype='bfloat16')
     assert jax.tree.map(str, half.shapes) == jax.tree.map(str, one.shapes)
     acting, key = max(jobs.acting_sets(one), key=len), one.key(model.STEP)
     _, expected = one.step()(one.fresh(), jobs.batch(one, 0), key, acting)

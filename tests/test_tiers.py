@@ -19,6 +19,8 @@ def test_no_proof_is_stale(method):
     proof = json.loads(tiers.PROOFS.read_text())[method]
     kinds = {name.split('::')[1].split('[')[0] for name in proof['passed']}
     assert len(kinds) >= 5 and 'test_learns' in kinds, f'not all of tier 2: {kinds}'
+    oracle = f'tests/methods/test_{method}.py'
+    assert any(name.startswith(oracle) for name in proof['passed']), f'without {oracle}'
 
 
 @pytest.mark.parametrize('method', jobs.METHODS[:1])

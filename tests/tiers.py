@@ -4,10 +4,12 @@
     python -m pytest --tier=2 [--shard=1/4]   tier 2 of all methods: results/proofs.json
     python -m pytest --tier=2 --stale         of those that have changed since
 
-A tier 2 test is marked `slow` and has a method as its parameter. Whether a method learns is judged
-by chance and takes longest, so that is never asked by default (marked `learning`). What passed is
-written down with a digest of what it depends on, and a default test (test_tiers.py) demands that no
-proof is stale.
+A tier 2 test is marked `slow` and has a method as its parameter, or it is of the oracle of a method
+(tests/methods/). Whether a method learns is judged by chance and takes longest, so that is never
+asked by default (marked `learning`). What passed is written down with a digest of what it depends
+on, and a default test (test_tiers.py) demands that no proof is stale. So the default suite grows by
+tier 1 alone when a method comes: seconds. An oracle also runs where its file, or a word, is asked
+for.
 """
 
 import collections
@@ -61,9 +63,13 @@ def about(item) -> str:
     return item.path.stem.removeprefix('test_') if item.path.parent.name == 'methods' else ''
 
 
+def is_oracle(item) -> bool:
+    return item.path.parent.name == 'methods'
+
+
 def method_of(item) -> str:
     """The method that a tier 2 test is about, or ''."""
-    return about(item) if item.get_closest_marker('slow') else ''
+    return about(item) if is_oracle(item) or item.get_closest_marker('slow') else ''
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -76,6 +82,7 @@ def pytest_collection_modifyitems(config, items):
         if config.getoption('stale'):
             methods = [method for method in methods if problem(method)]
         asked = methods[shard - 1 :: shards]
+    everything = config.args_source != pytest.Config.ArgsSource.ARGS and not config.option.keyword
     kept = []
     for item in items:
         method = method_of(item)
@@ -84,10 +91,17 @@ def pytest_collection_modifyitems(config, items):
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
         item.user_properties.append(('tests', counts[method]))
-        learning = item.get_closest_marker('learning')
-        if method in asked if config.getoption('tier') else method in ('', *asked) and not learning:
+        if config.getoption('tier'):
+            wanted = method in asked
+        elif is_oracle(item):
+            wanted = method in asked or not everything
+        else:
+            wanted = method in ('', *asked) and not item.get_closest_marker('learning')
+        if wanted:
             kept.append(item)
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    kept.sort(key=about)  # stable: tests of one method follow one another, also in one process
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
 
 

@@ -79,7 +79,7 @@ def pseudo_label(
         labels = jnp.where(asked, labels, label)
         state = state.remember(labels=labels, round=state.memory['round'] + 1)
         if anew:
-            params, stats = start(key, sweep.batch)
+            params, stats = jax.jit(start)(key, sweep.batch)
             state = state.replace(params=params).remember(stats=stats)
         return state, metrics
 
