@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-from functools import partial
 
 import dead
 import jax
@@ -12,9 +11,8 @@ import pytest
 
 import ssljax.augment
 import ssljax.losses
-from ssljax import methods, model
+from ssljax import methods
 from ssljax.names import Mistake
-from ssljax.step import floats
 
 PACKAGE = jobs.ROOT / 'ssljax'
 FILES = sorted(PACKAGE.rglob('*.py'))
@@ -94,18 +92,11 @@ def test_labels_are_read_only_where_they_are_the_task(method):
     A method that learns from labels of people refuses data that have none.
     """
     one = jobs.smoke(method)
-    rows = jax.eval_shape(floats, model.batch_shapes(one.run))
-    if 'label' not in rows:
+    if 'label' not in one.run.row:
         pytest.skip('no labels in its data')
-    functions = [turn.loss for turn in one.method.turns.values()]
-    functions += [one.method.after] if one.method.after else []
-    functions += [partial(f, **jobs.options(name)) for name, f in one.method.readouts.items()]
-    reads, place = False, dead.paths((rows, one.shapes)).index('0/label')
-    for function in functions:
-        jaxpr, outs = dead.flow(
-            lambda rows, state, f=function: f(KEY, state, rows), rows, one.shapes
-        )
-        reads |= dead.needs(jaxpr, [True] * len(outs))[place]
+    programs = [dead.of_step(method, acting) for acting in jobs.acting_sets(one)]
+    programs += [dead.of_readout(method, name) for name in one.method.readouts]
+    reads = any('batch/label' in program.used() for program in programs)
     try:
         methods.function(method)(one.run._replace(classes=0), **one.config['model'])
     except Mistake as mistake:

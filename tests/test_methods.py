@@ -84,7 +84,7 @@ def only_remembers(one):
 
 @every_method
 def test_no_dead_state(method):
-    unwritten, unread = dead.dead(jobs.smoke(method))
+    unwritten, unread = dead.dead(method)
     assert not unwritten, f'no turn, after or refresh writes {sorted(unwritten)}'
     assert not unread, f'no loss and no readout needs {sorted(unread)}'
 
