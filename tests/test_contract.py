@@ -19,7 +19,6 @@ FILES = sorted(PACKAGE.rglob('*.py'))
 TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 CONTRACT = {'init': ['key', 'batch'], 'after': ['key', 'state', 'batch']}
-KEY = jax.random.key(0)
 RULED_OUT = re.compile(r'\b(rngs?|iterations?|target_params|momentum_encoder|centre|colour)\b')
 SIZES = {'step.py': 80, 'train.py': 220}
 
