@@ -255,6 +255,7 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.checkpoint', __doc__, EPILOG)
+    parser.usage = 'python -m ssljax.checkpoint verify|list|prune WORKDIR [--keep=N]'
     parser.add_argument('action', nargs='?', default='', metavar='verify|list|prune')
     parser.add_argument('workdir', nargs='?', type=Path, metavar='WORKDIR')
     parser.add_argument('--keep', nargs='?', default='', const='', metavar='N')

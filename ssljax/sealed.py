@@ -117,7 +117,8 @@ def surplus(steps: Sequence[int], keep: int, keep_every: int = 0) -> list[int]:
 def drop(folder: Path) -> None:
     """Deletes a checkpoint; a kill at any moment leaves the whole of it, or none of that name."""
     old = folder.with_name(folder.name + OLD)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.exists():  # of a deletion of this step that was killed
+        shutil.rmtree(old, ignore_errors=True)
     os.rename(folder, old)
     shutil.rmtree(old, ignore_errors=True)
 
