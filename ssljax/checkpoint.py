@@ -1,197 +1,228 @@
-"""Saves and restores the state through Orbax, and says of every checkpoint whether it is whole."""
+"""The checkpoints of a run: python -m ssljax.checkpoint verify|list|prune WORKDIR."""
 
-import hashlib
-import json
-import logging
-import os
-import shutil
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
+from ssljax import cli, lock, sealed
+from ssljax.names import Mistake, choose
+from ssljax.sealed import FOLDER, MANIFEST, UNSEALED, broken, digest, numbered
 
-from ssljax import form, processes
-from ssljax.method import State, Tree
-from ssljax.names import Mistake
-from ssljax.sharding import path_name
+EPILOG = """\
+verify  reads every byte; exit code 1 where one is not whole
+list    the same; exit code 0
+prune   deletes all whole ones but the newest --keep=N; what is not whole stays
 
-FOLDER, MANIFEST = 'checkpoints', 'manifest.json'
+none of them needs the data or a device. prune is refused while a run writes there.
+"""
+ACTIONS = ('verify', 'list', 'prune')
+
+if TYPE_CHECKING:  # jax and Orbax are imported when something is saved or restored
+    from ssljax.method import State
 
 
 class Checkpoints:
     """The checkpoints of one workdir: step -> folder, whole if it holds a manifest that is true.
 
-    Orbax commits a step atomically but neither notices a flipped byte nor doubts an empty folder,
-    so after each commit a manifest of size and SHA-256 of every file is written beside the files.
+    Orbax writes the arrays and neither notices a flipped byte nor doubts an empty folder. So each
+    save is sealed with a manifest of size and SHA-256 of every file, and then named and kept as
+    `sealed.py` says. An older one is deleted after that. Who only reads (`repair=False`) writes
+    nothing, moves nothing and may read while the run goes on.
     """
 
     def __init__(self, workdir: Path, *, every: int = 0, keep: int = 2, keep_every: int = 0):
         self.folder = workdir.resolve() / FOLDER
-        self.every = every
-        kept = [policies.LatestN(keep)]
-        if keep_every:
-            kept.append(policies.EveryNSteps(keep_every))
-        self.options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy(kept),
-            cleanup_tmp_directories=True,
-        )
+        self.every, self.keep, self.keep_every = every, keep, keep_every
         self.worker, self.pending = ThreadPoolExecutor(1), Future()
         self.pending.set_result(None)
-        self._manager = None
-        logging.getLogger('absl').setLevel(logging.ERROR)  # Orbax narrates every save
-
-    @property
-    def manager(self) -> ocp.CheckpointManager:
-        if self._manager is None:
-            self._manager = ocp.CheckpointManager(self.folder, options=self.options)
-        return self._manager
+        self.opened = ''  # digest of the manifest of what was restored, so of all its files
+        self._writer = None
 
     def due(self, step: int, last: int) -> bool:
+        if self.pending.done():
+            self.wait()  # a save that has failed is told at the next step and not at the next save
         return step == last or bool(self.every and step % self.every == 0)
 
-    def save(self, state: State, config: Mapping[str, Any]) -> None:
+    def save(self, state: 'State', config: Mapping[str, Any]) -> None:
         """Starts to write; returns when the state may be donated. One save at a time."""
-        self.pending.result()
+        self.wait()
+        ocp = orbax()
         step = int(state.step)
+        if (self.folder / str(step)).exists():
+            raise RuntimeError(f'there is a step {step} in {self.folder}')
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(dict(config))
         )
-        if not self.manager.save(step, args=args):
-            raise RuntimeError(f'Orbax did not save step {step} in {self.folder}')
+        if self._writer is None:
+            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        with self.tidy():
+            self._writer.save(self.unsealed(step), args=args, force=True)
         self.pending = self.worker.submit(self._seal, step)
 
+    def unsealed(self, step: int) -> Path:
+        return self.folder / f'{step}{UNSEALED}'
+
     def _seal(self, step: int) -> None:
-        self.manager.wait_until_finished()
-        if jax.process_index() == 0:
-            seal(self.folder / str(step))
+        """Seals what Orbax has written; only then are older ones deleted."""
+        from ssljax import processes
+
+        with self.tidy():
+            self._writer.wait_until_finished()
+            if not processes.first():
+                return
+            sealed.seal(self.unsealed(step), step)
+            sealed.named(self.unsealed(step), self.folder / str(step))
+        for old in sealed.surplus(self.steps(), self.keep, self.keep_every):
+            sealed.drop(self.folder / str(old))
+
+    @contextlib.contextmanager
+    def tidy(self):
+        """What a save that fails has written only takes room, of which there may be too little."""
+        try:
+            yield
+        except Exception:
+            sealed.sweep(self.folder)
+            raise
 
     def wait(self) -> None:
         self.pending.result()
 
     def close(self) -> None:
-        self.wait()
-        self.worker.shutdown()
-        if self._manager is not None:
-            self._manager.close()
-            self._manager = None
+        try:
+            self.wait()
+        finally:
+            self.worker.shutdown()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
     def steps(self) -> list[int]:
         """Steps with a folder, whole or not, newest first."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(
-            (int(p.name) for p in self.folder.iterdir() if p.name.isdigit()), reverse=True
-        )
+        return [int(p.name) for p in numbered(self.folder) if p.name == str(int(p.name))]
 
-    def restore(self, like: State, *, repair: bool = True) -> State | None:
+    def restore(
+        self, like: 'State', *, repair: bool = True, scratch: bool = False
+    ) -> 'State | None':
         """The newest whole checkpoint, placed as `like` says; None if there is none.
 
-        With `repair`, a damaged or unfinished one is moved aside, so that its step can be saved
-        again; either way the fall back to the one before is told.
+        A fall back to an older one is told. With `repair`, for the one process that may write, a
+        damaged one is moved aside, so that its step can be saved again, and what killed saves have
+        left is deleted. Where there are checkpoints and none is whole, `repair` needs `scratch`.
         """
-        whole = processes.of_first(self.newest(repair=repair) if processes.first() else -1)
-        return None if whole < 0 else self._load(whole, like)
+        from ssljax import processes
 
-    def newest(self, *, repair: bool) -> int:
-        """The newest whole step, -1 if there is none."""
-        for step in self.steps():
-            fault = broken(self.folder / str(step))
-            if not fault:
-                return step
-            aside = self.folder.parent / 'damaged' / str(step)
+        found, faults = -1, ''
+        if processes.first():
+            if repair:
+                sealed.sweep(self.folder)
+            found, faults = self.newest(repair=repair, scratch=scratch)
+        found = processes.of_first(found)
+        if found == -2:
+            raise Mistake(
+                f'no checkpoint in {self.folder} is whole{faults and f" ({faults})"}; bring one'
+                ' back from a copy, or type --from_scratch to move them aside and start at step 0'
+            )
+        if found < 0:
+            return None
+        try:
+            self.opened = digest(self.folder / str(found) / MANIFEST)
+            return self._load(found, like)
+        except Exception:
+            if repair or processes.several() or (self.folder / str(found)).exists():
+                raise
+        return self.restore(like, repair=repair)  # the run has deleted it meanwhile
+
+    def newest(self, *, repair: bool, scratch: bool = False) -> tuple[int, str]:
+        """The newest whole step, and what is wrong with those after it.
+
+        -1 if there is none; -2 if there is none, but broken ones without leave to give them up.
+        """
+        found, faults = -1, {}
+        for folder in numbered(self.folder):
+            if not (fault := broken(folder)):
+                found = int(folder.name)
+                break
+            if not folder.exists():  # the run has deleted it meanwhile, so it has a newer one
+                return self.newest(repair=repair, scratch=scratch)
+            faults[folder] = fault
+        told = '; '.join(f'{folder.name}: {fault}' for folder, fault in faults.items())
+        if repair and faults and found < 0 and not scratch:
+            return -2, told
+        for folder, fault in faults.items():
+            where = f' (it is moved to {sealed.aside(folder)})' if repair else ''
             print(
-                f'WARNING: checkpoint {step} is not whole: {fault}; falling back to the one before'
-                + (f' (it is moved to {aside})' if repair else ''),
+                f'WARNING: checkpoint {folder.name} is not whole: {fault};'
+                f' falling back to the one before{where}',
                 file=sys.stderr,
                 flush=True,
             )
-            if repair:
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.parent.mkdir(exist_ok=True)
-                os.replace(self.folder / str(step), aside)
-        return -1
+        return found, told
 
-    def _load(self, step: int, like: State) -> State:
+    def _load(self, step: int, like: 'State') -> 'State':
+        import jax
+
+        from ssljax import form
+
+        ocp, folder = orbax(), self.folder / str(step)
         parts = {name: getattr(like, name) for name in ('step', 'params', 'memory')}
         if like.opt:
             restore = ocp.args.StandardRestore(like)
         else:  # a model: without optimizers
             places = jax.tree.map(lambda s: ocp.ArrayRestoreArgs(sharding=s.sharding), parts)
             restore = ocp.args.PyTreeRestore(parts, restore_args=places, partial_restore=True)
-        args = ocp.args.Composite(state=restore)
-        with ocp.CheckpointManager(self.folder, options=self.options) as manager:
+        with reader() as read:
             try:
-                found = manager.restore(step, args=args)['state']
+                found = read(folder, state=restore)['state']
             except (ValueError, TypeError):  # Orbax's list of every leaf
-                args = ocp.args.Composite(config=ocp.args.JsonRestore())
-                method = manager.restore(step, args=args)['config']['method']
+                method = read(folder, config=ocp.args.JsonRestore())['config']['method']
                 raise Mistake(
-                    f'{self.folder / str(step)} holds a state of {method} that does not fit the'
+                    f'{folder} holds a state of {method} that does not fit the'
                     ' config of this run: other nets, sizes or optimizers; give the workdir the'
                     ' checkpoints that it was trained with'
                 ) from None
-            if not like.opt:
-                found = like.replace(**found)
-            return form.same(like, found, 'the state')
+        if not like.opt:
+            found = like.replace(**found)
+        if int(found.step) != step:
+            raise Mistake(f'{folder} holds the state of step {int(found.step)}: it is a copy')
+        return form.same(like, found, 'the state')
 
 
-def digest(path: Path) -> str:
-    with path.open('rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+def orbax() -> Any:
+    import logging
+
+    import orbax.checkpoint as ocp
+
+    logging.getLogger('absl').setLevel(logging.CRITICAL)  # it narrates; and what it says, it raises
+    return ocp
 
 
-def files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob('*') if p.is_file() and p.name != MANIFEST)
-
-
-def seal(folder: Path) -> None:
-    """Writes the manifest, atomically."""
-    entries = {
-        str(p.relative_to(folder)): {'bytes': p.stat().st_size, 'sha256': digest(p)}
-        for p in files(folder)
-    }
-    part = folder / f'{MANIFEST}.part'
-    part.write_text(json.dumps(entries, indent=1))
-    os.replace(part, folder / MANIFEST)
-
-
-def broken(folder: Path) -> str:
-    """What is wrong with a checkpoint, or ''."""
-    try:
-        entries = json.loads((folder / MANIFEST).read_text())
-    except FileNotFoundError:
-        return 'it has no manifest, so it was not finished'
-    except ValueError:
-        return 'its manifest cannot be read'
-    for name, entry in entries.items():
-        path = folder / name
-        if not path.is_file():
-            return f'{name} is missing'
-        if path.stat().st_size != entry['bytes']:
-            return f'{name} has {path.stat().st_size} bytes, not {entry["bytes"]}'
-        if digest(path) != entry['sha256']:
-            return f'{name} is not what was written (SHA-256 differs)'
-    return ''
+@contextlib.contextmanager
+def reader():
+    """(folder, name=args) -> what was saved under the names. It writes nothing."""
+    ocp = orbax()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as one:
+        yield lambda folder, **args: one.restore(folder, args=ocp.args.Composite(**args))
 
 
 def read(workdir: Path) -> tuple[int, dict[str, Any]]:
     """Step and whole tree of the newest whole checkpoint of another run, as host arrays."""
     store = Checkpoints(workdir)
-    for step in store.steps():
-        if not broken(store.folder / str(step)):
-            with ocp.CheckpointManager(store.folder) as manager:
-                args = ocp.args.Composite(state=ocp.args.StandardRestore())
-                return step, manager.restore(step, args=args)['state']
-    raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
+    step, _ = store.newest(repair=False)
+    if step < 0:
+        raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
+    with reader() as tree:
+        return step, tree(store.folder / str(step), state=orbax().args.StandardRestore())['state']
 
 
-def graft(state: State, grafts: Mapping[str, str], needs: tuple[str, ...] = ()) -> State:
+def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()) -> 'State':
     """Fills subtrees of a fresh state, 'params/encoder': 'WORKDIR:params/encoder', leaf by leaf."""
+    import jax
+
+    from ssljax.sharding import path_name
+
     missing = [path for path in needs if path not in grafts]
     if missing:
         raise Mistake(
@@ -222,5 +253,52 @@ def graft(state: State, grafts: Mapping[str, str], needs: tuple[str, ...] = ()) 
     return jax.tree.unflatten(treedef, list(leaves.values()))
 
 
-def count(tree: Tree) -> int:
-    return sum(x.size for x in jax.tree.leaves(tree))
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser('ssljax.checkpoint', __doc__, EPILOG)
+    parser.usage = 'python -m ssljax.checkpoint verify|list|prune WORKDIR [--keep=N]'
+    parser.add_argument('action', nargs='?', default='', metavar='verify|list|prune')
+    parser.add_argument('workdir', nargs='?', type=Path, metavar='WORKDIR')
+    parser.add_argument('--keep', nargs='?', default='', const='', metavar='N')
+    known, rest = parser.parse_known_args(argv)
+    if rest:
+        raise Mistake(f'unknown argument {rest[0]}; type verify|list|prune WORKDIR [--keep=N]')
+    choose(known.action, ACTIONS, 'action')
+    if known.workdir is None:
+        raise Mistake(f'WORKDIR is missing: {known.action} of which run?')
+    root = known.workdir / FOLDER
+    if not root.is_dir():
+        raise Mistake(f'{known.workdir} has no folder {FOLDER}: nothing was saved there')
+    if known.action == 'prune':
+        if not known.keep.isdecimal() or int(known.keep) < 1:
+            raise Mistake(f'--keep={known.keep}: type how many whole checkpoints stay, 1 or more')
+        return prune(known.workdir, int(known.keep))
+    return int(listed(root) and known.action == 'verify')
+
+
+def listed(root: Path) -> bool:
+    """Prints a line for each step; whether one is not whole."""
+    bad = False
+    for folder in numbered(root):
+        size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+        if not (fault := broken(folder)) or folder.exists():  # else the run has just deleted it
+            bad |= bool(fault)
+            print(f'{folder.name:>8}  {size / 1e6:10.3f} MB  {fault or "whole"}', flush=True)
+    for left in sealed.leftovers(root):
+        print(f'{left.name}: not finished; the next start of the run deletes it')
+    return bad
+
+
+def prune(workdir: Path, keep: int) -> int:
+    with lock.held(workdir):
+        root = workdir / FOLDER
+        faults = {folder: broken(folder) for folder in numbered(root)}
+        whole = [folder for folder, fault in faults.items() if not fault]
+        for folder in whole[keep:]:
+            sealed.drop(folder)
+        for folder, fault in faults.items():
+            print(f'{folder.name:>8}  {"kept" if folder.exists() else "deleted"}  {fault}'.rstrip())
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(cli.guarded(main))

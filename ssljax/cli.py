@@ -47,7 +47,7 @@ def guarded(main: Callable[[], int]) -> int:
         return main()
     except Mistake as mistake:
         print(f'error: {mistake}', file=sys.stderr)
-        return 2
+        return mistake.code
 
 
 def writable(workdir: Path) -> Path:

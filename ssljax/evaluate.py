@@ -85,7 +85,7 @@ def report(
                 reasons.append(f'not run     {name} {reason}')
     path = workdir / 'results.json'
     if processes.first():
-        results.write(workdir, model.step, told)
+        results.write(workdir, model.step, told, model.checkpoint)
     lines = [console.table(told), *reasons]
     lines += [f'pictures    {p}' for p in pictures if p.stem.split('-')[0] == 'trained']
     lines += [f'checkpoint  {workdir / "checkpoints" / str(model.step)}', f'results     {path}']

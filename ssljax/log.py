@@ -7,13 +7,15 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssljax import processes
 from ssljax.cli import span
 
+REFRESH, PART = 'refresh', '.part'
 PACKAGES = (
     'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'tensorflow-datasets',
     'tensorflow', 'tensorflow-cpu', 'ml-collections', 'matplotlib', 'pillow', 'scikit-learn',
@@ -29,16 +31,21 @@ class Log:
     def __init__(self, workdir: Path, *, start: int, steps: int, tensorboard: bool = True):
         self.workdir, self.steps, self.start = workdir, steps, start
         self.writes = processes.first()
-        path = workdir / 'metrics.jsonl' if self.writes else Path(os.devnull)
-        kept = before(path, start)
-        path.write_text(''.join(kept))
-        self.file = path.open('a')
+        path = workdir / 'metrics.jsonl'
+        kept = before(path, start) if self.writes else []
+        if self.writes:
+            write(path, ''.join(kept))
+        self.file = path.open('a') if self.writes else open(os.devnull, 'w')
+        # whether the curve has its point at the start, which a kill after the save may have lost
+        self.pointed = any(row['step'] == start and 'curve/seconds' in row for row in parsed(kept))
         self.board = None
         if tensorboard and self.writes:
             from tensorboardX import SummaryWriter
 
             # purge_step: TensorBoard drops what an earlier, killed process wrote after the start
-            self.board = SummaryWriter(str(workdir / 'events'), purge_step=start, flush_secs=30)
+            # max_queue 0: no limit, or the loop would wait for a writer that a full disk has ended
+            events = str(workdir / 'events')
+            self.board = SummaryWriter(events, purge_step=start, flush_secs=30, max_queue=0)
         self.bar = self.writes and sys.stderr.isatty()
         self.shown = self.since = time.perf_counter()
 
@@ -98,15 +105,36 @@ class Log:
 
 
 def before(path: Path, start: int) -> list[str]:
-    """The lines of metrics.jsonl up to step `start`; a torn last line is dropped."""
+    """The lines of metrics.jsonl that a run which goes on from step `start` will not write again.
+
+    Those up to that step, but for a refresh before it, which comes again; no torn one.
+    """
     kept = []
-    for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
-        try:
-            if line.endswith('\n') and json.loads(line)['step'] <= start:
+    for line in text(path).splitlines(keepends=True):
+        for row in parsed([line]) if line.endswith('\n') else ():
+            if row['step'] < start or row['step'] == start and REFRESH not in row:
                 kept.append(line)
+    return kept
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """What metrics.jsonl says, also while it is written."""
+    return parsed(text(path).splitlines())
+
+
+def text(path: Path) -> str:
+    return path.read_text(errors='replace') if path.exists() else ''
+
+
+def parsed(lines: Sequence[str]) -> list[dict[str, Any]]:
+    """Of each line that is whole, its row."""
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
         except ValueError:
             continue
-    return kept
+    return [row for row in found if isinstance(row, dict) and isinstance(row.get('step'), int)]
 
 
 def facts() -> dict[str, Any]:
@@ -152,7 +180,17 @@ def revision() -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomically: a reader never sees half a file."""
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(value, indent=1) + '\n')
-    os.replace(part, path)
+    write(path, json.dumps(value, indent=1) + '\n')
+
+
+def write(path: Path, content: str) -> None:
+    """Atomically: no reader and no kill ever sees half a file, nor a torn one after a crash."""
+    part = path.with_name(f'{path.stem}.{uuid.uuid4().hex[:8]}{PART}')  # of this writer alone
+    try:
+        with part.open('w') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

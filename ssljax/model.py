@@ -27,6 +27,7 @@ class Model:
     mesh: Mesh
     seed: int
     state: State | None = None  # its opt may be empty; None: of a run that has not started
+    checkpoint: str = ''  # digest of the manifest that the state was read from
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith('_'):
@@ -61,9 +62,9 @@ class Model:
         """Host rows -> arrays on the devices, cut by rows."""
         return sharding.place(self.mesh, rows)
 
-    def at(self, state: State) -> 'Model':
+    def at(self, state: State, checkpoint: str = '') -> 'Model':
         """The same model in another state; compiled programs are shared."""
-        other = dataclasses.replace(self, state=state)
+        other = dataclasses.replace(self, state=state, checkpoint=checkpoint)
         object.__setattr__(other, 'kept', self.sweep)
         return other
 

@@ -12,6 +12,8 @@ from typing import Any
 class Mistake(Exception):
     """A user's mistake: one line that names what was found, what is offered and what to type."""
 
+    code = 2  # of the process that it ends
+
 
 def nearest(found: str, offered: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of the names on offer, or nothing if none is close."""

@@ -29,6 +29,7 @@ def start() -> None:
     if any(given) and not all(given):
         absent = ', '.join(n for n, value in zip(VARIABLES, given) if not value)
         raise Mistake(f'of {", ".join(VARIABLES)} there is no {absent}; set all three, or none')
+    jax.config.update('jax_enable_preemption_service', False)  # it would swallow SIGTERM
     if all(given):
         address, count, index = given
         if not (count.isdigit() and index.isdigit() and int(index) < int(count)):
@@ -98,9 +99,10 @@ def together(main: Callable[[], int]) -> Callable[[], int]:
         except BaseException as error:
             if not jax.distributed.is_initialized() or not several():
                 raise
-            code = 2 if isinstance(error, Mistake) else 1
+            known = isinstance(error, Mistake)
+            code = error.code if known else 1
             try:  # whoever read what is written may be gone, too
-                print(f'error: {error}' if code == 2 else traceback.format_exc(), file=sys.stderr)
+                print(f'error: {error}' if known else traceback.format_exc(), file=sys.stderr)
                 sys.stdout.flush(), sys.stderr.flush()
                 part()
             finally:

@@ -26,7 +26,7 @@ def load(workdir: str | Path) -> Model:
     state = store.restore(model.shapes(opened), repair=False)
     if state is None:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
-    return opened.at(state)
+    return opened.at(state, store.opened)
 
 
 def record(workdir: Path) -> dict[str, Any]:

@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ssljax import evals
-from ssljax.checkpoint import FOLDER, MANIFEST, digest
+from ssljax import evals, log
 from ssljax.evals.evaluator import Evaluator, Scores, gain, interval, standard_error
 from ssljax.log import write_json
+from ssljax.sealed import FOLDER, MANIFEST, digest
 
 
-def write(workdir: Path, step: int, results: Mapping[str, Any]) -> Path:
-    """Writes the results beside those of earlier evaluations."""
+def write(workdir: Path, step: int, results: Mapping[str, Any], checkpoint: str = '') -> Path:
+    """Writes the results beside those of earlier evaluations.
+
+    checkpoint: digest of its manifest, which has that of every file; by default, what is there now.
+    """
     path = workdir / 'results.json'
     old = json.loads(path.read_text())['evals'] if path.exists() else {}
     run = json.loads((workdir / 'run.json').read_text())
-    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    lines = log.rows(workdir / 'metrics.jsonl')
     times = ('seconds', 'cpu_seconds')
     total = {name: sum(line.get(name, 0) for line in lines) for name in times}
     spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
@@ -26,8 +29,7 @@ def write(workdir: Path, step: int, results: Mapping[str, Any]) -> Path:
     whole |= {
         'data': run['data'],
         'checkpoint': step,
-        # of its manifest, which has the digest of every file
-        'checkpoint_sha256': digest(workdir / FOLDER / str(step) / MANIFEST),
+        'checkpoint_sha256': checkpoint or digest(workdir / FOLDER / str(step) / MANIFEST),
         'examples_seen': step * run['config']['batch'],
         'training_cpu_seconds': round(total['cpu_seconds'], 1),
         'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},

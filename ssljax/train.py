@@ -1,12 +1,19 @@
 """Trains a method: python -m ssljax.train --config=configs/simclr.py --workdir=DIR."""
 
 import sys
+
+if __name__ == '__main__':  # before anything is imported that takes time
+    from ssljax import signals
+
+    signals.guard()
+
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import cache, cli, config
+from ssljax import cache, cli, config, signals
 from ssljax.names import Mistake
 
 EPILOG = """\
@@ -21,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.train', __doc__, EPILOG + config.listing())
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
     parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
+    scratch = dict(action='store_true', help='where no checkpoint is whole, start at step 0')
+    parser.add_argument('--from_scratch', **scratch)
     parser.add_argument('--dry_run', action='store_true', help='describe and trace the run, exit')
     known, rest = parser.parse_known_args(argv)
     typed = cli.overrides(parser, rest)
@@ -39,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.writable(known.workdir)
         cache.programs()
         try:
-            return train(settings, known.workdir, typed)
+            return train(settings, known.workdir, typed, known.from_scratch)
         except watch.Diverged as end:
             saved = [str(step) for step in Checkpoints(known.workdir).steps()]
             last = f'the last good checkpoint is step {saved[0]}' if saved else 'no checkpoint yet'
@@ -62,39 +71,51 @@ def fit(given: Any, workdir: str | Path, **changes: Any) -> Any:
     processes.start()
     cache.programs()
     typed = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
-    if train(resolve.resolve(given, typed), cli.writable(Path(workdir)), typed) == 75:
+    if train(resolve.resolve(given, typed), cli.writable(Path(workdir)), typed) == signals.CODE:
         raise KeyboardInterrupt(f'stopped by a signal; the same call resumes {workdir}')
     return reopen.load(workdir)
 
 
-def train(settings: Mapping[str, Any], workdir: Path, typed: Sequence[tuple[str, str]] = ()) -> int:
+def train(
+    settings: Mapping[str, Any],
+    workdir: Path,
+    typed: Sequence[tuple[str, str]] = (),
+    scratch: bool = False,  # where there are checkpoints and none is whole, start at step 0
+) -> int:
     """Trains to the end, or from where the workdir stands to the end; then evaluates."""
-    from ssljax import job, processes
+    from ssljax import evaluate, job, processes
     from ssljax.checkpoint import Checkpoints
-    from ssljax.workdir import claim, same_data, same_run
+    from ssljax.workdir import alone, claim, room, same_data, same_run
 
     same_run(settings, workdir)
-    one = job.checked(job.make(settings))
-    same_data(one.source, workdir)
-    processes.wait('every process found the workdir as it was')
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
-    state = checkpoints.restore(one.shapes)
-    if processes.first():
-        claim(one, workdir, typed)
-    if state is None:
-        state = one.fresh()
-    else:
-        processes.told(f'{workdir}: going on from step {int(state.step)} of {one.run.steps}')
-    state, done = loop(one, state, checkpoints, workdir, **settings['log'])
-    if not done:
-        return 75
-    # an evaluator that cannot run, on rows without labels say, is a line: the run itself is done
-    from ssljax import evaluate
-
-    model = one.model.at(state)
-    told = evaluate.report(one, model, workdir, one.evals, again=True, strict=False)
-    processes.told('\n' + told.strip('\n'))
-    return 0
+    with contextlib.ExitStack() as stack:
+        # a second run is refused early; a new workdir is made when all else is checked
+        new = processes.of_first(int(not (workdir / 'run.json').exists()))
+        if not new:
+            stack.enter_context(alone(workdir))
+        one = job.checked(job.make(settings))
+        if new:
+            stack.enter_context(alone(workdir))
+        stack.enter_context(room(workdir, checkpoints))
+        stack.enter_context(contextlib.closing(checkpoints))
+        same_run(settings, workdir)  # again: until now another could write there
+        same_data(one.source, workdir)
+        processes.wait('every process found the workdir as it was')
+        state = checkpoints.restore(one.shapes, scratch=scratch)
+        if processes.first():
+            claim(one, workdir, typed)
+        if state is None:
+            state = one.fresh()
+        else:
+            processes.told(f'{workdir}: going on from step {int(state.step)} of {one.run.steps}')
+        state, done = loop(one, state, checkpoints, workdir, **settings['log'])
+        if done:
+            # an evaluator that cannot run, on rows without labels say, is a line: the run is done
+            model = one.model.at(state)
+            told = evaluate.report(one, model, workdir, one.evals, again=True, strict=False)
+            processes.told('\n' + told.strip('\n'))
+        return 0 if done else signals.CODE
 
 
 def loop(
@@ -115,23 +136,26 @@ def loop(
     curve: evaluators of the curve, with their options; empty: those of the job.
     tensorboard: whether metrics are also written for TensorBoard.
     """
-    from ssljax import model
-    from ssljax.log import Log
+    from ssljax import model, processes
+    from ssljax.log import REFRESH, Log
     from ssljax.watch import Preemption, Window, finite
 
     start, steps = int(state.step), job.run.steps
     step, key, sweep = job.step(), job.key(model.STEP), job.sweep(purpose=model.REFRESH)
     window, stop = Window(start), False
     log = Log(workdir, start=start, steps=steps, tensorboard=tensorboard)
-    with job.batches(start) as batches, log, Preemption() as preempted:
+    with Preemption() as preempted, job.batches(start) as batches, log:
+        if evaluate and start and start % evaluate == 0 and not processes.of_first(log.pointed):
+            point(job, state, start, curve or job.evals, log)
+            window.rest()
         for i, batch in batches:
             if job.method.refresh and job.method.refresh.when(i):
                 state, logs = refresh(job, state, i, sweep)
-                log.scalars(i, {k: float(v) for k, v in logs.items()})
+                log.scalars(i, {REFRESH: 1} | {k: float(v) for k, v in logs.items()})
             state, metrics = step(state, batch, key, job.acting(i))
             window.add(metrics)
             log.progress(i + 1)
-            stop = preempted.agreed(i + 1)
+            stop = preempted.agreed(i + 1, last=steps)
             if (i + 1) % every == 0 or i + 1 == steps or stop:
                 values = window.read(job.run.batch, batches.waited, steps)
                 values |= {f'{n}/learning_rate': job.rates[n](i) for n in job.acting(i)}
@@ -146,9 +170,10 @@ def loop(
             if evaluate and (i + 1) % evaluate == 0:
                 point(job, state, i + 1, curve or job.evals, log)
                 window.rest()
-    checkpoints.close()
+        checkpoints.close()
+        stop = stop or preempted.agreed(steps, last=steps)
     if stop:
-        log.say(f'stopped by a signal; step {i + 1} is saved: the same command resumes')
+        log.say(f'stopped by a signal; step {int(state.step)} is saved: the same command resumes')
     return state, not stop
 
 
@@ -182,4 +207,6 @@ def refresh(job: Any, state: Any, i: int, sweep: Any) -> tuple[Any, dict]:
 
 
 if __name__ == '__main__':
-    sys.exit(cli.guarded(main))
+    code = cli.guarded(main)
+    signals.deaf()
+    sys.exit(code)

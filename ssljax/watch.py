@@ -1,6 +1,5 @@
 """What stands beside the loop: a window on its metrics, its signals, its end by divergence."""
 
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax import processes
+from ssljax import processes, signals
 
 
 class Diverged(Exception):
@@ -80,23 +79,19 @@ def finite(state: Any, step: int) -> None:
 
 
 class Preemption:
-    """SIGTERM (and the first Ctrl-C) ends the run after the step, with a checkpoint."""
+    """The loop and its last save: a signal ends the run after the step, with a checkpoint."""
 
     def __enter__(self) -> 'Preemption':
-        self.caught = False
-        self.old = {s: signal.signal(s, self.catch) for s in (signal.SIGTERM, signal.SIGINT)}
+        self.obeyed, self.old = False, signals.hold()
         return self
 
-    def agreed(self, step: int, *, every: int = 10) -> bool:
+    def agreed(self, step: int, *, last: int, every: int = 10) -> bool:
         """Whether to stop after this step. Many processes agree on it, every so many steps."""
         if not processes.several():
-            return self.caught
-        return step % every == 0 and processes.any_of(self.caught)
+            self.obeyed = bool(signals.caught)
+        elif step % every == 0 or step == last:
+            self.obeyed = processes.any_of(bool(signals.caught))
+        return self.obeyed
 
-    def catch(self, number: int, _: Any) -> None:
-        self.caught = True
-        signal.signal(number, self.old[number])  # a second one ends it at once
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self.old.items():
-            signal.signal(number, handler)
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        signals.release(self.old, obeyed=self.obeyed or kind is not None)

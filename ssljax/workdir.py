@@ -1,11 +1,13 @@
 """Whose a workdir is: its run.json names the config, the data and the machine of the run."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import config, job, log, resolve
+from ssljax import config, job, lock, log, processes, resolve, sealed
+from ssljax.checkpoint import Checkpoints
 from ssljax.names import Mistake
 from ssljax.reopen import facts_as_json, record
 
@@ -14,7 +16,7 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
     """Refuses a workdir that belongs to another config."""
     path = workdir / 'run.json'
     if not path.exists():
-        if workdir.is_dir() and any(p.name != 'run.part' for p in workdir.iterdir()):
+        if any(not ours(p) for p in (workdir.iterdir() if workdir.is_dir() else ())):
             raise Mistake(f'workdir {workdir} holds files but no run.json; give an empty one')
         return
     old = resolve.again(json.loads(path.read_text())['config'])
@@ -26,6 +28,43 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
             f'workdir {workdir} belongs to another config: {"; ".join(lines)}{hint};'
             ' give another --workdir, or the config that it was made with'
         )
+
+
+def ours(path: Path) -> bool:
+    """Whether a run that was killed at its very start has left it."""
+    return path.name == lock.LOCK or path.suffix == log.PART
+
+
+@contextlib.contextmanager
+def alone(workdir: Path) -> Iterator[None]:
+    """The workdir is this run's and nobody else's, until it ends. Of many processes the first has
+    the lock; all learn whether it was given."""
+    with contextlib.ExitStack() as stack:
+        refused = ''
+        if processes.first():
+            workdir.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(lock.held(workdir))
+            except Mistake as mistake:
+                refused = str(mistake)
+        if processes.of_first(int(bool(refused))):
+            raise Mistake(refused or lock.refused(workdir))
+        yield
+
+
+@contextlib.contextmanager
+def room(workdir: Path, checkpoints: Checkpoints) -> Iterator[None]:
+    """A disk that is full is a line that names what is saved, wherever it was noticed."""
+    try:
+        yield
+    except Exception as error:
+        if not (why := sealed.full(error)):
+            raise
+        saved = [f'step {step} is saved' for step in checkpoints.steps()]
+        raise sealed.Full(
+            f'{workdir}: {why.lower()}; {saved[0] if saved else "no step is saved yet"};'
+            ' make room, and the same command goes on from there'
+        ) from None
 
 
 def same_data(source: Any, workdir: Path) -> None:

@@ -144,8 +144,21 @@ AREAS = (
     ('resolve', 'tests/test_resolve.py tests/test_config.py'),
     ('model', 'tests/test_evaluate.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
-    ('checkpoint', 'tests/test_checkpoint.py', 'tests/test_resume.py -m ""'),
-    ('watch', 'tests/test_loop.py tests/test_cli.py', 'tests/test_resume.py -m ""'),
+    (
+        'checkpoint',
+        'tests/test_checkpoint.py tests/test_sealed.py',
+        'tests/test_resume.py -m ""',
+        'tests/test_evaluate.py -k while_it_trains',
+    ),
+    ('sealed', 'tests/test_sealed.py tests/test_checkpoint.py'),
+    ('lock workdir', 'tests/test_workdir_lock.py', 'tests/test_checkpoint.py', 'tests/test_cli.py'),
+    ('signals', 'tests/test_signals.py tests/test_loop.py'),
+    ('processes', 'tests/test_signals.py', 'tests/test_processes.py -m slow'),
+    (
+        'watch',
+        'tests/test_loop.py tests/test_signals.py tests/test_cli.py',
+        'tests/test_resume.py -m ""',
+    ),
     (
         'log',
         'tests/test_loop.py tests/test_cli.py',

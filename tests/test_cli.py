@@ -180,6 +180,22 @@ def test_help_imports_no_jax_and_lists_the_configs():
     assert '[:learn|smoke|' in out.stdout
 
 
+def test_the_program_of_checkpoints_imports_no_jax(tmp_path):
+    (tmp_path / 'checkpoints').mkdir()
+    code = (
+        'import sys; from ssljax import checkpoint\n'
+        f'checkpoint.main(["verify", {str(tmp_path)!r}])\n'
+        f'checkpoint.main(["prune", {str(tmp_path)!r}, "--keep=1"])\n'
+        "try: checkpoint.main(['--help'])\n"
+        "except SystemExit: print(sorted({'jax', 'numpy', 'orbax'} & {*sys.modules}))"
+    )
+    out = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=jobs.ROOT
+    )
+    assert out.stdout.strip().endswith('[]'), out.stdout + out.stderr
+    assert 'verify|list|prune WORKDIR [--keep=N]' in out.stdout
+
+
 def test_dry_run_says_what_would_be_and_writes_nothing(capsys, tmp_path):
     flags = [CONFIG + 'wgan_gp.py:smoke', f'--workdir={tmp_path}/run', '--dry_run']
     assert train.main(flags) == 0

@@ -13,7 +13,7 @@ import pytest
 import toys
 
 import ssljax
-from ssljax import cli, config, console, evals, evaluate, resolve, results, train, trivial
+from ssljax import cli, config, console, evals, evaluate, resolve, results, sealed, train, trivial
 from ssljax.data.source import fingerprint
 from ssljax.model import as_trained
 from ssljax.names import Mistake
@@ -190,6 +190,30 @@ def test_gains_and_intervals_are_of_the_rows(runs, tmp_path, capsys):
     for who, gain in found['gains'].items():
         assert gain['mean'] == pytest.approx(mine['accuracy'] - found['scores'][who]['accuracy'])
     assert {'pixels', 'standardized', 'untrained'} == set(found['gains'])
+
+
+def test_a_run_is_evaluated_while_it_trains(runs, tmp_path, monkeypatch):
+    """It is about to save, deletes the step that is evaluated, and writes a line of its metrics."""
+    workdir = shutil.copytree(runs / 'gpt', tmp_path / 'run')
+    root, real = workdir / 'checkpoints', evaluate.scored
+    saving = [root / f'6.{name}' for name in ('unsealed.orbax-checkpoint-tmp', 'unsealed')]
+    saving += [root / '6.orbax-checkpoint-tmp']  # as earlier versions saved
+    for one in saving:
+        one.mkdir()
+    digest = sealed.digest(root / '4/manifest.json')
+
+    def scored(*given):
+        sealed.drop(root / '4')
+        with (workdir / 'metrics.jsonl').open('a') as file:
+            file.write('{"step": 5, "decoder/lo')
+        return real(*given)
+
+    monkeypatch.setattr(evaluate, 'scored', scored)
+    assert evaluate.main([f'--workdir={workdir}', '--evals=perplexity']) == 0
+    found = json.loads((workdir / 'results.json').read_text())
+    assert found['checkpoint'] == 4 and found['checkpoint_sha256'] == digest
+    assert sorted(root.iterdir()) == sorted(saving)
+    assert not (workdir / 'damaged').exists()
 
 
 def test_a_finished_run_is_evaluated_again_and_not_trained(runs, tmp_path, capsys):

@@ -7,6 +7,7 @@ of which the host waits half a second for its batch.
 import contextlib
 import io
 import json
+import signal
 from types import SimpleNamespace
 
 import jax
@@ -169,7 +170,11 @@ def test_a_refresh_comes_before_its_step_and_is_a_line(run):
     found = run(steps=4, refresh=Refresh(rule, every(2)), metrics=lambda i: order.append(i) or {})
     assert order == [0, 0, 1, 2, 2, 3]
     events = [line for line in found.lines if 'agreement' in line]
-    assert [line['step'] for line in events] == [0, 2]
+    assert (
+        [line['step'] for line in events]
+        == [0, 2]
+        == [line['step'] for line in found.lines if 'refresh' in line]
+    )
     assert events[0]['drawn'] != events[1]['drawn']  # each has a key of its own
 
 
@@ -198,6 +203,76 @@ def test_a_signal_ends_the_run_after_the_step_with_line_and_checkpoint(run, monk
     assert not found.done and int(found.state.step) == 5
     assert found.saved == [3, 5] and [line['step'] for line in found.lines] == [3, 5]
     assert [line['net/loss'] for line in found.lines] == [1.0, 3.5]
+
+
+def test_a_refresh_that_comes_again_after_a_resume_stands_once(run):
+    """Killed after the refresh before step 4, whose step was saved."""
+    rule = Refresh(lambda key, state, sweep: (state, {'agreement': 0.5}), every(2))
+    whole = run(steps=6, refresh=rule)
+    again = run(steps=6, start=4, refresh=rule)
+    places = [line['step'] for line in whole.lines]
+    assert places == [0, 2, 3, 4, 6]
+    assert [line['step'] for line in again.lines] == places
+    assert ['refresh' in line for line in again.lines] == [
+        'refresh' in line for line in whole.lines
+    ]
+
+
+def test_a_point_of_the_curve_that_a_kill_has_lost_is_made_up_for(run, monkeypatch):
+    """A save comes before the point of its step, since a signal may leave time for no more."""
+    seen = []
+
+    def point(job, state, step, curve, log):
+        seen.append((step, int(state.step)))
+        log.scalars(step, {'knn/accuracy': 0.5, 'curve/seconds': 1.0})
+
+    monkeypatch.setattr(train, 'point', point)
+    run(steps=6, evaluate=3)
+    assert seen == [(3, 3), (6, 6)]
+    run(steps=6, start=3, evaluate=3)  # it stands there
+    assert seen == [(3, 3), (6, 6), (6, 6)]
+    run(steps=6, start=2, evaluate=3)
+    assert seen[3:] == [(3, 3), (6, 6)]
+    real = log.before
+    monkeypatch.setattr(log, 'before', lambda *_: [line for line in real(*_) if 'knn' not in line])
+    run(steps=6, start=3, evaluate=3)
+    assert seen[5:] == [(3, 3), (6, 6)]
+
+
+def test_a_signal_while_the_last_step_is_saved_is_obeyed_and_the_save_ends(run, monkeypatch):
+    """Also a second one."""
+
+    def close(self):
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        self.closed = True
+
+    monkeypatch.setattr(Checkpoints, 'close', close)
+    found = run()
+    assert not found.done and found.closed and found.saved == [3, 6, 7]
+
+
+def test_metrics_are_read_while_they_are_written_and_after_a_crash(tmp_path):
+    path = tmp_path / 'metrics.jsonl'
+    assert log.rows(path) == [] == log.before(path, 4)
+    good = '{"step": 1, "net/loss": 0.5}'
+    path.write_bytes(f'{good}\n'.encode() + b'\x00\xff\x00\nnull\n[]\n{"loss": 1}\n{"step": 2, "ne')
+    assert log.rows(path) == [json.loads(good)]
+    assert log.before(path, 4) == [f'{good}\n']
+
+
+def test_a_kill_while_metrics_are_cut_back_loses_none(tmp_path, monkeypatch):
+    path = tmp_path / 'metrics.jsonl'
+    path.write_text(''.join(f'{{"step": {step}}}\n' for step in range(9)))
+    before = path.read_text()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(log.os, 'fsync', killed)
+    with pytest.raises(KeyboardInterrupt):
+        Log(tmp_path, start=4, steps=9, tensorboard=False)
+    assert path.read_text() == before and [path] == list(tmp_path.iterdir())
 
 
 def test_tensorboard_has_the_steps_of_the_run_also_after_a_resume(tmp_path, monkeypatch):
