@@ -71,6 +71,7 @@ def train(settings: Mapping[str, Any], workdir: Path, typed: Sequence[tuple[str,
     """Trains to the end, or from where the workdir stands to the end; then evaluates."""
     from ssljax import job, processes
     from ssljax.checkpoint import Checkpoints
+    from ssljax.reopen import same_config
     from ssljax.workdir import claim, same_data, same_run
 
     same_run(settings, workdir)
@@ -84,6 +85,7 @@ def train(settings: Mapping[str, Any], workdir: Path, typed: Sequence[tuple[str,
     if state is None:
         state = one.fresh()
     else:
+        same_config(settings, workdir, int(state.step))
         processes.told(f'{workdir}: going on from step {int(state.step)} of {one.run.steps}')
     state, done = loop(one, state, checkpoints, workdir, **settings['log'])
     if not done:
