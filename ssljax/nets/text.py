@@ -36,7 +36,7 @@ class TextTransformer(nn.Module):
         for i in range(self.depth):
             options = dict(self.block, dropout=self.dropout, dtype=self.dtype, name=f'blocks_{i}')
             # no row without any token
-            x = make_block(**options)(x, train, length=jnp.maximum(length, 1))
+            x = make_block(**options)(x, train, False, length=jnp.maximum(length, 1))
         x = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name='norm')(x)
         if self.pool == 'mean':
             return mean(x, length)

@@ -85,7 +85,7 @@ class Block(nn.Module):
 def make_block(*, remat: bool = False, **options: Any) -> nn.Module:
     """A Block. With remat, only its input is kept for the backward pass, which computes it again:
     a third more work for the memory of one block in place of all. No value changes."""
-    # train and maps, counted from the module itself, are no arrays
+    # train and maps, counted from the module itself, are no arrays; so a call gives both, in place
     return (nn.remat(Block, static_argnums=(2, 3)) if remat else Block)(**options)
 
 
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
             x = shift(x, self.place[:T])
         x = self.drop(x, deterministic=not train)
         for block in self.blocks:
-            x = block(x, train)
+            x = block(x, train, False)
         return rms(x) if self.block['norm'] == 'rms' else self.norm(x)
 
     def __call__(self, tokens: jax.Array, train: bool = False) -> jax.Array:

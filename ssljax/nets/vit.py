@@ -80,7 +80,7 @@ class ViT(nn.Module):
         """
         x = self.prepare(x, kept)
         for block in self.blocks:
-            x = block(x, train)
+            x = block(x, train, False)
         return self.norm(x)
 
     def attention(self, x: jax.Array) -> jax.Array:
@@ -90,7 +90,7 @@ class ViT(nn.Module):
         h, w = x.shape[1] // self.patch, x.shape[2] // self.patch
         x = self.prepare(x, None)
         for block in self.blocks[:-1]:
-            x = block(x, False)
+            x = block(x, False, False)
         maps = self.blocks[-1](x, False, True)  # [B, heads, 1 + T, 1 + T]
         return maps[:, :, 0, 1:].reshape(*maps.shape[:2], h, w)
 
@@ -144,7 +144,7 @@ class Decoder(nn.Module):
         x = jnp.concatenate([x[:, :cls], full], 1)
         for i in range(self.depth):
             options = dict(self.block, dropout=0.0, dtype=self.dtype, name=f'blocks_{i}')
-            x = make_block(**options)(x, False)
+            x = make_block(**options)(x, False, False)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, cls:])
         out = Dense(self.patch**2 * self.channels, kernel_init='xavier', dtype=self.dtype)
         return out(x).astype(jnp.float32)
