@@ -1,9 +1,10 @@
 """Compares runs: python -m ssljax.compare runs/* [--evals=knn] [--out=DIR].
 
 Runs whose configs differ in nothing but the seed (and what moves no number: logs, checkpoints,
-where the data lie) are one row: their mean and standard deviation. Numbers stand in one column only
-if data and protocol are the same. Bold: the best, and every row that a permutation test over seeds
-does not tell from it (p > 0.05).
+where the data lie) are one row: their mean and standard deviation. Copies of a run count once. The
+numbers of a row have one protocol, on the same data, after the same steps, or it is refused.
+Numbers stand in one column only if data and protocol are the same. Bold: the best, and every row
+that a permutation test over seeds does not tell from it (p > 0.05).
 """
 
 import csv
@@ -21,6 +22,8 @@ from typing import Any, NamedTuple
 from ssljax import cli
 from ssljax.config import FREE
 from ssljax.names import Mistake, choose
+from ssljax.written import read as written
+from ssljax.written import record
 
 ALPHA = 0.05
 LETTERS = string.ascii_lowercase + string.ascii_uppercase  # of protocols
@@ -68,7 +71,7 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
     """The numbers of the runs in these workdirs."""
     from ssljax import evals
 
-    runs = [read(path) for path in workdirs]
+    runs, notes = once([read(path) for path in workdirs])
     offered = list(dict.fromkeys(name for run in runs for name in run['evals']))
     for name in names or ():
         choose(name, offered, 'evaluator of these runs')
@@ -76,14 +79,18 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
     for run in runs:
         groups.setdefault(run['group'], []).append(run)
     rows = [Row(label(mine), len(mine), {}, {}) for mine in groups.values()]
-    found = Table({}, {}, rows, [], {})
+    found = Table({}, {}, rows, notes, {})
     for name in names or offered:
         if name not in evals.offered():
             found.notes.append(f'{name} was run by another version, which had such an evaluator')
             continue
         kinds: dict[str, int] = {}  # protocol -> how many came before
         for row, mine in zip(rows, groups.values()):
-            for run in (run for run in mine if name in run['evals']):
+            scored = [run for run in mine if name in run['evals']]
+            alike(scored, name)
+            if 0 < len(scored) < row.seeds:
+                found.notes.append(f'{name} of {row.name}: of {len(scored)} of its seeds')
+            for run in scored:
                 kind = kinds.setdefault(protocol(run, name), len(kinds))
                 enter(found, row, run, evals.offered()[name], name, LETTERS[kind])
         if len(kinds) > 1:
@@ -95,6 +102,43 @@ def table(workdirs: Sequence[Path], names: Sequence[str] | None = None) -> Table
         found.notes.append('one seed each: nothing is tested, and nothing bold')
         found.notes.extend(paired(found, runs))
     return found
+
+
+def once(runs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The runs without copies, and what is to be said of those: a copy has the config, the seed and
+    the checkpoint of another, or all its numbers."""
+    kept: dict[tuple, dict[str, Any]] = {}
+    notes = []
+    for run in runs:
+        mine = (run['group'], run['config'].get('seed'))
+        scores = json.dumps({k: v['scores'].get('trained') for k, v in run['evals'].items()})
+        marks = [
+            (*mine, mark) for mark in (run['digest'], scores if run['evals'] else None) if mark
+        ]
+        other = next((kept[mark] for mark in marks if mark in kept), None)
+        if other is not None:
+            notes.append(f'{run["path"]} is a copy of {other["path"]}, and counts once')
+        for mark in marks or [(*mine, str(run['path']))]:
+            kept.setdefault(mark, other or run)
+    return list({id(run): run for run in kept.values()}.values()), notes
+
+
+def alike(runs: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Refuses seeds of one config whose numbers were made in other ways."""
+    for other in runs[1:]:
+        ways = [f'{protocol(run, name)}, step {reached(run, name)}' for run in (runs[0], other)]
+        if ways[0] != ways[1]:
+            raise Mistake(
+                f'{runs[0]["path"]} and {other["path"]} are seeds of one config, but {name} was not'
+                f' run alike: {ways[0]} / {ways[1]}; type'
+                f' python -m ssljax.evaluate --workdir={other["path"]} --evals={name} with the same'
+                ' options, on the same data, or compare them one by one'
+            )
+
+
+def reached(run: Mapping[str, Any], name: str) -> int | None:
+    """The step of the checkpoint that an evaluator saw."""
+    return run['evals'][name].get('checkpoint', run['checkpoint'])
 
 
 def paired(found: Table, runs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -153,20 +197,19 @@ def enter(found: Table, row: Row, run: Mapping[str, Any], evaluator: Any, name: 
 
 def read(path: Path) -> dict[str, Any]:
     """A run's numbers and config, and `group`: what all seeds of it share."""
-    if not (path / 'run.json').is_file():
-        raise Mistake(f'{path} is not a workdir: it has no run.json')
+    run = record(path)
     if not (path / 'results.json').is_file():
         raise Mistake(
             f'{path} was not evaluated: it has no results.json;'
             f' type python -m ssljax.evaluate --workdir={path}'
         )
-    run = json.loads((path / 'run.json').read_text())
+    results = written(path / 'results.json', 'evals')
     config = as_now(run['config'])
     kept = {k: v for k, v in config.items() if k not in (*FREE, 'seed', 'data')}
     kept['data'] = {k: v for k, v in config['data'].items() if k != 'dir'}
-    evals = json.loads((path / 'results.json').read_text())['evals']
     group = json.dumps([kept, run['data']], sort_keys=True)
-    return {**run, 'path': path, 'evals': evals, 'group': group}
+    facts = {'digest': results.get('checkpoint_sha256'), 'checkpoint': results.get('checkpoint')}
+    return {**run, **facts, 'path': path, 'evals': results['evals'], 'group': group}
 
 
 def as_now(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,7 +227,9 @@ def protocol(run: Mapping[str, Any], name: str) -> str:
     """How a number was made, in words: the same for numbers that may be compared."""
     told = {k: v for k, v in run['evals'][name]['protocol'].items() if k != 'picture'}
     parts = [f'{k}={v}' for k, v in told.items()]
-    return f'{run["data"]["name"]} {run["data"]["fingerprint"][:8]}, {" ".join(parts)}'
+    data = run['evals'][name].get('data', run['data'])  # that was read; older results do not say
+    decoder = f' by {data["decoder"]}' if data.get('decoder') else ''
+    return f'{data["name"]} {data["fingerprint"][:8]}{decoder}, {" ".join(parts)}'
 
 
 def label(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -20,12 +20,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     typed = cli.overrides(parser, rest, '--evals.')
 
     from ssljax import config, evals, processes, resolve
-    from ssljax.reopen import load, record
+    from ssljax.reopen import load
     from ssljax.workdir import job_of
+    from ssljax.written import record
 
     processes.start()
     cache.programs()
-    own = config.plain(record(known.workdir)['config']['evals'])
+    own = config.plain(record(known.workdir)['config'].get('evals', {}))
     model = load(known.workdir)
     named = known.evals not in (None, 'all')
     names = known.evals.split(',') if named else list(own)
@@ -35,6 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if named:
         for dotted, _ in typed:
             choose(dotted.partition('.')[0], names, 'evaluator in --evals')
+    resolve.evaluators({name: {} for name in names if name not in own}, ())  # those typed exist
+    try:
+        resolve.evaluators({name: own[name] for name in names if name in own})
+    except Mistake as mistake:
+        raise Mistake(
+            f'{known.workdir / "run.json"} was made by another version of ssljax: {mistake};'
+            ' take it out of config.evals there'
+        ) from None
     chosen = resolve.evaluators({name: own.get(name, {}) for name in names}, typed)
     told = report(job_of(known.workdir), model, known.workdir, chosen, strict=named)
     processes.told(told)
@@ -59,6 +68,7 @@ def report(
     from ssljax import console, processes, results, trivial
     from ssljax.evals import explain, offered
 
+    results.earlier(workdir)  # if it is torn, this is said before the work and not after
     pictures: list[Path] = []
     told, reasons, keep = {}, [], partial(trivial.keep_picture, workdir / 'pictures', pictures)
     trained = subject(model, job.source, 'trained', save=partial(keep, 'trained'))
@@ -85,7 +95,7 @@ def report(
                 reasons.append(f'not run     {name} {reason}')
     path = workdir / 'results.json'
     if processes.first():
-        results.write(workdir, model.step, told, model.checkpoint)
+        results.write(workdir, model.step, told, job.source, model.checkpoint)
     lines = [console.table(told), *reasons]
     lines += [f'pictures    {p}' for p in pictures if p.stem.split('-')[0] == 'trained']
     lines += [f'checkpoint  {workdir / "checkpoints" / str(model.step)}', f'results     {path}']

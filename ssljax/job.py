@@ -135,7 +135,7 @@ def make(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> J
     """Builds the job of a resolved config, or says what in it cannot be built."""
     axes = {k: v for k, v in settings['mesh'].items() if k != 'big'}
     mesh = sharding.mesh(**axes, devices=devices)
-    divides(settings['batch'], settings['accumulate'], sharding.of_batch(mesh).num_devices)
+    divides(settings['batch'], settings['accumulate'], sharding.parts(mesh))
     source = data.make(settings['data'])
     mine = model.build(settings, facts(settings, source), mesh)
     for name in settings['evals']:

@@ -1,16 +1,18 @@
 """Opens a model from its workdir: run.json and a checkpoint, without data, on any devices."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from ssljax import config, model, sharding
-from ssljax.checkpoint import Checkpoints
+from ssljax import config, model, resolve, sharding
+from ssljax.checkpoint import FOLDER, Checkpoints
 from ssljax.method import Run
 from ssljax.model import Model
 from ssljax.names import Mistake
+from ssljax.written import record
 
 
 def load(workdir: str | Path) -> Model:
@@ -21,24 +23,39 @@ def load(workdir: str | Path) -> Model:
             f'{workdir} was made by an earlier version, whose run.json has no facts of the run;'
             ' the command that trained it, given again, adds them'
         )
-    opened = model.build(config.plain(run['config']), facts(run['facts']), sharding.mesh())
+    settings = resolve.again(run['config'], Path(workdir) / 'run.json')
+    opened = model.build(settings, facts(run['facts'], Path(workdir)), sharding.mesh())
     store = Checkpoints(Path(workdir))
     state = store.restore(model.shapes(opened), repair=False)
     if state is None:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
+    same_config(settings, Path(workdir), int(state.step))
     return opened.at(state, store.opened)
 
 
-def record(workdir: Path) -> dict[str, Any]:
-    """What run.json says."""
-    path = workdir / 'run.json'
-    if not path.is_file():
-        raise Mistake(f'{workdir} is not a workdir: it has no run.json')
-    return json.loads(path.read_text())
+def same_config(settings: Mapping[str, Any], workdir: Path, step: int) -> None:
+    """Refuses a checkpoint that was not written under the config of this run."""
+    folder = workdir / FOLDER / str(step)
+    path = folder / 'config' / 'metadata'
+    if not path.exists():  # the run that trains has deleted it meanwhile
+        return
+    sealed = json.loads(path.read_text())  # its digest was checked
+    if lines := config.differences(resolve.again(sealed, folder), settings):
+        raise Mistake(
+            f'{folder} was written under another config than that of {workdir / "run.json"}:'
+            f' {"; ".join(lines)}; put the run.json or the checkpoints of this run back'
+        )
 
 
-def facts(found: dict[str, Any]) -> Run:
+def facts(found: Mapping[str, Any], workdir: Path) -> Run:
     """A Run from run.json."""
+    needed = {name for name in Run._fields if name not in Run._field_defaults} | {'row', 'dtype'}
+    odd = sorted((needed - found.keys()) | (found.keys() - set(Run._fields)))
+    if odd:
+        raise Mistake(
+            f'{workdir / "run.json"} is of another version of ssljax: its facts and those of this'
+            f' version differ by {", ".join(odd)}; open it with the version that made it'
+        )
     row = {k: jax.ShapeDtypeStruct(shape, dtype) for k, (dtype, shape) in found['row'].items()}
     texts = {name: tuple(found.get(name, ())) for name in ('class_names', 'tokens', 'words')}
     return Run(**found | texts | {'row': row, 'dtype': jax.numpy.dtype(found['dtype'])})

@@ -30,14 +30,18 @@ def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
         raise Mistake(f'{mistake} (did you mean {elsewhere}?)') from None
 
 
-def again(old: Mapping[str, Any]) -> Tree:
-    """A config that was resolved by this version or an earlier one, as this one resolves it."""
+def again(old: Mapping[str, Any], path: Any = 'this run') -> Tree:
+    """A config that was resolved by this version or an earlier one, as this one resolves it.
+
+    path: the file that it is from, for messages.
+    """
     old = {k: v for k, v in config.plain(old).items() if k not in ('log', 'checkpoint', 'evals')}
     try:
         return resolve(old)
     except Mistake as mistake:
         raise Mistake(
-            f'this run was made by another version of ssljax, which cannot go on: {mistake}'
+            f'{path} was made by another version of ssljax: {mistake};'
+            ' open it with that version, or train again with this one into another workdir'
         ) from None
 
 

@@ -1,45 +1,56 @@
 """results.json: the numbers of a run with their protocol, intervals, gains and cost."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssljax import evals, log
+from ssljax import evals, written
+from ssljax.data.source import Source
 from ssljax.evals.evaluator import Evaluator, Scores, gain, interval, standard_error
 from ssljax.log import write_json
 from ssljax.sealed import FOLDER, MANIFEST, digest
 
 
-def write(workdir: Path, step: int, results: Mapping[str, Any], checkpoint: str = '') -> Path:
-    """Writes the results beside those of earlier evaluations.
+def write(
+    workdir: Path, step: int, results: Mapping[str, Any], source: Source, checkpoint: str = ''
+) -> Path:
+    """Writes the results, of these data, beside those of earlier evaluations.
 
     checkpoint: digest of its manifest, which has that of every file; by default, what is there now.
     """
-    path = workdir / 'results.json'
-    old = json.loads(path.read_text())['evals'] if path.exists() else {}
-    run = json.loads((workdir / 'run.json').read_text())
-    lines = log.rows(workdir / 'metrics.jsonl')
+    path, old = workdir / 'results.json', earlier(workdir)
+    run, lines = written.record(workdir), written.metrics(workdir)
+    sealed = checkpoint or digest(workdir / FOLDER / str(step) / MANIFEST)
+    # of what was read, whatever run.json says
+    data = dict(name=source.name, fingerprint=source.fingerprint, decoder=source.decoder)
+    data['rows'] = {name: split.count for name, split in source.splits.items()}
     times = ('seconds', 'cpu_seconds')
     total = {name: sum(line.get(name, 0) for line in lines) for name in times}
     spent = {name: round(seconds / 60, 2) for name, seconds in total.items()}
     whole = {name: run['config'][name] for name in ('method', 'seed', 'steps', 'batch')}
     whole |= {
-        'data': run['data'],
+        'data': data,
         'checkpoint': step,
-        'checkpoint_sha256': checkpoint or digest(workdir / FOLDER / str(step) / MANIFEST),
+        'checkpoint_sha256': sealed,
         'examples_seen': step * run['config']['batch'],
         'training_cpu_seconds': round(total['cpu_seconds'], 1),
         'minutes': {'training': spent['seconds'], 'training_cpu': spent['cpu_seconds']},
-        'device': f'{run["device_kind"]}, {run["cores"]} cores',
+        'device': f'{run.get("device_kind")}, {run.get("cores")} cores',
         'evals': {**old, **results},
     }
     for name in results:
+        whole['evals'][name] |= {'data': data, 'checkpoint': step, 'checkpoint_sha256': sealed}
         whole['evals'][name] |= best(name, run['config'], lines)
     write_json(path, whole)
     return path
+
+
+def earlier(workdir: Path) -> dict[str, Any]:
+    """What earlier evaluations wrote, by evaluator."""
+    path = workdir / 'results.json'
+    return written.read(path, 'evals')['evals'] if path.exists() else {}
 
 
 def entry(name: str, protocol: Mapping[str, Any], scores: Mapping[str, Scores]) -> dict[str, Any]:
@@ -80,6 +91,6 @@ def best(
     if not curve:
         return {}
     step = (min if evaluator.shown[metric].less else max)(curve, key=curve.get)
-    protocols = settings['log'].get('curve') or settings['evals']
+    protocols = settings.get('log', {}).get('curve') or settings.get('evals', {})
     top = {'step': step, metric: curve[step]}
-    return {'best': top, 'curve': curve, 'curve_protocol': protocols[name]}
+    return {'best': top, 'curve': curve, 'curve_protocol': protocols.get(name)}

@@ -1,4 +1,4 @@
-"""Where arrays are: one mesh, two rules that place the state; activations are cut by rows."""
+"""Where arrays are: one mesh, ordered rules that place the state; activations are cut by rows."""
 
 import functools
 import math
@@ -16,6 +16,12 @@ from ssljax.names import Mistake
 
 ROWS = ('data', 'fsdp')  # the axes over which a batch is cut, and memory with a row per example
 
+# Layers of transformers that are cut over `tensor`, by the names of their modules. Of these each
+# device has some columns, so it makes some of the heads, or some of the hidden width of the mlp;
+SPLITTING = ('query', 'key', 'value', 'mlp_in')
+# of these it has the rows that go with them, and what the devices make is added.
+JOINING = ('attend_out', 'mlp_out')
+
 
 def mesh(
     *, data: int = -1, fsdp: int = 1, tensor: int = 1, devices: Sequence[Any] | None = None
@@ -27,7 +33,7 @@ def mesh(
 
     data: devices over which batches are cut.
     fsdp: devices over which batches and large weights are cut.
-    tensor: devices of a third axis, which no rule uses.
+    tensor: devices over which the heads and the mlps of transformers are cut.
     devices: the devices of the mesh; None: all.
     """
     sizes, count = [data, fsdp, tensor], len(devices or jax.devices())
@@ -76,23 +82,42 @@ def place_mine(mesh: Mesh, batch: Mapping[str, np.ndarray], count: int) -> dict[
     return {name: whole(np.asarray(rows)) for name, rows in batch.items()}
 
 
+def parts(mesh: Mesh) -> int:
+    """Into how many parts a batch is cut."""
+    return math.prod(mesh.shape[axis] for axis in ROWS)
+
+
 def rows(shape: tuple[int, ...], mesh: Mesh) -> P:
     """The first axis over the devices of a batch, if it is a multiple of them."""
-    cuts = mesh.shape['data'] * mesh.shape['fsdp']
-    return P(ROWS) if shape and shape[0] % cuts == 0 else P()
+    return P(ROWS) if shape and shape[0] % parts(mesh) == 0 else P()
 
 
-def largest(shape: tuple[int, ...], mesh: Mesh, big: int) -> P:
-    """The largest axis that fsdp divides over fsdp, of a leaf with at least `big` elements.
+def split(path: str, shape: tuple[int, ...], mesh: Mesh) -> int | None:
+    """The axis of a leaf that is cut over `tensor`, if any: of a layer that splits, the last one;
+    of a kernel that joins, the one before."""
+    layer, _, leaf = path.rpartition('/')
+    layer, axis = layer.rpartition('/')[2], None
+    if layer in SPLITTING and (leaf, len(shape)) in (('kernel', 2), ('bias', 1)):
+        axis = len(shape) - 1
+    elif layer in JOINING and (leaf, len(shape)) == ('kernel', 2):
+        axis = 0
+    cuts = mesh.shape['tensor']
+    return None if axis is None or cuts == 1 or shape[axis] % cuts else axis
+
+
+def largest(shape: tuple[int, ...], mesh: Mesh, big: int, taken: int | None = None) -> int | None:
+    """The largest axis that fsdp divides, of a leaf with at least `big` elements.
 
     Only the last two axes: the window of a convolution is small, and XLA fails if it is cut.
+
+    taken: an axis that is cut already.
     """
     cuts = mesh.shape['fsdp']
     axes = [i for i in range(max(len(shape) - 2, 0), len(shape)) if shape[i] % cuts == 0]
+    axes = [i for i in axes if i != taken]
     if cuts == 1 or math.prod(shape) < big or not axes:
-        return P()
-    axis = max(axes, key=lambda axis: shape[axis])
-    return P(*[None] * axis, 'fsdp')
+        return None
+    return max(axes, key=lambda axis: shape[axis])
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -103,15 +128,21 @@ def path_name(path: tuple[Any, ...]) -> str:
 def places(shapes: Tree, mesh: Mesh, *, by_rows: Collection[str] = (), big: int = 2**16) -> Tree:
     """A NamedSharding for every leaf of a state (or of its shapes).
 
-    Memory that the method keeps `by_rows` is cut as a batch is; all else by its `largest` axis.
+    Memory that the method keeps `by_rows` is cut as a batch is. Layers of transformers are `split`
+    over tensor. All of the rest, and of those another axis, is cut by its `largest` axis over fsdp.
     """
     entries = {('memory', name) for name in by_rows}
 
     def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        kept = tuple(path_name(path).split('/')[:2]) in entries
-        return NamedSharding(
-            mesh, rows(leaf.shape, mesh) if kept else largest(leaf.shape, mesh, big)
-        )
+        name = path_name(path)
+        if tuple(name.split('/')[:2]) in entries:
+            return NamedSharding(mesh, rows(leaf.shape, mesh))
+        tensor = split(name, leaf.shape, mesh)
+        fsdp = largest(leaf.shape, mesh, big, tensor)
+        axes = {
+            axis: over for axis, over in ((tensor, 'tensor'), (fsdp, 'fsdp')) if axis is not None
+        }
+        return NamedSharding(mesh, P(*(axes.get(i) for i in range(max(axes, default=-1) + 1))))
 
     return jax.tree_util.tree_map_with_path(place, shapes)
 
@@ -131,9 +162,10 @@ def by_rows(function: Callable, mesh: Mesh) -> Callable:
     is noise may be computed as a whole on every device, since nothing says that its rows are cut.
     So an input of a module with one or more rows for each row of the batch is constrained to be cut
     by rows, and so is its gradient. No value changes. Outputs are not constrained: for a dense
-    layer that costs memory, since XLA then does not fuse its reshape.
+    layer that costs memory, since XLA then does not fuse its reshape. The input of a layer that
+    joins what the devices of `tensor` have made is cut over these, too.
     """
-    cut = of_batch(mesh)
+    cut, cuts = of_batch(mesh), mesh.shape['tensor']
     if cut.num_devices == 1:
         return function
 
@@ -141,12 +173,17 @@ def by_rows(function: Callable, mesh: Mesh) -> Callable:
     def held(*args: Any, **options: Any) -> Any:
         count = len(jax.tree.leaves(args[-1])[0])
 
-        def hold(x: Any) -> Any:
-            fits = isinstance(x, jax.Array) and x.ndim and len(x) and len(x) % count == 0
-            return jax.lax.with_sharding_constraint(x, cut) if fits else x
+        def hold(x: Any, joins: bool) -> Any:
+            if not (isinstance(x, jax.Array) and x.ndim and len(x) and len(x) % count == 0):
+                return x
+            place = cut
+            if joins and cuts > 1 and x.ndim > 1 and x.shape[-1] % cuts == 0:
+                place = NamedSharding(mesh, P(ROWS, *[None] * (x.ndim - 2), 'tensor'))
+            return jax.lax.with_sharding_constraint(x, place)
 
         def intercept(call: Callable, args: Any, options: Any, context: Any) -> Any:
-            args, options = jax.tree.map(hold, (args, options))
+            joins = context.module.name in JOINING
+            args, options = jax.tree.map(lambda x: hold(x, joins), (args, options))
             return call(*args, **options)
 
         with nn.intercept_methods(intercept):

@@ -85,6 +85,7 @@ def train(
     """Trains to the end, or from where the workdir stands to the end; then evaluates."""
     from ssljax import evaluate, job, processes
     from ssljax.checkpoint import Checkpoints
+    from ssljax.reopen import same_config
     from ssljax.workdir import alone, claim, room, same_data, same_run
 
     same_run(settings, workdir)
@@ -108,6 +109,7 @@ def train(
         if state is None:
             state = one.fresh()
         else:
+            same_config(settings, workdir, int(state.step))
             processes.told(f'{workdir}: going on from step {int(state.step)} of {one.run.steps}')
         state, done = loop(one, state, checkpoints, workdir, **settings['log'])
         if done:

@@ -1,15 +1,15 @@
 """Whose a workdir is: its run.json names the config, the data and the machine of the run."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import config, job, lock, log, processes, resolve, sealed
+from ssljax import config, job, lock, log, processes, resolve, sealed, written
 from ssljax.checkpoint import Checkpoints
 from ssljax.names import Mistake
-from ssljax.reopen import facts_as_json, record
+from ssljax.reopen import facts_as_json
+from ssljax.written import record
 
 
 def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
@@ -19,7 +19,7 @@ def same_run(settings: Mapping[str, Any], workdir: Path) -> None:
         if any(not ours(p) for p in (workdir.iterdir() if workdir.is_dir() else ())):
             raise Mistake(f'workdir {workdir} holds files but no run.json; give an empty one')
         return
-    old = resolve.again(json.loads(path.read_text())['config'])
+    old = resolve.again(written.read(path, 'config')['config'], path)
     if lines := config.differences(old, settings):
         hint = ''
         if any(line.startswith('steps:') for line in lines):
@@ -67,15 +67,18 @@ def room(workdir: Path, checkpoints: Checkpoints) -> Iterator[None]:
         ) from None
 
 
-def same_data(source: Any, workdir: Path) -> None:
-    """Refuses to go on with other data, or with data that another decoder makes."""
-    path, now = workdir / 'run.json', data(source)
-    old = json.loads(path.read_text())['data'] if path.exists() else now
+def same_data(source: Any, workdir: Path, but: Sequence[str] = ()) -> None:
+    """Refuses to go on with other data, or with data that another decoder makes.
+
+    but: what may be another now.
+    """
+    now = data(source)
+    old = record(workdir)['data'] if (workdir / 'run.json').exists() else now
     for name in old:
-        if old[name] != now[name]:
+        if name not in but and old[name] != now.get(name):
             raise Mistake(
                 f'{workdir} was trained on data whose {name} is {old[name]!r}, and it is'
-                f' {now[name]!r} now; give another --workdir, or the data of then'
+                f' {now.get(name)!r} now; give another --workdir, or the data of then'
             )
 
 
@@ -87,7 +90,7 @@ def claim(one: Any, workdir: Path, typed: Sequence[tuple[str, str]]) -> None:
     """Makes the workdir and its run.json; one of an earlier version gets the facts of the run."""
     path, facts = workdir / 'run.json', facts_as_json(one.run)
     if path.exists():
-        run = json.loads(path.read_text())
+        run = record(workdir)
         if 'facts' not in run:
             settings = config.as_json(one.config)
             log.write_json(path, {**run, 'config': settings, 'facts': facts})
@@ -98,6 +101,11 @@ def claim(one: Any, workdir: Path, typed: Sequence[tuple[str, str]]) -> None:
 
 
 def job_of(workdir: Path) -> job.Job:
-    """The job of a run that is there, with its data, on the devices of this machine."""
-    settings = resolve.again(record(workdir)['config'])
-    return job.make({**settings, 'evals': {}, 'mesh': config.MeshAxes()._asdict()})
+    """The job of a run that is there, with its data, on the devices of this machine.
+
+    The decoder may be another one: results.json says which it was.
+    """
+    settings = resolve.again(record(workdir)['config'], workdir / 'run.json')
+    one = job.make({**settings, 'evals': {}, 'mesh': config.MeshAxes()._asdict()})
+    same_data(one.source, workdir, but=('decoder',))
+    return one

@@ -14,7 +14,9 @@ from ssljax import cli, compare
 from ssljax.names import Mistake
 
 
-def workdir(folder, name, accuracy, *, seed=0, temperature=0.1, k=20, fingerprint='f1', **more):
+def workdir(
+    folder, name, accuracy, *, seed=0, temperature=0.1, k=20, fingerprint='f1', digest='', **more
+):
     """What a run leaves behind, as far as comparing reads it."""
     path = folder / name
     path.mkdir()
@@ -31,7 +33,8 @@ def workdir(folder, name, accuracy, *, seed=0, temperature=0.1, k=20, fingerprin
         scores = {who: dict(more) for who in ('untrained', 'trained')}
         evals['error_rate'] = {'protocol': {}, 'scores': scores}
     (path / 'run.json').write_text(json.dumps({'config': config, 'data': data}))
-    (path / 'results.json').write_text(json.dumps({'evals': evals}))
+    results = {'evals': evals, 'checkpoint': 4, 'checkpoint_sha256': digest or name}
+    (path / 'results.json').write_text(json.dumps(results))
     return path
 
 
@@ -121,6 +124,57 @@ def test_another_protocol_or_other_data_is_a_column_of_its_own(tmp_path, runs):
     assert re.search(r'\(a\) glyphs f1, k=20; \(b\) glyphs f1, k=5; \(c\) glyphs f2, k=20', note)
 
 
+def rewritten(path, change):
+    results = json.loads((path / 'results.json').read_text())
+    change(results)
+    (path / 'results.json').write_text(json.dumps(results))
+
+
+READ = {'name': 'glyphs', 'fingerprint': 'f2', 'decoder': ''}
+
+
+@pytest.mark.parametrize(
+    'change, pattern',
+    [
+        (lambda r: r['evals']['knn']['protocol'].update(k=5), 'glyphs f1, k=20, .*glyphs f1, k=5,'),
+        (lambda r: r['evals']['knn'].update(data=READ), 'glyphs f1, k=20, .*glyphs f2, k=20,'),
+        (
+            lambda r: r['evals']['knn'].update(
+                data=READ | {'fingerprint': 'f1', 'decoder': 'other'}
+            ),
+            'f1, k=20, .*f1 by other, k=20,',
+        ),
+        (lambda r: r['evals']['knn'].update(checkpoint=2), 'step 4 / .*step 2'),
+    ],
+)
+def test_seeds_that_were_not_scored_alike_are_not_pooled(tmp_path, runs, change, pattern, capsys):
+    rewritten(runs[2], change)
+    assert cli.guarded(lambda: compare.main(list(map(str, runs)))) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert re.search(rf'a-0 and \S*a-2 are seeds of one config.*knn.*{pattern}.*type', line), line
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path, runs):
+    """The same seed and checkpoint, or the same seed and numbers; another seed is no copy."""
+    alone = compare.table(runs)
+    runs += [
+        workdir(tmp_path, 'copy', 80, temperature=0, digest='a-0'),
+        workdir(tmp_path, 'rerun', 82, temperature=0, seed=1),
+        workdir(tmp_path, 'also', 80, temperature=0, digest='copy'),
+    ]
+    found = compare.table(runs)
+    assert [(row.name, row.seeds) for row in found.rows] == [('a', 4), ('b', 4), ('c', 4)]
+    assert compare.lines(found, '') == compare.lines(alone, '')
+    told = [re.search(r'(\w+) is a copy of \S*(a-\d)', note).groups() for note in found.notes]
+    assert told == [('copy', 'a-0'), ('rerun', 'a-1'), ('also', 'a-0')]
+    other = workdir(
+        tmp_path, 'other', 80.5, temperature=0
+    )  # a seed that gave two results stands as two
+    assert compare.table([*runs[:4], other]).rows[0].seeds == 5
+    rewritten(runs[3], lambda results: results.update(evals={}))
+    assert compare.table(runs[:4]).notes == ['knn of a: of 3 of its seeds']
+
+
 def test_one_seed_each_is_told_and_nothing_is_bold(tmp_path):
     runs = [workdir(tmp_path, n, v, temperature=v) for n, v in (('x', 50), ('y', 60))]
     found = compare.table(runs)
@@ -145,6 +199,17 @@ def test_it_prints_and_writes(tmp_path, runs, capsys):
     [
         (lambda run: (run / 'results.json').unlink(), [], 'was not evaluated.*ssljax.evaluate'),
         (lambda run: (run / 'run.json').unlink(), [], 'is not a workdir: it has no run.json'),
+        (lambda run: (run / 'run.json').write_text('{"con'), [], 'run.json is torn.*put a copy'),
+        (
+            lambda run: (run / 'results.json').write_text('{}'),
+            [],
+            "no 'evals'; delete it, and type",
+        ),
+        (
+            lambda run: (run / 'results.json').write_text('[]'),
+            [],
+            "no 'evals'; delete it, and type",
+        ),
         (lambda run: None, ['--evals=kn'], "unknown evaluator.*'kn' .did you mean knn"),
         (lambda run: None, ['--eval=knn'], 'unrecognized|unknown'),
     ],

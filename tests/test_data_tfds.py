@@ -7,7 +7,6 @@ import os
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 from ssljax import data
+from ssljax.data import crc as data_crc
 from ssljax.data.batches import Batches
 from ssljax.names import Mistake
 
@@ -39,6 +39,29 @@ def record(**fields):
 
     entries = (part(1, part(1, k.encode()) + part(2, feature(v))) for k, v in fields.items())
     return part(1, b''.join(entries))
+
+
+def remainder(register):
+    for _ in range(8):
+        register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    return register
+
+
+REMAINDERS = [remainder(byte) for byte in range(256)]
+
+
+def crc(raw):
+    """CRC32C, a byte at a time."""
+    register = 0xFFFFFFFF
+    for byte in raw:
+        register = register >> 8 ^ REMAINDERS[(register ^ byte) & 255]
+    return register ^ 0xFFFFFFFF
+
+
+def masked(raw):
+    """As TFRecord files have it."""
+    found = crc(raw)
+    return ((found >> 15 | found << 17) + 0xA282EAD8) % 2**32
 
 
 def encoded(image, format='png'):
@@ -76,9 +99,10 @@ def write(place, shards, shape, file_format='tfrecord', features=None):
                 writer.close()
                 continue
             with open(file, 'wb') as out:
-                for raw in part:  # the reader checks no crc, but its fingerprint is made of them
-                    out.write(struct.pack('<QI', len(raw), 0) + raw)
-                    out.write(struct.pack('<I', zlib.crc32(raw)))
+                for raw in part:
+                    size = struct.pack('<Q', len(raw))
+                    out.write(size + struct.pack('<I', masked(size)) + raw)
+                    out.write(struct.pack('<I', masked(raw)))
     info = dict(name=name, version=place.name, fileFormat=file_format, splits=splits)
     info['moduleName'] = 'adhoc'
     (place / 'dataset_info.json').write_text(json.dumps(info))
@@ -151,6 +175,53 @@ def test_rows_are_the_images_written_and_tensorflow_stays_out(tmp_path, file_for
         assert rows['label'].dtype == np.int32
         np.testing.assert_array_equal(made.splits['test'].rows(np.arange(7))['x'], images[27:])
     assert ('tensorflow' in sys.modules) == before
+
+
+def test_checksums_are_those_of_the_standard():
+    """RFC 3720, B.4, and one byte at a time, for sizes around the blocks."""
+    known = [(b'123456789', 0xE3069283), (bytes(32), 0x8A9136AA), (b'\xff' * 32, 0x62A8AB43)]
+    assert data_crc.crc32c([raw for raw, _ in known]).tolist() == [found for _, found in known]
+    rng = np.random.default_rng(0)
+    raws = [rng.bytes(n) for n in (0, 1, 2, 3, 4, 5, 63, 64, 65, 127, 128, 129, 5000)]
+    raws += [b'\0' * 70 + raw for raw in raws]
+    found = data_crc.crc32c(raws)
+    assert found.tolist() == [crc(raw) for raw in raws]
+    assert data_crc.masked(found).tolist() == [masked(raw) for raw in raws]
+    assert data_crc.crc32c([]).shape == (0,)
+
+
+def flip(file, at, bit=0):
+    raw = bytearray(file.read_bytes())
+    raw[at] ^= 1 << bit
+    file.write_bytes(raw)
+
+
+def test_one_flipped_bit_is_told_and_never_read(tmp_path):
+    """In what was written, in its checksum, in its length, in that of the length."""
+    images = np.stack(tiny(tmp_path))
+    made = data.make(spec(tmp_path, hold=0))
+    (file,) = (tmp_path / 'tiny/1.0.0').glob('*train.tfrecord-00001-of-*')  # rows 9 to 19
+    whole, at = file.read_bytes(), 0
+    for _ in range(3):
+        at += 16 + struct.unpack_from('<Q', whole, at)[0]
+    size = struct.unpack_from('<Q', whole, at)[0]
+    for place in (at + 12, at + 12 + size // 2, at + 11 + size, at + 12 + size):
+        flip(file, place, bit=place % 8)
+        again = data.make(spec(tmp_path, hold=0))
+        assert (again.fingerprint == made.fingerprint) == (place < at + 12 + size)
+        with pytest.raises(Mistake, match=f'{file} is damaged: record 3 .*copy') as mistake:
+            again.splits['train'].rows(np.arange(27)[::-1])
+        assert '\n' not in str(mistake.value)
+        np.testing.assert_array_equal(
+            again.splits['train'].rows(np.array([11]))['x'][0], images[11]
+        )
+        file.write_bytes(whole)
+    for place, bit in ((at, 0), (at, 3), (at + 7, 7), (at + 9, 1)):
+        flip(file, place, bit)
+        with pytest.raises(Mistake, match=f'{file} is damaged: record 3 '):
+            data.make(spec(tmp_path))
+        file.write_bytes(whole)
+    assert np.array_equal(made.splits['train'].rows(np.array([12]))['x'][0], images[12])
 
 
 @pytest.mark.parametrize('file_format', ['tfrecord', 'array_record'])
@@ -326,6 +397,22 @@ import jax
 assert ends[0][0] == ends[1][0] == 4
 jax.tree.map(np.testing.assert_array_equal, ends[0][1], ends[1][1])
 
+# one flipped bit ends the stream with one line, as it does the other route
+from ssljax.names import Mistake
+(file,) = Path(root).glob('tiny/1.0.0/*train.tfrecord-00001-of-*')
+raw = bytearray(file.read_bytes())
+raw[len(raw) // 2] ^= 1
+file.write_bytes(raw)
+for loader in ('numpy', 'tf'):
+    split = data.make(dict(name='tfds:tiny', dir=root, hold=0, loader=loader)).splits['train']
+    try:
+        with Batches(split, seed=1, batch=6, stop=9) as batches:
+            list(batches)
+    except Mistake as mistake:
+        assert str(file) in str(mistake) and 'is damaged: record ' in str(mistake), mistake
+    else:
+        raise AssertionError('damaged rows were read')
+
 import tensorflow
 assert b.decoder == 'tensorflow ' + tensorflow.__version__, b.decoder
 print('equal')
@@ -408,6 +495,59 @@ def test_mistakes_are_one_line(tmp_path, options, says):
     with pytest.raises(Mistake) as error:
         data.make(spec(tmp_path, **{'name': 'tiny', **options}))
     assert says in str(error.value) and '\n' not in str(error.value)
+
+
+def legacy(kind, **content):
+    return dict(type=kind, content=content)
+
+
+@pytest.mark.parametrize('form', ['proto', 'snake', 'json', 'legacy', 'text', 'top', 'loaded'])
+def test_no_module_that_a_directory_names_is_imported(tmp_path, monkeypatch, form):
+    """In whichever form of features.json, and also one that is a prefix away."""
+    tiny(tmp_path)
+    place = tmp_path / 'tiny/1.0.0'
+    (tmp_path / 'stranger.py').write_text(
+        f'import pathlib; pathlib.Path({str(tmp_path / "ran")!r}).touch()'
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    good = json.loads((place / 'features.json').read_text())
+    name = 'stranger.Feature' if form != 'loaded' else 'ssljax.names.Mistake'
+    found, inside = json.loads(json.dumps(good)), json.dumps(legacy(name))
+    parts = found['featuresDict']['features']
+    if form in ('proto', 'loaded'):
+        parts['id']['pythonClassName'] = name
+    elif form == 'snake':
+        parts['id']['python_class_name'] = parts['id'].pop('pythonClassName') and name
+    elif form == 'json':  # a dict of features, inside a string
+        json_feature = dict(json=json.dumps({'a': legacy(name)}))
+        parts['id'] = dict(pythonClassName=KIND + 'features_dict.FeaturesDict')
+        parts['id']['jsonFeature'] = json_feature
+    elif form == 'text':
+        found = legacy(KIND + 'features_dict.FeaturesDict', id=json.loads(inside))
+    elif form == 'top':
+        found['pythonClassName'] = name
+    else:
+        found = legacy(name)
+    (place / 'features.json').write_text(json.dumps(found))
+    with pytest.raises(Mistake, match=f"names '{name}', which is no feature of TFDS") as mistake:
+        data.make(spec(tmp_path))
+    assert '\n' not in str(mistake.value) and not (tmp_path / 'ran').exists()
+    # afterwards TFDS is as it was: a directory that names its own features can be read
+    (place / 'features.json').write_text(json.dumps(good))
+    info = json.loads((place / 'dataset_info.json').read_text())
+    (place / 'dataset_info.json').write_text(json.dumps(info | dict(moduleName='stranger')))
+    assert data.make(spec(tmp_path)).splits['train'].count == 27
+    assert not (tmp_path / 'ran').exists() and 'stranger' not in sys.modules
+
+
+@pytest.mark.parametrize('name', ['features.json', 'dataset_info.json'])
+@pytest.mark.parametrize('text', ['', '{"pyth', '[]', '{}', 'null', '{"pythonClassName": 5}'])
+def test_a_description_that_is_damaged_is_one_line(tmp_path, name, text):
+    tiny(tmp_path)
+    (tmp_path / 'tiny/1.0.0' / name).write_text(text)
+    with pytest.raises(Mistake, match='tiny') as mistake:
+        data.make(spec(tmp_path))
+    assert '\n' not in str(mistake.value)
 
 
 def test_a_missing_name_says_how_to_give_one():

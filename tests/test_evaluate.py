@@ -121,6 +121,63 @@ def test_all_that_can_run_is_run_and_the_rest_is_explained(runs, capsys, monkeyp
     assert found['checkpoint'] == 4 and found['data']['fingerprint']
 
 
+def changed(workdir, change):
+    """The run's run.json, changed."""
+    run = json.loads((workdir / 'run.json').read_text())
+    change(run)
+    (workdir / 'run.json').write_text(json.dumps(run))
+
+
+@pytest.mark.parametrize(
+    'change, pattern',
+    [
+        (lambda run: run['data'].update(fingerprint='another'), "fingerprint is 'another'"),
+        (lambda run: run['data'].update(name='another'), "name is 'another'"),
+        (
+            lambda run: run['config'].update(seed=9),
+            r'checkpoints/4 was written under.*seed: 0 -> 9',
+        ),
+        (
+            lambda run: run['config']['evals']['perplexity'].update(odd=1),
+            r"run.json.*'odd'.*out of",
+        ),
+    ],
+)
+def test_other_data_or_another_config_is_refused(runs, tmp_path, capsys, change, pattern):
+    workdir = shutil.copytree(runs / 'gpt', tmp_path / 'run')
+    (workdir / 'results.json').unlink(missing_ok=True)
+    changed(workdir, lambda run: run['config'].update(evals={'perplexity': {}}))
+    changed(workdir, change)
+    code, told = run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')
+    (line,) = told.err.strip().splitlines()
+    assert code == 2 and re.search(pattern, line), line
+    assert not (workdir / 'results.json').exists()
+
+
+def test_results_name_the_data_that_were_read_and_the_checkpoint(runs, tmp_path, capsys):
+    """By another decoder than that of the training; beside a line of metrics that is torn."""
+    workdir = shutil.copytree(runs / 'gpt', tmp_path / 'run')
+    (workdir / 'results.json').unlink(missing_ok=True)
+    changed(workdir, lambda run: run['data'].update(decoder='another'))
+    whole = (workdir / 'metrics.jsonl').read_text()
+    (workdir / 'metrics.jsonl').write_text(whole.splitlines()[0][:20] + '\n' + whole)
+    code, told = run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')
+    (line,) = told.err.strip().splitlines()
+    assert code == 0 and re.search('metrics.jsonl: line 1 is torn.*delete', line), line
+    found, source = json.loads((workdir / 'results.json').read_text()), jobs.job('gpt').source
+    rows = {name: split.count for name, split in source.splits.items()}
+    data = dict(name=source.name, fingerprint=source.fingerprint, decoder=source.decoder, rows=rows)
+    assert found['data'] == found['evals']['perplexity']['data'] == data and rows['test']
+    assert found['evals']['perplexity']['checkpoint'] == 4
+    lines = [json.loads(line) for line in whole.splitlines()]
+    spent = sum(line.get('cpu_seconds', 0) for line in lines)
+    assert found['training_cpu_seconds'] == pytest.approx(spent, abs=0.06)
+    (workdir / 'results.json').write_text('{"evals": {"knn"')
+    code, told = run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')
+    assert code == 2 and re.search('results.json is torn.*delete it, and type python', told.err)
+    assert 'evaluating' not in told.out  # said before the work
+
+
 def test_numbers_stay_beside_those_of_other_evaluations(runs, capsys):
     workdir = runs / 'gpt'
     run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')

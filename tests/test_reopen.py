@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ssljax
-from ssljax import config, reopen, resolve, train
+from ssljax import checkpoint, config, reopen, resolve, train
 from ssljax.names import Mistake
 
 pytestmark = pytest.mark.xdist_group('reopen')  # they share `pod`
@@ -66,7 +66,7 @@ def test_a_pods_run_opens_on_one_device_without_its_data_and_elsewhere(pod, tmp_
 
 def test_the_facts_of_a_run_survive_json(pod):
     run = json.loads((pod[0] / 'run.json').read_text())
-    facts = reopen.facts(run['facts'])
+    facts = reopen.facts(run['facts'], pod[0])
     assert facts.row['x'] == jax.ShapeDtypeStruct((16, 16, 1), np.uint8)
     assert facts.classes == 3 and facts.class_names == ('0', '1', '2') and facts.examples == 48
     assert config.as_json(reopen.facts_as_json(facts)) == run['facts']
@@ -78,6 +78,55 @@ def test_a_run_of_an_earlier_version_says_what_to_type(pod, tmp_path):
     del run['facts']
     (workdir / 'run.json').write_text(json.dumps(run))
     with pytest.raises(Mistake, match='earlier version.*the command that trained it'):
+        ssljax.load(workdir)
+
+
+def resealed(workdir, change):
+    """The config in the checkpoint, changed as one that was written so."""
+    (step,) = (workdir / 'checkpoints').iterdir()
+    sealed = json.loads((step / 'config/metadata').read_text())
+    change(sealed)
+    (step / 'config/metadata').write_text(json.dumps(sealed))
+    checkpoint.seal(step)
+
+
+def lacks(config):
+    del config['model']['block'], config['mesh'], config['accumulate']
+
+
+@pytest.mark.parametrize(
+    'spoil, pattern',
+    [
+        (lambda run: run['config']['model'].update(chill=1), r"run.json was made.*'chill'.*train"),
+        (lambda run: run['config'].update(batch=8), r'checkpoints/4 was written.*batch: 16 -> 8'),
+        (lambda run: run.pop('config'), "run.json has no 'config'; put a copy"),
+        (lambda run: run['facts'].pop('batch'), 'run.json is of another version.*batch'),
+        (lambda run: run['facts'].update(moon=1), 'run.json is of another version.*moon'),
+        (None, 'run.json is torn or damaged.*put a copy'),
+    ],
+)
+def test_a_run_json_that_does_not_fit_is_one_line(pod, tmp_path, spoil, pattern):
+    workdir = shutil.copytree(pod[0], tmp_path / 'run')
+    run = json.loads((workdir / 'run.json').read_text())
+    if spoil:
+        spoil(run)
+    text = json.dumps(run)
+    (workdir / 'run.json').write_text(text if spoil else text[: len(text) // 2])
+    with pytest.raises(Mistake, match=pattern) as mistake:
+        ssljax.load(workdir)
+    assert '\n' not in str(mistake.value)
+
+
+def test_an_option_that_an_old_run_lacks_is_its_default(pod, tmp_path):
+    workdir = shutil.copytree(pod[0], tmp_path / 'run')
+    run = json.loads((workdir / 'run.json').read_text())
+    lacks(run['config'])
+    (workdir / 'run.json').write_text(json.dumps(run))
+    resealed(workdir, lacks)
+    _, x, h = pod
+    np.testing.assert_array_equal(ssljax.load(workdir).encode(x), h)
+    resealed(workdir, lambda config: config['model'].update(chill=1))
+    with pytest.raises(Mistake, match="checkpoints/4 was made by another version.*'chill'"):
         ssljax.load(workdir)
 
 

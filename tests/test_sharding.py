@@ -1,6 +1,7 @@
 """Where each leaf of the state lives, and what travels between devices in a step."""
 
 import collections
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -104,6 +105,76 @@ def test_memory_by_rows_is_cut_as_a_batch_and_all_else_by_its_largest_axis():
     undeclared = sharding.places(state, mesh)['memory']['bank']
     assert undeclared.spec == P()  # a name alone declares nothing
     assert specs['opt/net/mu/encoder/kernel'] == P(None, 'fsdp')
+
+
+def test_layers_of_transformers_are_cut_over_tensor_and_their_other_axis_over_fsdp():
+    wide, narrow = (jax.ShapeDtypeStruct(shape, 'f4') for shape in ((64, 256), (256, 64)))
+    bias = jax.ShapeDtypeStruct((64,), 'f4')
+    square = jax.ShapeDtypeStruct((64, 64), 'f4')
+    block = {name: {'kernel': square, 'bias': bias} for name in ('query', 'key', 'value')}
+    block |= {'attend_out': {'kernel': square, 'bias': bias}, 'attend_norm': {'scale': bias}}
+    block |= {'mlp_in': {'kernel': wide}, 'mlp_out': {'kernel': narrow, 'bias': bias}}
+    odd = {'query': {'kernel': jax.ShapeDtypeStruct((64, 63), 'f4')}, 'key': {'embedding': square}}
+    moments = {'net': {'mu': {'encoder': {'blocks_0': block}}}}
+    state = {'params': {'encoder': {'blocks_0': block}, 'odd': odd}, 'opt': moments}
+
+    def specs(**axes):
+        places = sharding.places(state, sharding.mesh(**axes), big=2**12)
+        return {k: v.spec for k, v in zip(jobs_paths(places), jax.tree.leaves(places), strict=True)}
+
+    both = specs(data=2, fsdp=2, tensor=2)
+    for at in ('params/encoder/blocks_0', 'opt/net/mu/encoder/blocks_0'):
+        for name in ('query', 'key', 'value', 'mlp_in'):
+            assert both[f'{at}/{name}/kernel'] == P('fsdp', 'tensor')
+        assert both[f'{at}/key/bias'] == P('tensor')
+        for name in ('attend_out', 'mlp_out'):
+            assert both[f'{at}/{name}/kernel'] == P('tensor', 'fsdp')
+            assert both[f'{at}/{name}/bias'] == P()  # added once, to the sum
+        assert both[f'{at}/attend_norm/scale'] == P()
+    assert both['params/odd/query/kernel'] == P() and both['params/odd/key/embedding'] == P('fsdp')
+    alone = specs(data=4, tensor=2)
+    assert alone['params/encoder/blocks_0/mlp_in/kernel'] == P(None, 'tensor')
+    assert alone['params/encoder/blocks_0/mlp_out/kernel'] == P('tensor')
+    assert specs(data=2, fsdp=4)['params/encoder/blocks_0/mlp_in/kernel'] == P(None, 'fsdp')
+
+
+def equal(a, b):
+    """To rounding: each leaf by its own scale."""
+    a, b = jobs.leaves(a), jobs.leaves(b)
+    for path in a:
+        scale = max(np.abs(a[path]).max(), 1e-3) if a[path].size else 1
+        np.testing.assert_allclose(a[path] / scale, b[path] / scale, atol=2e-4, err_msg=path)
+
+
+@functools.cache
+def plain():
+    """A run of gpt: its config, where it starts, two steps."""
+    found = jobs.sgd(jobs.settings('gpt', **{'data.length': 13}))
+    one = make(found, jax.devices()[:1])
+    start = jax.device_get(one.fresh())
+    return found, start, *jobs.run(one, 2)
+
+
+@pytest.mark.parametrize('axes', [dict(data=4), dict(data=2, fsdp=2)], ids=['data=4', 'fsdp=2'])
+def test_tensor_parallel_is_the_plain_run(axes):
+    """The same numbers; of each cut kernel a device has and multiplies its part."""
+    found, start, a, seen_a = plain()
+    cut = make({**found, 'mesh': dict(fsdp=1, tensor=2, big=16) | axes})
+    equal(start, cut.fresh())
+    b, seen_b = jobs.run(cut, 2, state=cut.placed(start))
+    for metrics_a, metrics_b in zip(seen_a, seen_b, strict=True):
+        for name in metrics_a:
+            np.testing.assert_allclose(metrics_a[name], metrics_b[name], rtol=2e-4, atol=2e-5)
+    equal(a, b)
+    if 'fsdp' not in axes:  # width 16, of the mlp 64; a device has 2 rows of 12 tokens
+        step = cut.step().lower(cut.shapes, jobs.batch(cut, 0), cut.key(1), cut.acting(0))
+        compiled = compile(step)
+        shapes = set(re.findall(r'f32\[(\d+,\d+)\]', compiled.as_text()))
+        assert {'16,8', '8,16', '16,32', '32,16', '24,32', '24,8'} <= shapes
+        assert not {'16,64', '64,16', '24,64'} & shapes
+        travels = sent(compiled)
+        assert not [one for one in travels if one.opcode != 'all-reduce' and one.bytes > 256]
+        assert [one for one in travels if one.kind == kind((24, 16))]  # the parts are added
 
 
 def jobs_paths(tree):

@@ -168,10 +168,20 @@ def stream(
     first = next(indices, None)
     if first is None:
         return
+    mistakes: list[Mistake] = []  # TensorFlow would make a traceback of one
+
+    def batches() -> Iterator[Any]:
+        try:
+            yield from map(read, itertools.chain([first], indices))
+        except Mistake as mistake:
+            mistakes.append(mistake)
+
     data = tf.data.Dataset.from_generator(
-        lambda: (read(index) for index in itertools.chain([first], indices)),
+        batches,
         output_signature=tf.TensorSpec([len(first)], kind),
     )
     data = data.prefetch(2).unbatch()
     data = data.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     yield from data.batch(len(first)).prefetch(2).as_numpy_iterator()
+    for mistake in mistakes:
+        raise mistake

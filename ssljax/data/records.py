@@ -1,18 +1,24 @@
 """Where the records of a TFDS data set are: serialized examples by index, without TensorFlow."""
 
+import contextlib
 import io
 import os
 import re
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssljax.data.crc import crc32c, masked
 from ssljax.data.pixels import pool
 from ssljax.data.source import fingerprint
 from ssljax.names import Mistake, nearest
+
+CHECKED = 2**22  # bytes whose checksums are computed at once
+ALONE = threading.Lock()  # of whoever replaces a method of TFDS
 
 
 class Records(NamedTuple):
@@ -27,13 +33,50 @@ def records(path: str, dir: str = '') -> tuple[Any, dict[str, Records]]:
     """The features of a TFDS data set, and the records of each of its splits."""
     folder = locate(path, dir)
     import tensorflow_datasets
+    from google.protobuf.json_format import ParseError
 
-    builder = tensorflow_datasets.builder_from_directory(str(folder))
+    try:
+        with known_features(folder):
+            builder = tensorflow_datasets.builder_from_directory(str(folder))
+    except (ValueError, KeyError, TypeError, AttributeError, ParseError) as error:
+        reason = str(error).strip().partition('\n')[0]
+        raise Mistake(
+            f'tfds: the description of {folder} (features.json, dataset_info.json) cannot be read:'
+            f' {reason}; copy it again'
+        ) from None
     splits = builder.info.splits
     if not splits:
         raise Mistake(f'tfds: {folder} lists no splits; build the data set again')
     reader = tfrecords if builder.info.file_format.value == 'tfrecord' else array_records
     return builder.info.features, {name: reader(builder, name) for name in splits}
+
+
+@contextlib.contextmanager
+def known_features(folder: Path) -> Iterator[None]:
+    """Inside, TFDS makes the features of its own library, and no other.
+
+    features.json names a Python class for each, and TFDS would import its module, whatever it is.
+    All forms of that file end in the method that is replaced here.
+    """
+    from tensorflow_datasets import features
+
+    base = features.FeatureConnector
+    found = base.__dict__['cls_from_name']
+
+    def cls_from_name(cls: type, name: str) -> type:
+        if not re.fullmatch(r'tensorflow_datasets\.core\.features\.\w+(\.\w+)*', name):
+            raise Mistake(
+                f'tfds: {folder}/features.json names {name!r}, which is no feature of TFDS, so it'
+                ' is not imported; build the data set with features of tfds.features'
+            )
+        return found.__get__(None, cls)(name)
+
+    with ALONE:
+        base.cls_from_name = classmethod(cls_from_name)
+        try:
+            yield
+        finally:
+            base.cls_from_name = found
 
 
 def locate(path: str, dir: str) -> Path:
@@ -63,23 +106,30 @@ def tfrecords(builder: Any, split: str) -> Records:
     """Random access to TFRecord files: the offsets are found once, by stepping over the headers.
 
     A record is: length uint64, its crc, the bytes, their crc. The digest is of lengths and crcs,
-    so contents are compared without reading them.
+    so contents are compared without reading them. Both crcs are checked: of the lengths here, of
+    the bytes whenever they are read.
     """
     info = builder.info.splits[split]
 
     def scan(path: Any) -> np.ndarray:
         """Offset, length and crc of each record of one file: int64 [n, 3]."""
-        entries, end = [], os.path.getsize(path)
+        entries, headers, at, end = [], [], 0, os.path.getsize(path)
         with open(path, 'rb', buffering=1 << 16) as file:
-            at = 0
             while at < end:
-                header = file.read(12)
-                length = struct.unpack('<Q', header[:8])[0] if len(header) == 12 else end
-                if at + length + 16 > end:
-                    raise Mistake(f'tfds: {path} is cut short at byte {at}; copy it again')
+                headers.append(file.read(12))
+                length = int.from_bytes(headers[-1][:8], 'little')
+                if len(headers[-1]) < 12 or at + length + 16 > end:
+                    break
                 file.seek(length, io.SEEK_CUR)
                 entries.append((at + 12, length, struct.unpack('<I', file.read(4))[0]))
                 at += length + 16
+        whole = [header for header in headers if len(header) == 12]
+        said = np.frombuffer(b''.join(header[8:] for header in whole), '<u4')
+        wrong = np.flatnonzero(masked(crc32c([header[:8] for header in whole])) != said)
+        if len(wrong):
+            raise damaged(path, wrong[0])
+        if at < end:
+            raise Mistake(f'tfds: {path} is cut short at byte {at}; copy it again')
         return np.array(entries, np.int64).reshape(-1, 3)
 
     tables = list(pool().map(scan, info.filepaths))
@@ -99,15 +149,30 @@ def tfrecords(builder: Any, split: str) -> Records:
             os.close(file)
 
     def raw(index: np.ndarray) -> list[bytes]:
-        return list(pool().map(read, index))
+        found = list(pool().map(read, index))
+        some = max(1, CHECKED // max(map(len, found), default=1))
+        for start in range(0, len(found), some):
+            mine = index[start : start + some]
+            sums = masked(crc32c(found[start : start + some]))
+            for i in mine[sums != table[mine, 2]][:1]:
+                raise damaged(info.filepaths[shard[i]], i - np.searchsorted(shard, shard[i]))
+        return found
 
     return Records(len(table), raw, fingerprint(table[:, 1:]))
+
+
+def damaged(path: Any, number: int) -> Mistake:
+    return Mistake(
+        f'tfds: {path} is damaged: record {number} is not what was written (its checksum differs);'
+        ' copy the file again'
+    )
 
 
 def array_records(builder: Any, split: str) -> Records:
     """Random access to array_record files, by their own reader.
 
-    They hold no checksum to compare, so the digest is of sizes and of 64 records spread over all.
+    They hold no checksum to compare (their reader checks those that it has), so the digest is of
+    sizes and of 64 records spread over all.
     """
     source = builder.as_data_source(split=split).data_source
     info = builder.info.splits[split]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
 from ssljax.nets.layers import check, shift
-from ssljax.nets.transformer import Block
+from ssljax.nets.transformer import make_block
 
 
 class TextTransformer(nn.Module):
@@ -34,8 +34,9 @@ class TextTransformer(nn.Module):
         place = self.param('place', nn.initializers.normal(0.01), (self.context, self.width))
         x = nn.Dropout(self.dropout, deterministic=not train)(shift(x, place[:T]))
         for i in range(self.depth):
-            block = Block(**self.block, dropout=self.dropout, dtype=self.dtype, name=f'blocks_{i}')
-            x = block(x, train, length=jnp.maximum(length, 1))  # no row without any token
+            options = dict(self.block, dropout=self.dropout, dtype=self.dtype, name=f'blocks_{i}')
+            # no row without any token
+            x = make_block(**options)(x, train, False, length=jnp.maximum(length, 1))
         x = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name='norm')(x)
         if self.pool == 'mean':
             return mean(x, length)
@@ -82,6 +83,7 @@ def text_transformer(
     causal: bool = True,
     pool: str = 'last',
     dropout: float = 0.0,
+    remat: bool = False,
     dtype: Any = None,
 ) -> nn.Module:
     """Tokens [B, T] and their number [B] -> features [B, width]: the text tower of CLIP.
@@ -99,6 +101,7 @@ def text_transformer(
     causal: whether a token sees only those before it.
     pool: last (the last token that is meant) or mean (of those that are).
     dropout: its rate.
+    remat: whether blocks are computed again in the backward pass, which takes less memory.
     dtype: of the computation; None: that of inputs and params.
     """
     check(activation=activation)
@@ -118,6 +121,7 @@ def text_transformer(
         kernel_init='xavier',
         init_out=0.02 / (2 * depth) ** 0.5,
         causal=causal,
+        remat=remat,
     )
     return TextTransformer(vocab, width, depth, context, block, pool, dropout, dtype)
 

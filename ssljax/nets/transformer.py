@@ -82,6 +82,13 @@ class Block(nn.Module):
         return x + drop(dense(width, self.init_out, 'mlp_out')(h))
 
 
+def make_block(*, remat: bool = False, **options: Any) -> nn.Module:
+    """A Block. With remat, only its input is kept for the backward pass, which computes it again:
+    a third more work for the memory of one block in place of all. No value changes."""
+    # train and maps, counted from the module itself, are no arrays; so a call gives both, in place
+    return (nn.remat(Block, static_argnums=(2, 3)) if remat else Block)(**options)
+
+
 class Transformer(nn.Module):
     vocab: int
     width: int
@@ -101,7 +108,7 @@ class Transformer(nn.Module):
             small = nn.initializers.normal(0.01)
             self.place = self.param('place', small, (self.context, self.width))
         blocks = range(self.depth)
-        self.blocks = [Block(**b, dropout=self.dropout, dtype=self.dtype) for _ in blocks]
+        self.blocks = [make_block(**b, dropout=self.dropout, dtype=self.dtype) for _ in blocks]
         self.drop = nn.Dropout(self.dropout)
         if b['norm'] != 'rms':
             self.norm = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype)
@@ -119,7 +126,7 @@ class Transformer(nn.Module):
             x = shift(x, self.place[:T])
         x = self.drop(x, deterministic=not train)
         for block in self.blocks:
-            x = block(x, train)
+            x = block(x, train, False)
         return rms(x) if self.block['norm'] == 'rms' else self.norm(x)
 
     def __call__(self, tokens: jax.Array, train: bool = False) -> jax.Array:
@@ -148,6 +155,7 @@ def transformer(
     kernel_init: Any = 'lecun',
     init_embed: float = 0.02,
     dropout: float = 0.0,
+    remat: bool = False,
     dtype: Any = None,
 ) -> nn.Module:
     """A causal transformer with norms before layers, tokens int [B, T] -> logits [B, T, vocab].
@@ -170,6 +178,7 @@ def transformer(
     kernel_init: of the other layers of a block, a name of `layers.INITIALIZERS` or a deviation.
     init_embed: the deviation of the embedding.
     dropout: its rate.
+    remat: whether blocks are computed again in the backward pass, which takes less memory.
     dtype: of the computation; None: that of inputs and params.
     """
     check(activation=activation)
@@ -191,6 +200,7 @@ def transformer(
         kernel_init=kernel_init,
         init_out='zeros' if zero_init else 0.02 / (2 * depth) ** 0.5,
         causal=True,
+        remat=remat,
     )
     return Transformer(vocab, width, depth, context, tied, block, init_embed, dropout, dtype)
 
@@ -203,11 +213,12 @@ def gpt2(
     heads: int = 12,
     context: int = 1024,
     dropout: float = 0.1,
+    remat: bool = False,
     dtype: Any = None,
 ) -> nn.Module:
     """GPT-2 small: 124,439,808 params. Radford et al. 2019.
 
-    vocab, width, depth, heads, context, dropout, dtype: as of `transformer`.
+    vocab, width, depth, heads, context, dropout, remat, dtype: as of `transformer`.
     """
     return transformer(
         vocab=vocab,
@@ -226,5 +237,6 @@ def gpt2(
         kernel_init='normal',
         init_embed=0.02,
         dropout=dropout,
+        remat=remat,
         dtype=dtype,
     )

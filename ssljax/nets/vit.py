@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from ssljax.names import Mistake, choose
 from ssljax.nets.layers import Dense, check, shift
-from ssljax.nets.transformer import Block
+from ssljax.nets.transformer import make_block
 
 
 def patchify(x: jax.Array, patch: int) -> jax.Array:
@@ -65,7 +65,7 @@ class ViT(nn.Module):
             count = (self.size // self.patch) ** 2
             self.place = self.param('place', small, (self.class_token + count, self.width))
         options = dict(self.block, dropout=self.dropout, dtype=self.dtype)
-        self.blocks = [Block(**options) for _ in range(self.depth)]
+        self.blocks = [make_block(**options) for _ in range(self.depth)]
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -80,7 +80,7 @@ class ViT(nn.Module):
         """
         x = self.prepare(x, kept)
         for block in self.blocks:
-            x = block(x, train)
+            x = block(x, train, False)
         return self.norm(x)
 
     def attention(self, x: jax.Array) -> jax.Array:
@@ -90,8 +90,8 @@ class ViT(nn.Module):
         h, w = x.shape[1] // self.patch, x.shape[2] // self.patch
         x = self.prepare(x, None)
         for block in self.blocks[:-1]:
-            x = block(x, False)
-        maps = self.blocks[-1](x, False, maps=True)  # [B, heads, 1 + T, 1 + T]
+            x = block(x, False, False)
+        maps = self.blocks[-1](x, False, True)  # [B, heads, 1 + T, 1 + T]
         return maps[:, :, 0, 1:].reshape(*maps.shape[:2], h, w)
 
     def prepare(self, x, kept):
@@ -143,20 +143,21 @@ class Decoder(nn.Module):
         full = full + sincos(h, w, self.width).astype(x.dtype)
         x = jnp.concatenate([x[:, :cls], full], 1)
         for i in range(self.depth):
-            x = Block(**self.block, dropout=0.0, dtype=self.dtype, name=f'blocks_{i}')(x, False)
+            options = dict(self.block, dropout=0.0, dtype=self.dtype, name=f'blocks_{i}')
+            x = make_block(**options)(x, False, False)
         x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, cls:])
         out = Dense(self.patch**2 * self.channels, kernel_init='xavier', dtype=self.dtype)
         return out(x).astype(jnp.float32)
 
 
-def _block(width: int, heads: int, expand: float, activation: str) -> dict:
+def _block(width: int, heads: int, expand: float, activation: str, remat: bool) -> dict:
     check(activation=activation)
     if width % heads or width % 4:
         raise Mistake(f'width {width} must be a multiple of 4 and of {heads} heads')
     return dict(
         heads=heads, expand=expand, norm='token', positions='given', activation=activation,
         bias=True, normalize_qk=False, scale=1.0, kernel_init='xavier', init_out='xavier',
-        causal=False,
+        causal=False, remat=remat,
     )  # fmt: skip
 
 
@@ -173,6 +174,7 @@ def vit(
     class_token: bool = True,
     pool: str = 'class',
     dropout: float = 0.0,
+    remat: bool = False,
     dtype: Any = None,
 ) -> nn.Module:
     """Images [B, H, W, C] of any size that patches divide -> features [B, width].
@@ -188,9 +190,10 @@ def vit(
     class_token: whether there is a token before those of the patches.
     pool: class (the class token) or mean (of the other tokens).
     dropout: its rate.
+    remat: whether blocks are computed again in the backward pass, which takes less memory.
     dtype: of the computation; None: that of inputs and params.
     """
-    block = _block(width, heads, expand, activation)
+    block = _block(width, heads, expand, activation, remat)
     choose(positions, ('learned', 'sincos'), 'positions')
     choose(pool, ('class', 'mean'), 'pool')
     if pool == 'class' and not class_token:
@@ -216,14 +219,15 @@ def vit_decoder(
     activation: str = 'gelu',
     channels: int = 3,
     class_token: bool = True,
+    remat: bool = False,
     dtype: Any = None,
 ) -> nn.Module:
     """The decoder of a masked autoencoder: He et al. 2021, arXiv:2111.06377, section 3.
 
     patch, channels: the side of a patch in pixels, and the channels of a pixel.
-    width, depth, heads, expand, activation: of the decoder's blocks, as of `vit`.
+    width, depth, heads, expand, activation, remat: of the decoder's blocks, as of `vit`.
     class_token: whether the encoder's tokens begin with a class token.
     dtype: of the computation; None: that of inputs and params.
     """
-    block = _block(width, heads, expand, activation)
+    block = _block(width, heads, expand, activation, remat)
     return Decoder(patch, width, depth, block, channels, class_token, dtype)

@@ -1,0 +1,87 @@
+"""Blocks that are computed again in the backward pass: the same numbers, less memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ssljax import nets
+
+TOKENS = jnp.arange(2 * 12).reshape(2, 12) % 7
+PATCHES = jax.random.normal(jax.random.key(1), (2, 3, 16))
+IMAGES = jax.random.normal(jax.random.key(2), (2, 8, 8, 1))
+SMALL = dict(width=16, depth=2, heads=2)
+CASES = {
+    'transformer': (dict(vocab=7, dropout=0.1), (TOKENS, True)),
+    'text_transformer': (dict(vocab=7, dropout=0.1), (TOKENS, jnp.array([12, 5]), True)),
+    'vit': (dict(patch=4, size=8, dropout=0.1), (IMAGES, True)),
+    'vit_decoder': (dict(patch=4, channels=1), (PATCHES, jnp.array([[0, 3], [2, 1]]), (2, 2))),
+}
+
+
+def loss(net, args):
+    """Of params, with dropout where there is some."""
+    static = {i: a for i, a in enumerate(args) if not isinstance(a, jax.Array)}
+    arrays = [a for a in args if isinstance(a, jax.Array)]
+
+    def value(params, *arrays):
+        left = iter(arrays)
+        given = [static[i] if i in static else next(left) for i in range(len(args))]
+        out = net.apply(params, *given, rngs={'dropout': jax.random.key(3)})
+        return jnp.square(out).sum()
+
+    return value, arrays
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_remat_changes_no_value(name):
+    options, args = CASES[name]
+    found = []
+    for remat in (False, True):
+        net = nets.make(dict(name=name, remat=remat, **SMALL, **options))
+        value, arrays = loss(net, args)
+        # not at its start, where layers are zero
+        params = net.init({'params': jax.random.key(0), 'dropout': jax.random.key(4)}, *args)
+        params = jax.tree.map(
+            lambda p: p + 0.1 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), params
+        )
+        found.append(jax.jit(jax.value_and_grad(value))(params, *arrays))
+        again = str(jax.make_jaxpr(jax.grad(value))(params, *arrays)).count('checkpoint[')
+        assert (again > 0) == remat, f'{again} blocks are computed again'
+    plain, spared = found
+    assert jax.tree.structure(plain) == jax.tree.structure(spared)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(a).max()),
+        plain,
+        spared,
+    )
+
+
+def test_the_attention_of_a_vit_with_remat():
+    images = {
+        remat: nets.make(dict(name='vit', remat=remat, **SMALL, patch=4, size=8))
+        for remat in (0, 1)
+    }
+    params = images[0].init(jax.random.key(0), IMAGES)
+    maps = [net.apply(params, IMAGES, method='attention') for net in images.values()]
+    np.testing.assert_array_equal(*maps)
+
+
+@pytest.mark.parametrize('name', ['transformer', 'vit'])
+def test_remat_takes_less_memory(name):
+    """By what XLA says of the compiled gradient; the deeper, the less of it is of activations."""
+    taken = {}
+    for remat in (False, True):
+        options = dict(width=32, depth=12, heads=2, remat=remat)
+        options |= dict(vocab=7) if name == 'transformer' else dict(patch=2, size=16)
+        net = nets.make(dict(name=name, **options))
+        shape, kind = ((8, 64), jnp.int32) if name == 'transformer' else ((8, 16, 16, 1), 'f4')
+        x = jax.ShapeDtypeStruct(shape, kind)
+        params = jax.eval_shape(net.init, jax.random.key(0), x)
+        value = jax.value_and_grad(
+            lambda params, x, net=net: jnp.square(net.apply(params, x)).sum()
+        )
+        compiled = jax.jit(value).lower(params, x).compile()
+        taken[remat] = compiled.memory_analysis().temp_size_in_bytes
+        print(name, remat, taken[remat])
+    assert taken[True] < taken[False] / 3
