@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from ssljax.kinds import Count, DataSpec, Named, Natural, Table
+from ssljax.kinds import Count, DataSpec, Dtype, Named, Natural, Range, Table
 from ssljax.names import Mistake, choose, nearest
 
 # May differ between a run and its resumption; any other difference is another run.
 FREE = ('log', 'evals', 'checkpoint', 'mesh', 'judge')
 
+Axis = Annotated[int, Range(-1)]
 Evals = Annotated[Mapping, Table('evals', 'evaluator', grows=True)]
 
 
@@ -31,9 +32,9 @@ class Checkpoint(NamedTuple):
 
 
 class MeshAxes(NamedTuple):
-    data: int = -1  # devices; one axis may be -1 and takes what the others leave
-    fsdp: int = 1
-    tensor: int = 1
+    data: Axis = -1  # devices; one axis may be -1 and takes what the others leave
+    fsdp: Axis = 1
+    tensor: Axis = 1
     big: Count = 2**16  # elements from which a leaf is cut over fsdp
 
 
@@ -41,11 +42,11 @@ class Settings(NamedTuple):
     """The fields of every config, with their defaults."""
 
     method: str
-    seed: int = 0
-    steps: Count = 1000
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    steps: Annotated[int, Range(1, 10**8)] = 1000  # schedules are laid out step by step
     batch: Count = 128  # over all devices
     accumulate: Count = 1  # micro-batches of one step
-    dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'  # of the activations
+    dtype: Dtype = 'float32'  # of the activations
     data: DataSpec = {}  # dict(name=..., **options of the source)
     optim: Annotated[Mapping, Table('optim', 'turn', of=Named('optim', 'optimizer', True))] = {}
     evals: Evals = {}  # evaluator -> its options; run at the end

@@ -6,16 +6,22 @@ A field's kind is its annotation: in config.Settings, or in the function that a 
 import ast
 import importlib
 import inspect
+import math
+import re
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ssljax import config, methods
-from ssljax.kinds import Named, Range, Table
+from ssljax.kinds import Apart, Interval, Least, Named, Pattern, Range, Rows, Table
 from ssljax.names import Mistake, UnknownOption, around, choose, nearest
 
 Tree = dict[str, Any]
 EMPTY = inspect.Parameter.empty
+# What is outside of its range in the config of a run that is there: told, and kept as it was.
+TOLD: ContextVar[list[str] | None] = ContextVar('TOLD', default=None)
 
 
 def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
@@ -33,12 +39,17 @@ def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
 def again(old: Mapping[str, Any]) -> Tree:
     """A config that was resolved by this version or an earlier one, as this one resolves it."""
     old = {k: v for k, v in config.plain(old).items() if k not in ('log', 'checkpoint', 'evals')}
+    token = TOLD.set([])
     try:
         return resolve(old)
     except Mistake as mistake:
         raise Mistake(
             f'this run was made by another version of ssljax, which cannot go on: {mistake}'
         ) from None
+    finally:
+        for line in TOLD.get():
+            print(f'WARNING: of this run, {line}; today it would be refused', file=sys.stderr)
+        TOLD.reset(token)
 
 
 def evaluators(given: Mapping[str, Any], typed: Sequence[tuple[str, str]] = ()) -> Tree:
@@ -75,7 +86,20 @@ def settings(given: Tree, typed: Tree) -> Tree:
             f'batch {batch} does not split into accumulate={micro} parts;'
             f' nearest that do: {around(batch, micro)}'
         )
+    several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
+
+
+def several(method: Callable, batch: int, micro: int, what: str) -> None:
+    """Refuses too few rows in a micro-batch for a method that compares them with each other."""
+    run = next(iter(inspect.signature(method).parameters.values()))
+    least = peeled(run.annotation)[1]
+    if isinstance(least, Rows) and batch // micro < least.count:
+        micros = f' in accumulate={micro} parts' if micro > 1 else ''
+        refuse(
+            f'config.batch={batch}{micros} is too little: {what} compares rows with each other;'
+            f' type --config.batch={least.count * micro} or more'
+        )
 
 
 def fields(owner: Callable) -> dict[str, inspect.Parameter]:
@@ -104,16 +128,29 @@ def keywords(
         if key not in known:
             raise UnknownOption(f'{what}{where and f" (config.{where})"}', key, (*known, *beside))
     for name, field in known.items():
+        if field.default is EMPTY and name not in given and name not in typed:
+            raise Mistake(f'{what} needs {name}; type --config.{dotted(where, name)}=VALUE')
         if not (filled or name in given or name in typed):
             continue
         start = None if field.default is EMPTY else config.plain(field.default)
         if name in given:
             both = isinstance(start, Mapping) and isinstance(given[name], Mapping)
             start = config.merge({'': start}, {'': given[name]})[''] if both else given[name]
-        elif field.default is EMPTY and name not in typed:
-            raise Mistake(f'{what} needs {name}; type --config.{dotted(where, name)}=VALUE')
         out[name] = value(field.annotation, start, typed.get(name, {}), dotted(where, name))
+    apart(known, out, where)
     return out
+
+
+def apart(known: Mapping[str, inspect.Parameter], values: Tree, where: str) -> None:
+    """Refuses equal values of options that have to differ, as of a bank and its queries."""
+    for name, field in known.items():
+        note = peeled(field.annotation)[1]
+        for other in note.others if isinstance(note, Apart) and name in values else ():
+            if values[name] == values.get(other):
+                refuse(
+                    f'config.{dotted(where, name)}={values[name]!r} is also that of {other}: rows'
+                    f' would be found, or learned, and then asked for; type another {name}'
+                )
 
 
 def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
@@ -149,7 +186,7 @@ def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = Fal
     """
     found = '' if given is None or isinstance(given, Mapping) else f'={given!r}'
     given = dict(given) if isinstance(given, Mapping) else {}
-    offered = importlib.import_module(f'ssljax.{named.package}').offered()
+    offered = getattr(importlib.import_module(f'ssljax.{named.package}'), named.offered)()
     old = str(given.pop('name', ''))
     name = typed.get('name', {}).get('', old)
     if not name:
@@ -209,31 +246,61 @@ def peeled(kind: Any) -> tuple[Any, Any]:
 def parsed(kind: Any, text: str, where: str) -> Any:
     """What a text means for a field of this kind; whether it fits is not asked here."""
     kind, _ = peeled(kind)
-    either = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    words = any(one is str or get_origin(one) is Literal for one in either)
-    if text.lower() in ('none', 'null') and (types.NoneType in either or not words):
+    either = [peeled(one)[0] for one in alternatives(kind)]
+    choices = [word for one in either if get_origin(one) is Literal for word in get_args(one)]
+    if str in either or text in choices:
+        none = text.lower() in ('none', 'null') and types.NoneType in either
+        return None if none else text
+    if text.lower() in ('none', 'null'):
         return None
-    if words:
-        return text
     try:
         return config.plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return {'true': True, 'false': False}.get(text.lower(), text)
+
+
+def alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def checked(kind: Any, note: Any, given: Any, where: str) -> Any:
     """The value as its kind has it, or the Mistake that names the field."""
+    told = TOLD.get()
+    before = 0 if told is None else len(told)
     try:
-        return converted(kind, note, given)
+        found = converted(kind, note, given)
     except ValueError as error:
         raise Mistake(f'config.{where}={given!r} {error}') from None
+    if told:
+        told[before:] = [f'config.{where}={given!r} {reason}' for reason in told[before:]]
+    return found
+
+
+def refuse(line: str, kind: type[Exception] = Mistake) -> None:
+    """Raises; of a run that is there already, the line is told instead."""
+    if TOLD.get() is None:
+        raise kind(line)
+    TOLD.get().append(line)
 
 
 def converted(kind: Any, note: Any, given: Any) -> Any:
-    """The value as its kind has it; ValueError says what does not fit."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
+    """The value as its kind has it, within its range; ValueError says what does not fit."""
+    if get_origin(kind) is Annotated:
         return converted(*peeled(kind), given)
+    found = typed_as(kind, given)
+    if isinstance(note, Range | Interval | Least) and not note.holds(found):
+        refuse(note.demand(), ValueError)
+    if isinstance(note, Pattern):
+        try:
+            re.compile(found)
+        except re.error as error:
+            raise ValueError(f'is no regular expression: {error}') from None
+    return found
+
+
+def typed_as(kind: Any, given: Any) -> Any:
+    """The value as its type, which may be a union or have members."""
+    origin, inside = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         reasons = []
         for one in inside:
@@ -243,7 +310,7 @@ def converted(kind: Any, note: Any, given: Any) -> Any:
                 reasons.append(str(error))
         raise ValueError(', '.join(dict.fromkeys(reasons)))
     if origin is Literal:
-        if given not in inside:
+        if not any(given == one and type(given) is type(one) for one in inside):
             offered = ', '.join(map(str, inside))
             raise ValueError(f'is unknown{nearest(given, inside)}; offered: {offered}')
         return given
@@ -252,31 +319,29 @@ def converted(kind: Any, note: Any, given: Any) -> Any:
             raise ValueError('is not none')
         return None
     if kind in (int, float):
-        return number(kind, note, given)
+        return number(kind, given)
     if kind in (bool, str) and not isinstance(given, kind):
         raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
     if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
         return sequence(origin, inside, given)
-    if (origin or kind) in (Mapping, dict, tuple) and given is not None:
+    if (origin or kind) in (Mapping, dict, tuple):
         wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
         if not isinstance(given, wanted):
             raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
     return given
 
 
-def number(kind: type, note: Any, given: Any) -> Any:
-    """An int or a float within its range; 1e3 is an integer to its writer."""
+def number(kind: type, given: Any) -> Any:
+    """An int or a float that is finite; 1e3 is an integer to its writer."""
     plain = isinstance(given, int | float) and not isinstance(given, bool)
     if not plain or (kind is int and given != given // 1):
         raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
-    given = kind(given)
-    if isinstance(note, Range):
-        low = given > note.low if note.open else given >= note.low
-        if not (low and given <= note.high):
-            bound = f'above {note.low:g}' if note.open else f'at least {note.low:g}'
-            top = f' and at most {note.high:g}' if note.high < float('inf') else ''
-            raise ValueError(f'must be {bound}{top}')
-    return given
+    if isinstance(given, float) and not math.isfinite(given):
+        raise ValueError('is not finite')
+    try:
+        return kind(given)
+    except OverflowError:
+        raise ValueError('is too large') from None
 
 
 def sequence(origin: Any, inside: tuple, given: Any) -> tuple:
