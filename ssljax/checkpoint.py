@@ -15,7 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from ssljax import form, processes
+from ssljax import cli, form, processes
 from ssljax.method import State, Tree
 from ssljax.names import Mistake
 from ssljax.sharding import path_name
@@ -204,7 +204,7 @@ def graft(state: State, grafts: Mapping[str, str], needs: tuple[str, ...] = ()) 
         workdir, _, inside = source.rpartition(':')
         if not workdir:
             raise Mistake(f'graft {path}={source!r} must be "WORKDIR:PATH in its state"')
-        _, tree = read(Path(workdir))
+        _, tree = read(cli.place(workdir))
         found = {path_name(p): leaf for p, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
         mine = [name for name in leaves if name == path or name.startswith(path + '/')]
         if not mine:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from ssljax import config, model, sharding
+from ssljax import cli, config, model, sharding
 from ssljax.checkpoint import Checkpoints
 from ssljax.method import Run
 from ssljax.model import Model
@@ -15,14 +15,15 @@ from ssljax.names import Mistake
 
 def load(workdir: str | Path) -> Model:
     """The newest whole checkpoint of a run, ready to be asked: load(dir).encode(images)."""
-    run = record(Path(workdir))
+    workdir = cli.place(workdir)
+    run = record(workdir)
     if 'facts' not in run:
         raise Mistake(
             f'{workdir} was made by an earlier version, whose run.json has no facts of the run;'
             ' the command that trained it, given again, adds them'
         )
     opened = model.build(config.plain(run['config']), facts(run['facts']), sharding.mesh())
-    store = Checkpoints(Path(workdir))
+    store = Checkpoints(workdir)
     state = store.restore(model.shapes(opened), repair=False)
     if state is None:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')

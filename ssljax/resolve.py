@@ -3,30 +3,26 @@
 A field's kind is its annotation: in config.Settings, or in the function that a name stands for.
 """
 
-import ast
 import importlib
 import inspect
-import math
-import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ssljax import config, methods
-from ssljax.kinds import Apart, Interval, Least, Named, Pattern, Range, Rows, Table
-from ssljax.names import Mistake, UnknownOption, around, choose, nearest
+from ssljax.kinds import Apart, Named, Rows, Table
+from ssljax.names import Mistake, UnknownOption, around, choose
+from ssljax.values import EMPTY, TOLD, checked, parsed, peeled, refuse
 
 Tree = dict[str, Any]
-EMPTY = inspect.Parameter.empty
-# What is outside of its range in the config of a run that is there: told, and kept as it was.
-TOLD: ContextVar[list[str] | None] = ContextVar('TOLD', default=None)
 
 
 def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
     """'FILE[:variant]', or a config, under [('optim.net.learning_rate', '1e-3'), ...]."""
     given = config.read(given) if isinstance(given, str) else config.plain(given)
+    if not isinstance(given, Mapping):
+        raise Mistake(f'config {given!r} is no dict and no FILE[:VARIANT]')
     changes = nested(typed)
     try:
         return settings(given, changes)
@@ -57,6 +53,20 @@ def evaluators(given: Mapping[str, Any], typed: Sequence[tuple[str, str]] = ()) 
     return value(config.Evals, config.plain(given), nested(typed), 'evals')
 
 
+def asked(readout: Callable, options: Mapping[str, Any], what: str, where: str = '') -> Tree:
+    """The options of a readout, each of its kind.
+
+    where: the field of the config that has them; in Python there is none.
+    """
+    try:
+        found = keywords(readout, options, {}, where, f'readout {what!r}')
+    except Mistake as mistake:
+        if where:
+            raise
+        raise Mistake(str(mistake).removeprefix('config.')) from None
+    return {name: found[name] for name in options}
+
+
 def nested(pairs: Sequence[tuple[str, str]]) -> Tree:
     """{'a': {'b': {'': text}}} of [('a.b', text)]; the text of a block is beside its parts."""
     tree: Tree = {}
@@ -72,9 +82,11 @@ def settings(given: Tree, typed: Tree) -> Tree:
     """All fields, and in `model` the keywords of the method."""
     name = typed.get('method', {}).get('', given.get('method', ''))
     method = methods.function(name)
-    model, renamed = dict(given.get('model', {})), name != given.get('method')
+    model, renamed = given.get('model', {}), name != given.get('method')
     if '' in typed.get('model', {}):
         model = parsed(Mapping, typed['model'][''], 'model')
+    if not isinstance(model, Mapping):
+        raise Mistake(f'config.model={model!r} is no dict; type dict(KEYWORD=VALUE, ...)')
     if renamed:
         model = {k: v for k, v in model.items() if k in fields(method)}
     given, rest = ({k: v for k, v in tree.items() if k != 'model'} for tree in (given, typed))
@@ -231,133 +243,6 @@ def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
         else:
             out[name] = value(Annotated[Any, note.of], mine, said, dotted(where, name))
     return out
-
-
-# Kinds --------------------------------------------------------------------------------------------
-
-
-def peeled(kind: Any) -> tuple[Any, Any]:
-    """A kind without its note: Annotated[int, Range(1)] -> int, Range(1)."""
-    if get_origin(kind) is Annotated:
-        return get_args(kind)[0], get_args(kind)[1]
-    return (Any if kind is EMPTY else kind), None
-
-
-def parsed(kind: Any, text: str, where: str) -> Any:
-    """What a text means for a field of this kind; whether it fits is not asked here."""
-    kind, _ = peeled(kind)
-    either = [peeled(one)[0] for one in alternatives(kind)]
-    choices = [word for one in either if get_origin(one) is Literal for word in get_args(one)]
-    if str in either or text in choices:
-        none = text.lower() in ('none', 'null') and types.NoneType in either
-        return None if none else text
-    if text.lower() in ('none', 'null'):
-        return None
-    try:
-        return config.plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return {'true': True, 'false': False}.get(text.lower(), text)
-
-
-def alternatives(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-
-
-def checked(kind: Any, note: Any, given: Any, where: str) -> Any:
-    """The value as its kind has it, or the Mistake that names the field."""
-    told = TOLD.get()
-    before = 0 if told is None else len(told)
-    try:
-        found = converted(kind, note, given)
-    except ValueError as error:
-        raise Mistake(f'config.{where}={given!r} {error}') from None
-    if told:
-        told[before:] = [f'config.{where}={given!r} {reason}' for reason in told[before:]]
-    return found
-
-
-def refuse(line: str, kind: type[Exception] = Mistake) -> None:
-    """Raises; of a run that is there already, the line is told instead."""
-    if TOLD.get() is None:
-        raise kind(line)
-    TOLD.get().append(line)
-
-
-def converted(kind: Any, note: Any, given: Any) -> Any:
-    """The value as its kind has it, within its range; ValueError says what does not fit."""
-    if get_origin(kind) is Annotated:
-        return converted(*peeled(kind), given)
-    found = typed_as(kind, given)
-    if isinstance(note, Range | Interval | Least) and not note.holds(found):
-        refuse(note.demand(), ValueError)
-    if isinstance(note, Pattern):
-        try:
-            re.compile(found)
-        except re.error as error:
-            raise ValueError(f'is no regular expression: {error}') from None
-    return found
-
-
-def typed_as(kind: Any, given: Any) -> Any:
-    """The value as its type, which may be a union or have members."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        reasons = []
-        for one in inside:
-            try:
-                return converted(*peeled(one), given)
-            except ValueError as error:
-                reasons.append(str(error))
-        raise ValueError(', '.join(dict.fromkeys(reasons)))
-    if origin is Literal:
-        if not any(given == one and type(given) is type(one) for one in inside):
-            offered = ', '.join(map(str, inside))
-            raise ValueError(f'is unknown{nearest(given, inside)}; offered: {offered}')
-        return given
-    if kind is types.NoneType or kind is None:
-        if given is not None:
-            raise ValueError('is not none')
-        return None
-    if kind in (int, float):
-        return number(kind, given)
-    if kind in (bool, str) and not isinstance(given, kind):
-        raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
-    if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
-        return sequence(origin, inside, given)
-    if (origin or kind) in (Mapping, dict, tuple):
-        wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
-        if not isinstance(given, wanted):
-            raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
-    return given
-
-
-def number(kind: type, given: Any) -> Any:
-    """An int or a float that is finite; 1e3 is an integer to its writer."""
-    plain = isinstance(given, int | float) and not isinstance(given, bool)
-    if not plain or (kind is int and given != given // 1):
-        raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
-    if isinstance(given, float) and not math.isfinite(given):
-        raise ValueError('is not finite')
-    try:
-        return kind(given)
-    except OverflowError:
-        raise ValueError('is too large') from None
-
-
-def sequence(origin: Any, inside: tuple, given: Any) -> tuple:
-    """A tuple whose members have their kinds; a lone member is a tuple of one."""
-    members = tuple(given) if isinstance(given, list | tuple) else (given,)
-    if origin is not tuple or inside[-1] is Ellipsis:
-        inside = inside[:1] * len(members)
-    if len(inside) != len(members):
-        raise ValueError(f'has {len(members)} members, not {len(inside)}')
-    out = []
-    for kind, one in zip(inside, members):
-        try:
-            out.append(converted(*peeled(kind), one))
-        except ValueError as error:
-            raise ValueError(f'has {one!r}, which {error}') from None
-    return tuple(out)
 
 
 # Messages -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ configs:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.train', __doc__, EPILOG + config.listing())
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
-    parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
+    parser.add_argument('--workdir', type=cli.place, metavar='DIR', help='where the run is kept')
     parser.add_argument('--dry_run', action='store_true', help='describe and trace the run, exit')
     known, rest = parser.parse_known_args(argv)
     typed = cli.overrides(parser, rest)
@@ -62,7 +62,8 @@ def fit(given: Any, workdir: str | Path, **changes: Any) -> Any:
     processes.start()
     cache.programs()
     typed = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
-    if train(resolve.resolve(given, typed), cli.writable(Path(workdir)), typed) == 75:
+    workdir = cli.place(workdir)
+    if train(resolve.resolve(given, typed), cli.writable(workdir), typed) == 75:
         raise KeyboardInterrupt(f'stopped by a signal; the same call resumes {workdir}')
     return reopen.load(workdir)
 
