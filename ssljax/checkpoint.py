@@ -235,7 +235,7 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
         workdir, _, inside = source.rpartition(':')
         if not workdir:
             raise Mistake(f'graft {path}={source!r} must be "WORKDIR:PATH in its state"')
-        _, tree = read(Path(workdir))
+        _, tree = read(cli.place(workdir))
         found = {path_name(p): leaf for p, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
         mine = [name for name in leaves if name == path or name.startswith(path + '/')]
         if not mine:

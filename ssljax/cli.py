@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +11,19 @@ from ssljax.names import Mistake, nearest
 
 
 def parser(prog: str, title: str, epilog: str = '') -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog=f'python -m {prog}',
         description=title,
         epilog=epilog,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    made.error = mistaken  # one line, as of any other mistake
+    return made
+
+
+def mistaken(line: str) -> None:
+    raise Mistake(f'{line}; --help says what there is')
 
 
 def overrides(
@@ -42,19 +49,40 @@ def overrides(
 
 
 def guarded(main: Callable[[], int]) -> int:
-    """Runs a program; a user's mistake is one line and exit code 2, a bug keeps its traceback."""
+    """Runs a program; a user's mistake is one line and exit code 2, a bug keeps its traceback.
+
+    With SSLJAX_TRACEBACK=1 a mistake has one, too: of a net that does not fit its data, say.
+    """
     try:
         return main()
     except Mistake as mistake:
+        if os.environ.get('SSLJAX_TRACEBACK', '0') != '0':
+            raise
         print(f'error: {mistake}', file=sys.stderr)
         return mistake.code
+
+
+def place(path: str | Path) -> Path:
+    """A path of this machine, ~ written out; that of a bucket is refused."""
+    if bucket := re.match(r'([a-z][a-z0-9]+):/+', str(path)):
+        raise Mistake(
+            f'{path} is not on a file system of this machine; mount it, with gcsfuse say, and type'
+            f' the directory where it is mounted in place of {bucket[0]}'
+        )
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise Mistake(f'{path}: there is no such home; type the whole path') from None
 
 
 def writable(workdir: Path) -> Path:
     """The workdir, if it can be made; makes nothing."""
     parent = workdir.absolute()
-    while not parent.exists() and not parent.is_symlink():
-        parent = parent.parent
+    try:
+        while not parent.exists() and not parent.is_symlink():
+            parent = parent.parent
+    except (OSError, ValueError) as error:  # a name that is too long, or has a zero byte
+        raise Mistake(f'workdir {str(workdir)[:100]!r} cannot be made: {error}') from None
     if not parent.is_dir():
         raise Mistake(f'workdir {workdir} cannot be made: {parent} is not a directory')
     if not os.access(parent, os.W_OK | os.X_OK):

@@ -6,14 +6,16 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from ssljax.kinds import Count, DataSpec, Named, Natural, Table
-from ssljax.names import Mistake, choose, nearest
+from ssljax import cli
+from ssljax.kinds import Count, DataSpec, Dtype, Named, Natural, Range, Table
+from ssljax.names import Mistake, choose, in_one_line, nearest
 
 # May differ between a run and its resumption; any other difference is another run.
 FREE = ('log', 'evals', 'checkpoint', 'mesh', 'judge')
 
+Axis = Annotated[int, Range(-1)]
 Evals = Annotated[Mapping, Table('evals', 'evaluator', grows=True)]
 
 
@@ -31,9 +33,9 @@ class Checkpoint(NamedTuple):
 
 
 class MeshAxes(NamedTuple):
-    data: int = -1  # devices; one axis may be -1 and takes what the others leave
-    fsdp: int = 1
-    tensor: int = 1
+    data: Axis = -1  # devices; one axis may be -1 and takes what the others leave
+    fsdp: Axis = 1
+    tensor: Axis = 1
     big: Count = 2**16  # elements from which a leaf is cut over fsdp
 
 
@@ -41,11 +43,11 @@ class Settings(NamedTuple):
     """The fields of every config, with their defaults."""
 
     method: str
-    seed: int = 0
-    steps: Count = 1000
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    steps: Annotated[int, Range(1, 10**8)] = 1000  # schedules are laid out step by step
     batch: Count = 128  # over all devices
     accumulate: Count = 1  # micro-batches of one step
-    dtype: Literal['float32', 'bfloat16', 'float16'] = 'float32'  # of the activations
+    dtype: Dtype = 'float32'  # of the activations
     data: DataSpec = {}  # dict(name=..., **options of the source)
     optim: Annotated[Mapping, Table('optim', 'turn', of=Named('optim', 'optimizer', True))] = {}
     evals: Evals = {}  # evaluator -> its options; run at the end
@@ -88,7 +90,10 @@ def home() -> Path:
 def files(folder: Path) -> Iterator[tuple[Path, ast.Module]]:
     """The config files of a folder, parsed."""
     for path in sorted(folder.glob('*.py')):
-        tree = ast.parse(path.read_text())
+        try:
+            tree = ast.parse(path.read_text())
+        except (OSError, SyntaxError, ValueError):  # said of the one that is asked for
+            continue
         if any(isinstance(n, ast.FunctionDef) and n.name == 'get_config' for n in tree.body):
             yield path, tree
 
@@ -97,22 +102,26 @@ def variants(tree: ast.Module) -> str:
     """'[:smoke|cifar10]' from the keys of the file's VARIANTS."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == 'VARIANTS':
-            return '[:' + '|'.join(ast.literal_eval(key) for key in node.value.keys) + ']'
+            keys = getattr(node.value, 'keys', ())
+            return '[:' + '|'.join(str(getattr(key, 'value', '?')) for key in keys) + ']'
     return ''
 
 
 def located(name: str) -> Path:
     """The config file of a path, 'configs/simclr.py', or of the name of one on offer, 'simclr'."""
-    path = Path(name)
+    path = cli.place(name)
     if path.is_file():
+        if path.suffix != '.py':
+            raise Mistake(f'{path} is no config file: it does not end in .py')
         return path
-    own = folder() / path.with_suffix('.py').name
+    own = folder() / f'{path.stem}.py'
     if own.is_file() and path.parent in (Path('.'), Path('configs')):
         return own
     there = path.parent if path.parent != Path('.') and path.parent.is_dir() else home()
     offered = [str(path) for path, _ in files(there)]
     close = nearest(name, offered) or nearest(path.stem, (Path(p).stem for p in offered))
-    raise Mistake(f'no config file {name}{close}; offered: {", ".join(offered) or "none"}')
+    what = f'{name} is a directory; no config file' if path.is_dir() else f'no config file {name}'
+    raise Mistake(f'{what}{close}; offered: {", ".join(offered) or "none"}')
 
 
 def read(argument: str) -> dict[str, Any]:
@@ -124,12 +133,19 @@ def read(argument: str) -> dict[str, Any]:
     beside = str(path.resolve().parent.parent)  # for a file that imports others of its package
     sys.path.insert(0, beside)
     try:
-        spec.loader.exec_module(module)
+        with in_one_line(f'config file {path} fails', path):
+            spec.loader.exec_module(module)
+            if not callable(getattr(module, 'get_config', None)):
+                raise Mistake(f'{path} has no function get_config(variant)')
+            found = plain(module.get_config(variant))
     finally:
         sys.path.remove(beside)
-    if not hasattr(module, 'get_config'):
-        raise Mistake(f'{path} has no function get_config(variant)')
-    return plain(module.get_config(variant))
+    if not isinstance(found, dict):
+        raise Mistake(
+            f'get_config of {path} returns {type(found).__name__}, not the fields of a config;'
+            ' type return base.config(VARIANTS, variant, method=..., ...), or a dict'
+        )
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import math
 import re
 import sys
 import types
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
 from ssljax import cli, methods
-from ssljax.kinds import Named, Range
+from ssljax.kinds import Apart, Interval, Least, Named, Pattern, Range
 from ssljax.names import choose
 from ssljax.resolve import fields, peeled
 
@@ -65,9 +64,8 @@ def kind(annotation: Any) -> str:
     parts, origin = [kind(one) for one in get_args(base)], get_origin(base)
     if isinstance(note, Named):
         return f'{note.what} spec'
-    if isinstance(note, Range):
-        low = f'above {note.low:g}' if note.open else f'from {note.low:g}'
-        return f'{base.__name__} {low}' + (f' to {note.high:g}' if note.high < math.inf else '')
+    if isinstance(note, Range | Interval | Least | Pattern | Apart):
+        return f'{kind(base)} {note}'
     if parts and not isinstance(origin, type | None) or origin is types.UnionType:
         return ' | '.join(parts)
     if parts:

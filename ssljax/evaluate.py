@@ -14,7 +14,7 @@ from ssljax.names import Mistake, choose
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.evaluate', __doc__, 'options of one:  --evals.knn.k=200')
-    parser.add_argument('--workdir', required=True, type=Path, metavar='DIR')
+    parser.add_argument('--workdir', required=True, type=cli.place, metavar='DIR')
     parser.add_argument('--evals', metavar='A,B', help="evaluators, or all; else the config's own")
     known, rest = parser.parse_known_args(argv)
     typed = cli.overrides(parser, rest, '--evals.')

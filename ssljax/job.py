@@ -1,17 +1,19 @@
 """A job: a model with data and optimizers. From a config to all that a run is made of, once."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 
-from ssljax import data, evals, form, model, optim, sharding, sweep
+from ssljax import data, evals, form, model, optim, resolve, sharding, sweep
 from ssljax.checkpoint import graft
 from ssljax.data.batches import Batches
+from ssljax.evals import layer
 from ssljax.method import Method, Run, State
 from ssljax.model import EVAL, INIT, Model
-from ssljax.names import Mistake, around
-from ssljax.step import make_step, select
+from ssljax.names import Mistake, around, in_one_line
+from ssljax.step import floats, make_step, select
 
 
 class Job(NamedTuple):
@@ -137,7 +139,10 @@ def make(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> J
     mesh = sharding.mesh(**axes, devices=devices)
     divides(settings['batch'], settings['accumulate'], sharding.parts(mesh))
     source = data.make(settings['data'])
-    mine = model.build(settings, facts(settings, source), mesh)
+    with in_one_line(f'data {source.name} cannot be read'):
+        run = facts(settings, source)
+    with in_one_line(f'method {settings["method"]!r} cannot be made'):
+        mine = model.build(settings, run, mesh)
     for name in settings['evals']:
         if reason := evals.explain(name, mine.readouts):
             raise Mistake(reason)
@@ -147,7 +152,8 @@ def make(settings: Mapping[str, Any], devices: Sequence[Any] | None = None) -> J
         state = model.begun(mine, key, batch)
         return state.replace(opt=begin(mine.method, optimizers, state.params))
 
-    shapes = jax.eval_shape(whole, mine.key(INIT), model.batch_shapes(mine.run))
+    with in_one_line('a state cannot be made for this data'):
+        shapes = jax.eval_shape(whole, mine.key(INIT), model.batch_shapes(mine.run))
     places = sharding.places(shapes, mesh, by_rows=mine.method.by_rows, big=settings['mesh']['big'])
     shapes = sharding.placed(shapes, places)
     # placed as the step places its output, or the step would compile twice
@@ -199,12 +205,30 @@ def checked(job: Job) -> Job:
     last step; a loss, here and not at its first turn, which may come late. The step is not traced
     again when it runs: it meets the same shapes in the same places.
     """
-    model.trace(job.model, job.shapes)
-    for name, options in job.evals.items():
-        for readout, asked in evals.offered()[name].asks(options).items():
-            model.trace(job.model, job.shapes, readout, **asked)
+    if job.grafts or job.method.needs:
+        graft(job.shapes, job.grafts, job.method.needs)
+    with in_one_line('a readout cannot run'):
+        model.trace(job.model, job.shapes)
+    for where, evaluators in {'evals': job.evals, 'log.curve': job.config['log']['curve']}.items():
+        for name, options in evaluators.items():
+            if not evals.explain(name, job.model.readouts):
+                can_ask(job, name, options, f'{where}.{name}')
     shapes = model.batch_shapes(job.run)
     batch = sharding.placed(shapes, dict.fromkeys(shapes, sharding.of_batch(job.mesh)))
     for acting in job.acting_sets():
-        job.step().trace(job.shapes, batch, job.key(model.STEP), acting)
+        with in_one_line(f'the step of {" and ".join(acting) or "no turn"} cannot run'):
+            job.step().trace(job.shapes, batch, job.key(model.STEP), acting)
     return job
+
+
+def can_ask(job: Job, name: str, options: Mapping[str, Any], where: str) -> None:
+    """Traces what an evaluator asks the model for, with the options that it has."""
+    for readout, asked in evals.offered()[name].asks(options).items():
+        resolve.asked(job.model.readouts[readout], asked, readout, f'{where}.options')
+        with in_one_line(f'config.{where}: the readout {readout} cannot run'):
+            model.trace(job.model, job.shapes, readout, **asked)
+    if options.get('layer'):
+        inner = partial(layer.inside, encode=job.model.readouts['encode'], layer=options['layer'])
+        with in_one_line(f'config.{where}: layer={options["layer"]} cannot be read'):
+            batch = jax.eval_shape(floats, model.batch_shapes(job.run))
+            jax.eval_shape(inner, job.key(EVAL), job.shapes, batch)

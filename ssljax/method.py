@@ -2,9 +2,11 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
+
+from ssljax.kinds import Rows
 
 Tree = Any  # any nest of dicts of arrays
 Batch = Mapping[str, jax.Array]
@@ -74,6 +76,9 @@ class Run(NamedTuple):
     class_names: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()  # the string of each token
     words: tuple[str, ...] = ()  # a dictionary, where the source has one
+
+
+Compares = Annotated[Run, Rows(2)]  # of a method that compares the rows of a batch
 
 
 class Method(NamedTuple):

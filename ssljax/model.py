@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from ssljax import form, methods, readouts, sharding
+from ssljax import form, methods, readouts, resolve, sharding
 from ssljax.method import Method, Run, State
-from ssljax.names import Mistake, choose
+from ssljax.names import Mistake, choose, in_one_line
 from ssljax.step import floats
 from ssljax.sweep import Sweep
 
@@ -71,14 +71,22 @@ class Model:
     def ask(self, readout: Callable, x: Any, **options: Any) -> Any:
         """x: rows as the model was trained on (images uint8, or floats in [-1, 1]; tokens), or a
         batch of them with more entries, or a number of rows for a readout that needs none."""
-        if isinstance(x, int):
+        if isinstance(x, int) and not isinstance(x, bool):
+            if x < 1:
+                raise Mistake(f'{x} rows are none; give 1 or more')
             x = {k: np.zeros((x, *v.shape), v.dtype) for k, v in self.run.row.items()}
         batch = dict(x) if isinstance(x, Mapping) else {'x': x}
-        batch = {name: np.asarray(values) for name, values in batch.items()}
+        batch = {name: array(name, values) for name, values in batch.items()}
+        lengths = {name: len(values) for name, values in batch.items()}
+        if len(set(lengths.values())) != 1:
+            raise Mistake(f'the entries of a batch have different numbers of rows: {lengths}')
         for name in ('x', 'y'):
             if name in batch and name in self.run.row:
                 batch[name] = as_trained(name, batch[name], self.run.row[name], self.run.vocab)
-        return self.over(readout, self.state, batch, **options)
+        said = getattr(readout, '__name__', 'a readout')
+        options = resolve.asked(readout, options, said)
+        with in_one_line(f'{said} fails on these rows'):
+            return self.over(readout, self.state, batch, **options)
 
 
 def build(settings: Mapping[str, Any], run: Run, mesh: Mesh) -> Model:
@@ -115,6 +123,17 @@ def trace(model: Model, state: State, readout: str = '', **options: Any) -> None
         readouts.traced(name, model.readouts[name], state, batch, **options)
 
 
+def array(name: str, values: Any) -> np.ndarray:
+    """Rows as a host array."""
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise Mistake(f'{name} has rows of different shapes; give one array') from None
+    if not found.ndim:
+        raise Mistake(f'{name} is {type(values).__name__}, and no array of rows')
+    return found
+
+
 def as_trained(
     name: str, values: np.ndarray, row: jax.ShapeDtypeStruct, vocab: int = 0
 ) -> np.ndarray:
@@ -141,6 +160,8 @@ def as_trained(
             )
         return values.astype(row.dtype)
     if row.dtype != np.uint8:
+        if not np.isfinite([low, high]).all():
+            raise Mistake(f'{name} has values that are not finite')
         return values.astype(row.dtype)
     if values.dtype.kind in 'ui' and 0 <= low and high <= 255:
         return values.astype(np.uint8)

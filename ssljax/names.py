@@ -1,11 +1,14 @@
 """A name in a config is a function of ours: find it by listing, or say what is offered."""
 
+import contextlib
 import difflib
 import functools
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -13,6 +16,26 @@ class Mistake(Exception):
     """A user's mistake: one line that names what was found, what is offered and what to type."""
 
     code = 2  # of the process that it ends
+
+
+@contextlib.contextmanager
+def in_one_line(what: str, files: str | Path = Path(__file__).parent) -> Iterator[None]:
+    """Makes a Mistake of what fails inside; the error itself is its cause.
+
+    files: the file or the folder whose line is named as the place.
+    """
+    try:
+        yield
+    except Mistake:
+        raise
+    except Exception as error:
+        ours = [f for f in traceback.extract_tb(error.__traceback__) if str(files) in f.filename]
+        parts = Path(ours[-1].filename).parts[-3:] if ours else ()
+        place = f' ({"/".join(parts)}:{ours[-1].lineno})' if ours else ''
+        said = (str(error).strip() or 'no reason given').splitlines()[0][:300]
+        raise Mistake(
+            f'{what}: {type(error).__name__}: {said}{place}; SSLJAX_TRACEBACK=1 shows more'
+        ) from error
 
 
 def nearest(found: str, offered: Iterable[str]) -> str:

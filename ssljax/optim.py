@@ -7,13 +7,13 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from ssljax.kinds import Natural, NonNegative, Positive, Share
+from ssljax.kinds import Decay, Named, Natural, NonNegative, Part, Positive, Regex, Table
 from ssljax.method import Method, Tree
 from ssljax.names import Mistake, build, choose, options
 from ssljax.sharding import path_name
@@ -76,10 +76,10 @@ def from_top(params: Tree) -> Tree:
 def sgd(
     rate: Schedule,
     *,
-    momentum: Share = 0.9,
+    momentum: Decay = 0.9,
     nesterov: bool = False,
     weight_decay: NonNegative = 0.0,
-    decayed: str = DECAYED,
+    decayed: Regex = DECAYED,
 ) -> optax.GradientTransformation:
     """Stochastic gradient descent.
 
@@ -93,7 +93,7 @@ def sgd(
 
 
 def adam(
-    rate: Schedule, *, b1: Share = 0.9, b2: Share = 0.999, eps: Positive = 1e-8
+    rate: Schedule, *, b1: Decay = 0.9, b2: Decay = 0.999, eps: Positive = 1e-8
 ) -> optax.GradientTransformation:
     """Kingma & Ba 2014, arXiv:1412.6980."""
     return optax.adam(rate, b1, b2, eps)
@@ -102,11 +102,11 @@ def adam(
 def adamw(
     rate: Schedule,
     *,
-    b1: Share = 0.9,
-    b2: Share = 0.999,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 1e-4,
-    decayed: str = DECAYED,
+    decayed: Regex = DECAYED,
 ) -> optax.GradientTransformation:
     """Loshchilov & Hutter 2017, arXiv:1711.05101.
 
@@ -121,10 +121,10 @@ def adamw(
 def lars(
     rate: Schedule,
     *,
-    momentum: Share = 0.9,
+    momentum: Decay = 0.9,
     nesterov: bool = False,
     weight_decay: NonNegative = 1e-6,
-    decayed: str = DECAYED,
+    decayed: Regex = DECAYED,
     trust: Positive = 1e-3,
 ) -> optax.GradientTransformation:
     """You et al. 2017, arXiv:1708.03888; biases and norms are neither decayed nor adapted.
@@ -149,11 +149,11 @@ def lars(
 def lamb(
     rate: Schedule,
     *,
-    b1: Share = 0.9,
-    b2: Share = 0.999,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
     eps: Positive = 1e-6,
     weight_decay: NonNegative = 0.01,
-    decayed: str = DECAYED,
+    decayed: Regex = DECAYED,
 ) -> optax.GradientTransformation:
     """You et al. 2019, arXiv:1904.00962; biases and norms are neither decayed nor adapted.
 
@@ -175,11 +175,11 @@ def lamb(
 def muon(
     rate: Schedule,
     *,
-    beta: Share = 0.95,
+    beta: Decay = 0.95,
     weight_decay: NonNegative = 0.0,
-    decayed: str = DECAYED,
-    b1: Share = 0.9,
-    b2: Share = 0.999,
+    decayed: Regex = DECAYED,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
 ) -> optax.GradientTransformation:
     """Jordan 2024: orthogonal updates of matrices; Adam at the same rate for all other params.
 
@@ -210,7 +210,7 @@ def schedule(
     warmup: Natural = 0,
     shape: Literal['cosine', 'linear', 'constant', 'step', 'rsqrt'] = 'cosine',
     end: NonNegative = 0.0,
-    drops: tuple[Share, ...] = (0.6, 0.8),
+    drops: tuple[Part, ...] = (0.6, 0.8),
     factor: Positive = 0.1,
 ) -> Schedule:
     """Linear warm-up, then `shape` from learning_rate to end * learning_rate at the horizon.
@@ -244,10 +244,15 @@ def schedule(
 
 def offered() -> dict[str, Callable]:
     """The optimizers that a config may name, each as a function of all options of a spec."""
-    return {name: whole(globals()[name]) for name in __all__}
+    return {name: whole(globals()[name], turn_options) for name in __all__}
 
 
-def whole(optimizer: Callable) -> Callable:
+def grouped() -> dict[str, Callable]:
+    """The same of a group of params: a turn's options that are for all groups are not theirs."""
+    return {name: whole(globals()[name], group_options) for name in __all__}
+
+
+def whole(optimizer: Callable, more: Callable) -> Callable:
     """An optimizer as a function of (horizon, *, every option of a spec).
 
     It returns the transformation and the schedule of one group of params.
@@ -258,23 +263,36 @@ def whole(optimizer: Callable) -> Callable:
         of_optimizer = {k: v for k, v in spec.items() if k in options(optimizer)}
         return optimizer(rate, **of_optimizer), rate
 
-    functions = (schedule, turn_options, optimizer)
+    functions = (schedule, more, optimizer)
     fields = [p for f in functions for p in inspect.signature(f).parameters.values()]
     fields = [p for p in fields if p.kind is p.KEYWORD_ONLY]
     horizon = next(iter(inspect.signature(schedule).parameters.values()))
     build.__signature__ = inspect.Signature([horizon, *fields])
-    build.__doc__ = '\n\n'.join(map(inspect.getdoc, (optimizer, schedule, turn_options)))
+    build.__doc__ = '\n\n'.join(map(inspect.getdoc, (optimizer, schedule, more)))
     return build
 
 
+Groups = Annotated[
+    Mapping, Table('optim', 'group', of=Named('optim', 'optimizer', offered='grouped'), grows=True)
+]
+
+
 def turn_options(
-    *, clip: Positive | None = None, layer_decay: Positive = 1.0, groups: Mapping[str, Any] = {}
+    *, clip: Positive | None = None, layer_decay: Positive = 1.0, groups: Groups = {}
 ) -> None:
     """Options that `make` adds to every optimizer.
 
     clip: the greatest norm of the turn's gradient; None: no bound.
     layer_decay: the rate of a block over that of the block above it.
     groups: params with an optimizer of their own, by name.
+    """
+
+
+def group_options(*, match: Regex, layer_decay: Positive = 1.0) -> None:
+    """Options that `make` adds to the optimizer of a group.
+
+    match: a regular expression on paths within the turn: whose params these are.
+    layer_decay: the rate of a block over that of the block above it.
     """
 
 
@@ -304,13 +322,25 @@ def make(spec: Mapping[str, Any], horizon: int) -> tuple[optax.GradientTransform
         names = (n for n, g in groups.items() if re.search(g['match'], path_name(path)))
         return next(names, 'main')
 
+    def labels(tree: Tree) -> Tree:
+        found = jax.tree_util.tree_map_with_path(label, tree)
+        for name, group in groups.items():
+            if name not in jax.tree.leaves(found):
+                paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+                raise Mistake(
+                    f'group {name!r} of an optimizer has no params: match={group["match"]!r} is'
+                    f' found in none of {len(paths)} paths, as {paths[0]}, that no group before'
+                    ' it has'
+                )
+        return found
+
     if groups:
         chains = {'main': main}
         for name, group in groups.items():
             if 'match' not in group:
                 raise Mistake(f'group {name!r} of an optimizer needs match=REGEX')
             chains[name] = chain(group, horizon, match=True)[0]
-        main = optax.partition(chains, lambda tree: jax.tree_util.tree_map_with_path(label, tree))
+        main = optax.partition(chains, labels)
     decays = {name: g.get('layer_decay', 1.0) for name, g in {'main': spec, **groups}.items()}
     if any(decay != 1 for decay in decays.values()):
         # for all groups at once, since depth is counted in the whole net

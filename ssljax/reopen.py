@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ssljax import config, model, resolve, sharding
+from ssljax import cli, config, model, resolve, sharding
 from ssljax.checkpoint import FOLDER, Checkpoints
 from ssljax.method import Run
 from ssljax.model import Model
@@ -17,15 +17,16 @@ from ssljax.written import record
 
 def load(workdir: str | Path) -> Model:
     """The newest whole checkpoint of a run, ready to be asked: load(dir).encode(images)."""
-    run = record(Path(workdir))
+    workdir = cli.place(workdir)
+    run = record(workdir)
     if 'facts' not in run:
         raise Mistake(
             f'{workdir} was made by an earlier version, whose run.json has no facts of the run;'
             ' the command that trained it, given again, adds them'
         )
-    settings = resolve.again(run['config'], Path(workdir) / 'run.json')
-    opened = model.build(settings, facts(run['facts'], Path(workdir)), sharding.mesh())
-    store = Checkpoints(Path(workdir))
+    settings = resolve.again(run['config'], workdir / 'run.json')
+    opened = model.build(settings, facts(run['facts'], workdir), sharding.mesh())
+    store = Checkpoints(workdir)
     state = store.restore(model.shapes(opened), repair=False)
     if state is None:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')

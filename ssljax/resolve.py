@@ -3,24 +3,26 @@
 A field's kind is its annotation: in config.Settings, or in the function that a name stands for.
 """
 
-import ast
 import importlib
 import inspect
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from ssljax import config, methods
-from ssljax.kinds import Named, Range, Table
-from ssljax.names import Mistake, UnknownOption, around, choose, nearest
+from ssljax.kinds import Apart, Named, Rows, Table
+from ssljax.names import Mistake, UnknownOption, around, choose
+from ssljax.values import EMPTY, TOLD, checked, parsed, peeled, refuse
 
 Tree = dict[str, Any]
-EMPTY = inspect.Parameter.empty
 
 
 def resolve(given: Any, typed: Sequence[tuple[str, str]] = ()) -> Tree:
     """'FILE[:variant]', or a config, under [('optim.net.learning_rate', '1e-3'), ...]."""
     given = config.read(given) if isinstance(given, str) else config.plain(given)
+    if not isinstance(given, Mapping):
+        raise Mistake(f'config {given!r} is no dict and no FILE[:VARIANT]')
     changes = nested(typed)
     try:
         return settings(given, changes)
@@ -36,6 +38,7 @@ def again(old: Mapping[str, Any], path: Any = 'this run') -> Tree:
     path: the file that it is from, for messages.
     """
     old = {k: v for k, v in config.plain(old).items() if k not in ('log', 'checkpoint', 'evals')}
+    token = TOLD.set([])
     try:
         return resolve(old)
     except Mistake as mistake:
@@ -43,11 +46,29 @@ def again(old: Mapping[str, Any], path: Any = 'this run') -> Tree:
             f'{path} was made by another version of ssljax: {mistake};'
             ' open it with that version, or train again with this one into another workdir'
         ) from None
+    finally:
+        for line in TOLD.get():
+            print(f'WARNING: of this run, {line}; today it would be refused', file=sys.stderr)
+        TOLD.reset(token)
 
 
 def evaluators(given: Mapping[str, Any], typed: Sequence[tuple[str, str]] = ()) -> Tree:
     """Evaluators with their options written out."""
     return value(config.Evals, config.plain(given), nested(typed), 'evals')
+
+
+def asked(readout: Callable, options: Mapping[str, Any], what: str, where: str = '') -> Tree:
+    """The options of a readout, each of its kind.
+
+    where: the field of the config that has them; in Python there is none.
+    """
+    try:
+        found = keywords(readout, options, {}, where, f'readout {what!r}')
+    except Mistake as mistake:
+        if where:
+            raise
+        raise Mistake(str(mistake).removeprefix('config.')) from None
+    return {name: found[name] for name in options}
 
 
 def nested(pairs: Sequence[tuple[str, str]]) -> Tree:
@@ -65,9 +86,11 @@ def settings(given: Tree, typed: Tree) -> Tree:
     """All fields, and in `model` the keywords of the method."""
     name = typed.get('method', {}).get('', given.get('method', ''))
     method = methods.function(name)
-    model, renamed = dict(given.get('model', {})), name != given.get('method')
+    model, renamed = given.get('model', {}), name != given.get('method')
     if '' in typed.get('model', {}):
         model = parsed(Mapping, typed['model'][''], 'model')
+    if not isinstance(model, Mapping):
+        raise Mistake(f'config.model={model!r} is no dict; type dict(KEYWORD=VALUE, ...)')
     if renamed:
         model = {k: v for k, v in model.items() if k in fields(method)}
     given, rest = ({k: v for k, v in tree.items() if k != 'model'} for tree in (given, typed))
@@ -79,7 +102,20 @@ def settings(given: Tree, typed: Tree) -> Tree:
             f'batch {batch} does not split into accumulate={micro} parts;'
             f' nearest that do: {around(batch, micro)}'
         )
+    several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
+
+
+def several(method: Callable, batch: int, micro: int, what: str) -> None:
+    """Refuses too few rows in a micro-batch for a method that compares them with each other."""
+    run = next(iter(inspect.signature(method).parameters.values()))
+    least = peeled(run.annotation)[1]
+    if isinstance(least, Rows) and batch // micro < least.count:
+        micros = f' in accumulate={micro} parts' if micro > 1 else ''
+        refuse(
+            f'config.batch={batch}{micros} is too little: {what} compares rows with each other;'
+            f' type --config.batch={least.count * micro} or more'
+        )
 
 
 def fields(owner: Callable) -> dict[str, inspect.Parameter]:
@@ -108,16 +144,29 @@ def keywords(
         if key not in known:
             raise UnknownOption(f'{what}{where and f" (config.{where})"}', key, (*known, *beside))
     for name, field in known.items():
+        if field.default is EMPTY and name not in given and name not in typed:
+            raise Mistake(f'{what} needs {name}; type --config.{dotted(where, name)}=VALUE')
         if not (filled or name in given or name in typed):
             continue
         start = None if field.default is EMPTY else config.plain(field.default)
         if name in given:
             both = isinstance(start, Mapping) and isinstance(given[name], Mapping)
             start = config.merge({'': start}, {'': given[name]})[''] if both else given[name]
-        elif field.default is EMPTY and name not in typed:
-            raise Mistake(f'{what} needs {name}; type --config.{dotted(where, name)}=VALUE')
         out[name] = value(field.annotation, start, typed.get(name, {}), dotted(where, name))
+    apart(known, out, where)
     return out
+
+
+def apart(known: Mapping[str, inspect.Parameter], values: Tree, where: str) -> None:
+    """Refuses equal values of options that have to differ, as of a bank and its queries."""
+    for name, field in known.items():
+        note = peeled(field.annotation)[1]
+        for other in note.others if isinstance(note, Apart) and name in values else ():
+            if values[name] == values.get(other):
+                refuse(
+                    f'config.{dotted(where, name)}={values[name]!r} is also that of {other}: rows'
+                    f' would be found, or learned, and then asked for; type another {name}'
+                )
 
 
 def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
@@ -153,7 +202,7 @@ def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = Fal
     """
     found = '' if given is None or isinstance(given, Mapping) else f'={given!r}'
     given = dict(given) if isinstance(given, Mapping) else {}
-    offered = importlib.import_module(f'ssljax.{named.package}').offered()
+    offered = getattr(importlib.import_module(f'ssljax.{named.package}'), named.offered)()
     old = str(given.pop('name', ''))
     name = typed.get('name', {}).get('', old)
     if not name:
@@ -198,105 +247,6 @@ def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
         else:
             out[name] = value(Annotated[Any, note.of], mine, said, dotted(where, name))
     return out
-
-
-# Kinds --------------------------------------------------------------------------------------------
-
-
-def peeled(kind: Any) -> tuple[Any, Any]:
-    """A kind without its note: Annotated[int, Range(1)] -> int, Range(1)."""
-    if get_origin(kind) is Annotated:
-        return get_args(kind)[0], get_args(kind)[1]
-    return (Any if kind is EMPTY else kind), None
-
-
-def parsed(kind: Any, text: str, where: str) -> Any:
-    """What a text means for a field of this kind; whether it fits is not asked here."""
-    kind, _ = peeled(kind)
-    either = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    words = any(one is str or get_origin(one) is Literal for one in either)
-    if text.lower() in ('none', 'null') and (types.NoneType in either or not words):
-        return None
-    if words:
-        return text
-    try:
-        return config.plain(ast.literal_eval(text))
-    except (ValueError, SyntaxError):
-        return {'true': True, 'false': False}.get(text.lower(), text)
-
-
-def checked(kind: Any, note: Any, given: Any, where: str) -> Any:
-    """The value as its kind has it, or the Mistake that names the field."""
-    try:
-        return converted(kind, note, given)
-    except ValueError as error:
-        raise Mistake(f'config.{where}={given!r} {error}') from None
-
-
-def converted(kind: Any, note: Any, given: Any) -> Any:
-    """The value as its kind has it; ValueError says what does not fit."""
-    origin, inside = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return converted(*peeled(kind), given)
-    if origin in (Union, types.UnionType):
-        reasons = []
-        for one in inside:
-            try:
-                return converted(*peeled(one), given)
-            except ValueError as error:
-                reasons.append(str(error))
-        raise ValueError(', '.join(dict.fromkeys(reasons)))
-    if origin is Literal:
-        if given not in inside:
-            offered = ', '.join(map(str, inside))
-            raise ValueError(f'is unknown{nearest(given, inside)}; offered: {offered}')
-        return given
-    if kind is types.NoneType or kind is None:
-        if given is not None:
-            raise ValueError('is not none')
-        return None
-    if kind in (int, float):
-        return number(kind, note, given)
-    if kind in (bool, str) and not isinstance(given, kind):
-        raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
-    if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
-        return sequence(origin, inside, given)
-    if (origin or kind) in (Mapping, dict, tuple) and given is not None:
-        wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
-        if not isinstance(given, wanted):
-            raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
-    return given
-
-
-def number(kind: type, note: Any, given: Any) -> Any:
-    """An int or a float within its range; 1e3 is an integer to its writer."""
-    plain = isinstance(given, int | float) and not isinstance(given, bool)
-    if not plain or (kind is int and given != given // 1):
-        raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
-    given = kind(given)
-    if isinstance(note, Range):
-        low = given > note.low if note.open else given >= note.low
-        if not (low and given <= note.high):
-            bound = f'above {note.low:g}' if note.open else f'at least {note.low:g}'
-            top = f' and at most {note.high:g}' if note.high < float('inf') else ''
-            raise ValueError(f'must be {bound}{top}')
-    return given
-
-
-def sequence(origin: Any, inside: tuple, given: Any) -> tuple:
-    """A tuple whose members have their kinds; a lone member is a tuple of one."""
-    members = tuple(given) if isinstance(given, list | tuple) else (given,)
-    if origin is not tuple or inside[-1] is Ellipsis:
-        inside = inside[:1] * len(members)
-    if len(inside) != len(members):
-        raise ValueError(f'has {len(members)} members, not {len(inside)}')
-    out = []
-    for kind, one in zip(inside, members):
-        try:
-            out.append(converted(*peeled(kind), one))
-        except ValueError as error:
-            raise ValueError(f'has {one!r}, which {error}') from None
-    return tuple(out)
 
 
 # Messages -----------------------------------------------------------------------------------------

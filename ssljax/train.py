@@ -27,7 +27,7 @@ configs:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser('ssljax.train', __doc__, EPILOG + config.listing())
     parser.add_argument('--config', required=True, metavar='FILE[:VARIANT]')
-    parser.add_argument('--workdir', type=Path, metavar='DIR', help='where the run is kept')
+    parser.add_argument('--workdir', type=cli.place, metavar='DIR', help='where the run is kept')
     scratch = dict(action='store_true', help='where no checkpoint is whole, start at step 0')
     parser.add_argument('--from_scratch', **scratch)
     parser.add_argument('--dry_run', action='store_true', help='describe and trace the run, exit')
@@ -71,7 +71,8 @@ def fit(given: Any, workdir: str | Path, **changes: Any) -> Any:
     processes.start()
     cache.programs()
     typed = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
-    if train(resolve.resolve(given, typed), cli.writable(Path(workdir)), typed) == signals.CODE:
+    workdir = cli.place(workdir)
+    if train(resolve.resolve(given, typed), cli.writable(workdir), typed) == signals.CODE:
         raise KeyboardInterrupt(f'stopped by a signal; the same call resumes {workdir}')
     return reopen.load(workdir)
 

@@ -141,7 +141,7 @@ AREAS = (
     ('cluster', 'tests/test_cluster.py'),
     ('collapse', 'tests/test_evals_rank.py', 'tests/test_docstrings.py'),
     ('compare', 'tests/test_compare.py'),
-    ('resolve', 'tests/test_resolve.py tests/test_config.py'),
+    ('resolve values kinds', 'tests/test_resolve.py tests/test_config.py tests/test_bad_input.py'),
     ('model', 'tests/test_evaluate.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
     (

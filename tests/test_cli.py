@@ -223,8 +223,9 @@ def test_a_wrong_loss_fails_before_the_first_step_also_of_a_turn_that_acts_later
     monkeypatch.setattr(adversarial, 'wasserstein_generator', wrong)
     flags = [CONFIG + 'wgan_gp.py:smoke', f'--workdir={tmp_path}/run', *flags]
     assert not jobs.job('wgan_gp').acting(0).count('generator')
-    with pytest.raises(ValueError, match='a wrong loss'):
+    with pytest.raises(Mistake, match='the step of critic and generator .*a wrong loss') as told:
         train.main(flags)
+    assert isinstance(told.value.__cause__, ValueError)  # whose traceback says where
     assert not (tmp_path / 'run').exists()
 
 

@@ -5,7 +5,7 @@ a `severity` from 0 to 1, to which every amount is in proportion. Baird 1992 (in
 Document Image Analysis) models the defects; Kanungo et al. 1993 (ICDAR) those of edges.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -196,9 +196,10 @@ KINDS = {
     'photograph': random_photograph,
     'photocopy': random_photocopy,
 }
+Kind = Literal[tuple(KINDS)]
 
 
-def document(*, kinds: tuple[str, ...] = ('print', 'scan'), severity: Share = 0.5) -> View:
+def document(*, kinds: tuple[Kind, ...] = ('print', 'scan'), severity: Share = 0.5) -> View:
     """A page as it comes out of these machines, one after another.
 
     kinds: of print, scan, photograph and photocopy, in their order.

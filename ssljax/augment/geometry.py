@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count
 from ssljax.names import Mistake
 
-Size = int | tuple[int, int]
+Size = Count | tuple[Count, Count]
 Range = tuple[float, float]
 
 

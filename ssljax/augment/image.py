@@ -2,15 +2,21 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from ssljax.augment import color, geometry, texture
 from ssljax.augment.geometry import Range, Size, span, spread
+from ssljax.kinds import Count, Interval, NonNegative, Share
 from ssljax.names import Mistake
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
+# kinds of options: pairs, from the least to the most of a draw
+Scale = Annotated[Range, Interval(1e-4, 1)]
+Ratio = Annotated[Range, Interval(1e-2, 1e2)]
+Sigma = Annotated[Range, Interval(0, 100)]
 
 
 def identity() -> View:
@@ -19,7 +25,7 @@ def identity() -> View:
 
 
 def crop(
-    *, size: Size = 32, scale: Range = (0.08, 1.0), ratio: Range = (3 / 4, 4 / 3), flip: float = 0.5
+    *, size: Size = 32, scale: Scale = (0.08, 1.0), ratio: Ratio = (3 / 4, 4 / 3), flip: Share = 0.5
 ) -> View:
     """A random resized crop and a flip, nothing else (the view of He et al. 2022, for example).
 
@@ -34,15 +40,15 @@ def crop(
 def simclr(
     *,
     size: Size = 32,
-    scale: Range = (0.08, 1.0),
-    ratio: Range = (3 / 4, 4 / 3),
-    flip: float = 0.5,
-    jitter: float = 0.8,
-    strength: float = 0.5,
-    gray: float = 0.2,
-    blur: float = 0.0,
-    sigma: Range = (0.1, 2.0),
-    solarize: float = 0.0,
+    scale: Scale = (0.08, 1.0),
+    ratio: Ratio = (3 / 4, 4 / 3),
+    flip: Share = 0.5,
+    jitter: Share = 0.8,
+    strength: NonNegative = 0.5,
+    gray: Share = 0.2,
+    blur: Share = 0.0,
+    sigma: Sigma = (0.1, 2.0),
+    solarize: Share = 0.0,
 ) -> View:
     """Crop, flip, color distortion, blur (Chen et al. 2020, arXiv:2002.05709, appendix A).
 
@@ -90,20 +96,20 @@ def simclr(
 
 def ink(
     *,
-    zoom: float = 0.25,
-    aspect: float = 0.2,
-    shift: float = 4.0,
-    shear: float = 0.25,
-    rotation: float = 0.15,
-    blur: Range = (0.05, 1.0),
-    contrast: float = 0.3,
-    polarity: float = 0.5,
-    brightness: float = 0.4,
-    field: float = 0.2,
-    grid: int = 4,
-    noise: float = 0.12,
-    cutout: float = 0.5,
-    side: Range = (3.0, 6.0),
+    zoom: NonNegative = 0.25,
+    aspect: NonNegative = 0.2,
+    shift: NonNegative = 4.0,
+    shear: NonNegative = 0.25,
+    rotation: NonNegative = 0.15,
+    blur: Sigma = (0.05, 1.0),
+    contrast: NonNegative = 0.3,
+    polarity: Share = 0.5,
+    brightness: NonNegative = 0.4,
+    field: NonNegative = 0.2,
+    grid: Count = 4,
+    noise: NonNegative = 0.12,
+    cutout: Share = 0.5,
+    side: Annotated[Range, Interval(0, 1000)] = (3.0, 6.0),
 ) -> View:
     """A view of written characters: all is changed that does not change which character it is.
 

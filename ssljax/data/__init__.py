@@ -43,7 +43,8 @@ def make(spec: Mapping[str, Any] | str | Source) -> Source:
                     f'data {name!r} needs {option}; type {option}=dict(name=...), or'
                     f' --config.data.{option}.name=glyphs'
                 )
-    return names.build(offered(), spec, 'data')
+    with names.in_one_line(f'data {spec.get("name")!r} cannot be read'):
+        return names.build(offered(), spec, 'data')
 
 
 def shapes(source: Source) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Arrays of the user's own, from one .npz file: images, clips, sound, points, tokens, numbers."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +88,8 @@ def archive(who: str, path: str, *, hint: str = '') -> tuple[Path, dict[str, np.
     try:
         with np.load(file, allow_pickle=False) as npz:
             return file, {key: npz[key] for key in npz.files}
-    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+    except (ValueError, OSError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        reason = (str(error) or 'it ends too early').splitlines()[0]
         raise Mistake(
             f'{who}: {file} cannot be read ({reason}); write it with numpy.savez(path, x=...,'
             ' label=...), plain numbers only'

@@ -14,7 +14,7 @@ from ssljax.evals.baselines import evenly
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.pictures import bytes_of, column, lettering
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 TALL = 9  # pixels of a token's row in the picture
@@ -23,7 +23,7 @@ TALL = 9  # pixels of a token's row in the picture
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 1000,
     images: Natural = 4,
     options: Mapping[str, Any] = {},

@@ -11,7 +11,7 @@ from ssljax.evals.measures import entropy
 from ssljax.evals.partitions import against
 from ssljax.evals.pictures import bytes_of, strips
 from ssljax.evals.subject import Subject, answers, one_class, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake, options
 
 GOOD, BAD = (60, 170, 60), (220, 30, 30)
@@ -20,7 +20,7 @@ GOOD, BAD = (60, 170, 60), (220, 30, 30)
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     clusters: Natural = 0,
     picture: bool = True,

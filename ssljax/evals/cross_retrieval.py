@@ -3,7 +3,7 @@
 Karpathy, Fei-Fei 2015, arXiv:1412.2306 (section 4.2).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from math import comb
 from typing import Any
@@ -17,16 +17,16 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.measures import percent, unit
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
 from ssljax.evals.text_vectors import embedded
-from ssljax.kinds import Count
+from ssljax.kinds import Count, Counts, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
-    at: Sequence[Count] = (1, 5, 10),
+    at: Counts = (1, 5, 10),
 ) -> Scores:
     """By cosine, in percent: text_recall_k, whether one of an image's texts is among the k nearest
     of all texts; image_recall_k, whether a text's image is among the k nearest images.

@@ -7,13 +7,13 @@ from ssljax.evals.baselines import bernoulli, gaussian, per_pixel, truth, webp
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, passed_on
 from ssljax.evals.likelihood import of_rows
 from ssljax.evals.subject import Subject
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     options: Mapping[str, Any] = {},
 ) -> Scores:

@@ -17,14 +17,14 @@ from ssljax.evals.likelihood import negative
 from ssljax.evals.measures import floats
 from ssljax.evals.pictures import strips
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     cells: Natural = 128,
     options: Mapping[str, Any] = {},

@@ -4,11 +4,11 @@ from ssljax.evals.baselines import majority
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.measures import percent
 from ssljax.evals.subject import Subject, answers, classes, part_of, pick, readout
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 from ssljax.names import Mistake
 
 
-def score(subject: Subject, *, split: str = 'test', size: Count | None = None) -> Scores:
+def score(subject: Subject, *, split: SplitName = 'test', size: Count | None = None) -> Scores:
     """Percent of `size` rows of a split (none: of all) whose class is named wrong."""
     part = part_of(subject.source, split)
     ask = readout(subject, 'classify', 'error_rate')

@@ -14,14 +14,14 @@ from scipy.special import logsumexp
 from ssljax.evals.baselines import bernoulli, gaussian, per_pixel
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 1000,
     samples: Count = 64,
     options: Mapping[str, Any] = {},

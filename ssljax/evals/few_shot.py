@@ -4,8 +4,6 @@ Vinyals et al. 2016, arXiv:1606.04080 (episodes); by the nearest class mean of c
 features, Wang et al. 2019, arXiv:1911.04623 (CL2N).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ssljax.evals.baselines import pixels, standardized
@@ -13,7 +11,7 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import unit
 from ssljax.evals.subject import Subject, encoded, features, part_of, pick
-from ssljax.kinds import Count
+from ssljax.kinds import Count, Counts, SplitName
 from ssljax.names import Mistake
 
 
@@ -21,12 +19,12 @@ def score(
     subject: Subject,
     *,
     ways: Count = 5,
-    shots: Sequence[Count] = (5, 1),
+    shots: Counts = (5, 1),
     queries: Count = 15,
     episodes: Count = 600,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
-    center: str = 'train',
+    center: SplitName = 'train',
     center_size: Count | None = 5000,
     layer: str = '',
 ) -> Scores:

@@ -13,7 +13,7 @@ import numpy as np
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.pictures import grid
 from ssljax.evals.subject import Subject, answers, images_of, pick, readout
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 from ssljax.names import Mistake
 from ssljax.sharding import path_name
 
@@ -21,7 +21,7 @@ from ssljax.sharding import path_name
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 1000,
     count: Count = 100,
     path: str = '',

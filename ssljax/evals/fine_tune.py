@@ -31,7 +31,7 @@ from ssljax.evals.subject import (
     pick,
     readout,
 )
-from ssljax.kinds import Count, Natural, NonNegative, Positive, ViewSpec
+from ssljax.kinds import Count, Natural, NonNegative, Positive, SplitName, TestSplit, ViewSpec
 from ssljax.losses import cross_entropy
 from ssljax.names import Mistake, choose
 from ssljax.sharding import path_name
@@ -41,8 +41,8 @@ from ssljax.step import floats
 def score(
     subject: Subject,
     *,
-    train: str = 'train',
-    test: str = 'test',
+    train: SplitName = 'train',
+    test: TestSplit = 'test',
     train_size: Count | None = 10000,
     test_size: Count | None = None,
     view: ViewSpec = dict(name='crop', scale=(0.4, 1.0), flip=0.0),

@@ -11,14 +11,14 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import unit
 from ssljax.evals.partitions import against
 from ssljax.evals.subject import Subject, features, part_of, pick
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     layer: str = '',
     clusters: Natural = 0,

@@ -15,7 +15,7 @@ from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import percent, unit
 from ssljax.evals.pictures import neighbors
 from ssljax.evals.subject import Subject, features, part_of, pick
-from ssljax.kinds import Count, Positive
+from ssljax.kinds import Count, Positive, SplitName, TestSplit
 from ssljax.names import Mistake
 
 SHRINKAGE = 0.02  # of the mean variance, added to every direction's before whitening
@@ -28,8 +28,8 @@ def score(
     temperature: Positive = 0.07,
     also: Sequence[tuple[Count, Positive]] = ((200, 0.1),),
     whiten: bool = True,
-    bank: str = 'train',
-    queries: str = 'test',
+    bank: SplitName = 'train',
+    queries: TestSplit = 'test',
     bank_size: Count | None = 10000,
     query_size: Count | None = None,
     layer: str = '',

@@ -14,7 +14,7 @@ from ssljax.evals.judge import trained
 from ssljax.evals.measures import flat, floats, percent
 from ssljax.evals.pictures import grid, strips
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 SHOWN, TRIED = 10, 64  # coordinates in the picture, and those that it is chosen from
@@ -23,7 +23,7 @@ SHOWN, TRIED = 10, 64  # coordinates in the picture, and those that it is chosen
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count = 500,
     steps: Count = 10,
     judge_steps: Count = 600,

@@ -3,29 +3,27 @@
 Kornblith, Shlens, Le 2019, arXiv:1805.08974 (appendix A.1): L-BFGS to convergence over a sweep.
 """
 
-from collections.abc import Sequence
-
 from ssljax.evals.baselines import pixels, standardized
 from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.frozen import frozen
 from ssljax.evals.layer import at_layer
 from ssljax.evals.linear_head import linear
 from ssljax.evals.subject import Subject
-from ssljax.kinds import Count, Positive
+from ssljax.kinds import Count, Rates, SplitName, TestSplit, ValidationSplit
 from ssljax.losses import cross_entropy
 
 
 def score(
     subject: Subject,
     *,
-    train: str = 'train',
-    validation: str = 'validation',
-    test: str = 'test',
+    train: SplitName = 'train',
+    validation: ValidationSplit = 'validation',
+    test: TestSplit = 'test',
     train_size: Count | None = 10000,
     validation_size: Count | None = None,
     test_size: Count | None = None,
     layer: str = '',
-    l2: Sequence[Positive] = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5),
+    l2: Rates = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5),
     steps: Count = 300,
 ) -> Scores:
     """Test accuracy in percent of the penalty that is best on validation rows.

@@ -4,8 +4,6 @@ Fan et al. 2008 (LIBLINEAR, JMLR 9): the squared hinge with an L2 penalty, as in
 arXiv:1905.01235 (section 4), who probe with it.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 
@@ -15,20 +13,20 @@ from ssljax.evals.frozen import frozen
 from ssljax.evals.layer import at_layer
 from ssljax.evals.linear_head import linear
 from ssljax.evals.subject import Subject
-from ssljax.kinds import Count, Positive
+from ssljax.kinds import Count, Rates, SplitName, TestSplit, ValidationSplit
 
 
 def score(
     subject: Subject,
     *,
-    train: str = 'train',
-    validation: str = 'validation',
-    test: str = 'test',
+    train: SplitName = 'train',
+    validation: ValidationSplit = 'validation',
+    test: TestSplit = 'test',
     train_size: Count | None = 10000,
     validation_size: Count | None = None,
     test_size: Count | None = None,
     layer: str = '',
-    l2: Sequence[Positive] = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4),
+    l2: Rates = (1.0, 0.3, 0.1, 0.03, 0.01, 3e-3, 1e-3, 3e-4, 1e-4),
     steps: Count = 300,
 ) -> Scores:
     """Test accuracy in percent of the penalty that is best on validation rows.

@@ -1,7 +1,7 @@
 """A net of one hidden layer on frozen features: what is there, if not in a linear form."""
 
-from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +13,22 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.frozen import frozen, search
 from ssljax.evals.layer import at_layer
 from ssljax.evals.subject import Subject
-from ssljax.kinds import Count, NonNegative, Positive
+from ssljax.kinds import Count, Least, NonNegative, Positive, SplitName, TestSplit, ValidationSplit
 from ssljax.losses import cross_entropy
 
 
 def score(
     subject: Subject,
     *,
-    train: str = 'train',
-    validation: str = 'validation',
-    test: str = 'test',
+    train: SplitName = 'train',
+    validation: ValidationSplit = 'validation',
+    test: TestSplit = 'test',
     train_size: Count | None = 10000,
     validation_size: Count | None = None,
     test_size: Count | None = None,
     layer: str = '',
     hidden: Count = 512,
-    decay: Sequence[NonNegative] = (1.0, 0.1, 0.01),
+    decay: Annotated[tuple[NonNegative, ...], Least(1)] = (1.0, 0.1, 0.01),
     learning_rate: Positive = 1e-3,
     batch: Count = 256,
     epochs: Count = 20,

@@ -12,10 +12,13 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.likelihood import negative
 from ssljax.evals.measures import ratio
 from ssljax.evals.subject import Subject, answers, part_of, readout
+from ssljax.kinds import SplitName
 from ssljax.names import Mistake
 
 
-def score(subject: Subject, *, split: str = 'test', options: Mapping[str, Any] = {}) -> Scores:
+def score(
+    subject: Subject, *, split: SplitName = 'test', options: Mapping[str, Any] = {}
+) -> Scores:
     """Mean negative log likelihood of the characters of a split, less is better.
 
     token_log_prob is [B, T - 1], of the tokens after the first; `options` go to it. `mask` [B, T]

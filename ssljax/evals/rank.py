@@ -12,14 +12,14 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import unit
 from ssljax.evals.subject import Subject, encoded, part_of, pick
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 from ssljax.names import Mistake
 
 DEAD = 1e-5  # of the greatest deviation: an entry with less is constant
 
 
 def score(
-    subject: Subject, *, split: str = 'test', size: Count | None = 5000, layer: str = ''
+    subject: Subject, *, split: SplitName = 'test', size: Count | None = 5000, layer: str = ''
 ) -> Scores:
     """The effective rank of features of length one, centered: from 1 to the least of D and rows.
 

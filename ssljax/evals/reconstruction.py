@@ -14,14 +14,14 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.measures import floats
 from ssljax.evals.pictures import strips
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 2000,
     images: Natural = 16,
     options: Mapping[str, Any] = {},

@@ -17,14 +17,14 @@ from ssljax.evals.measures import floats, ratio
 from ssljax.evals.pages import grays, otsu, sauvola, unchanged
 from ssljax.evals.pictures import strips
 from ssljax.evals.subject import Subject, answers, images_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 500,
     images: Natural = 4,
     reader: str = '',

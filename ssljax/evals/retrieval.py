@@ -1,6 +1,5 @@
 """Who is like me? Every row asks all others; those of its class are what it looks for."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -13,16 +12,16 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import percent, unit
 from ssljax.evals.subject import Subject, features, part_of, pick
-from ssljax.kinds import Count
+from ssljax.kinds import Count, Counts, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = 5000,
-    at: Sequence[Count] = (1, 5, 10),
+    at: Counts = (1, 5, 10),
     layer: str = '',
 ) -> Scores:
     """By cosine, in percent: recall_k, whether one of the k nearest is of the class; and the mean

@@ -22,14 +22,14 @@ from ssljax.evals.judge import trained
 from ssljax.evals.measures import entropy, floats, percent, ratio
 from ssljax.evals.pictures import grid
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count
+from ssljax.kinds import Count, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     count: Count | None = None,
     judge_steps: Count = 600,
     net: str = '',

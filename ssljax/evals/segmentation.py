@@ -13,14 +13,14 @@ import numpy as np
 from ssljax.evals.baselines import center
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural, Share
+from ssljax.kinds import Count, Natural, Share, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     mask: str = 'mask',
     objects: Sequence[Natural] = (),

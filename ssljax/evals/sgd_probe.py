@@ -4,7 +4,6 @@ He et al. 2019, arXiv:1911.05722 (section 4.1); many rates at once, the best on 
 Oquab et al. 2023, arXiv:2304.07193 (appendix B.3).
 """
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -19,23 +18,23 @@ from ssljax.evals.frozen import frozen
 from ssljax.evals.layer import at_layer
 from ssljax.evals.measures import floats, percent
 from ssljax.evals.subject import Subject, answers, images_of, readout
-from ssljax.kinds import Count, Positive, Share, ViewSpec
+from ssljax.kinds import Count, Decay, Rates, SplitName, TestSplit, ValidationSplit, ViewSpec
 from ssljax.losses import cross_entropy
 
 
 def score(
     subject: Subject,
     *,
-    train: str = 'train',
-    validation: str = 'validation',
-    test: str = 'test',
+    train: SplitName = 'train',
+    validation: ValidationSplit = 'validation',
+    test: TestSplit = 'test',
     train_size: Count | None = 10000,
     validation_size: Count | None = None,
     test_size: Count | None = None,
     layer: str = '',
     view: ViewSpec = dict(name='crop', scale=(0.4, 1.0), flip=0.0),
-    learning_rates: Sequence[Positive] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
-    momentum: Share = 0.9,
+    learning_rates: Rates = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001),
+    momentum: Decay = 0.9,
     batch: Count = 256,
     epochs: Count = 10,
 ) -> Scores:

@@ -15,14 +15,14 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged, passed_on
 from ssljax.evals.measures import percent
 from ssljax.evals.pictures import bytes_of, column, lettering
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Natural, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
     shown: Natural = 20,
     images: Natural = 10,

@@ -4,6 +4,7 @@ Radford et al. 2021, arXiv:2103.00020 (section 3.1.4: prompts of a class are ave
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
@@ -11,16 +12,16 @@ from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.measures import percent, unit
 from ssljax.evals.subject import Subject, answers, classes, part_of, pick, readout
 from ssljax.evals.text_vectors import embedded
-from ssljax.kinds import Count
+from ssljax.kinds import Count, Least, SplitName
 from ssljax.names import Mistake
 
 
 def score(
     subject: Subject,
     *,
-    split: str = 'test',
+    split: SplitName = 'test',
     size: Count | None = None,
-    prompts: Sequence[str] = ('a photo of a {}.',),
+    prompts: Annotated[Sequence[str], Least(1)] = ('a photo of a {}.',),
     names: Sequence[str] = (),
 ) -> Scores:
     """Percent of rows nearest, by cosine, to the mean of the prompts of their class.

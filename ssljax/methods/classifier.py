@@ -10,7 +10,7 @@ from typing import Literal
 import jax
 
 from ssljax import augment
-from ssljax.kinds import Natural, NetSpec, Share, ViewSpec
+from ssljax.kinds import Decay, Natural, NetSpec, ViewSpec
 from ssljax.losses import semi
 from ssljax.method import Method, Run, Turn, between
 from ssljax.names import Mistake
@@ -22,7 +22,7 @@ def classifier(
     *,
     encoder: NetSpec = dict(name='resnet50'),
     view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
-    smoothing: Share = 0.1,  # of the labels
+    smoothing: Decay = 0.1,  # of the labels
     frozen: Natural = 0,  # first steps in which the encoder is held and the head alone learns
     statistics: Literal['batch', 'stored'] = 'batch',  # stored: those of the grafted encoder
 ) -> Method:

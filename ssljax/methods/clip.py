@@ -15,13 +15,13 @@ from ssljax import augment
 from ssljax.collapse import participation
 from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import contrastive
-from ssljax.method import Method, Run, Turn
+from ssljax.method import Compares, Method, Turn
 from ssljax.names import Mistake
 from ssljax.nets import Nets
 
 
 def clip(
-    run: Run,
+    run: Compares,
     *,
     encoder: NetSpec = dict(name='vit', patch=32, width=768, depth=12, heads=12, size=224),
     text_encoder: NetSpec = dict(name='text_transformer', width=512, depth=12, heads=8, context=77),

@@ -87,7 +87,7 @@ def energy(
     def free_energy(key, state, batch):
         return forward(nets(state.params), batch['x'])
 
-    def sample(key, state, batch, *, steps=steps):
+    def sample(key, state, batch, *, steps: Count = steps):
         """Kept samples, so many steps later."""
         k1, k2 = jax.random.split(key)
         slots = jax.random.choice(k1, replay, (len(batch['x']),))

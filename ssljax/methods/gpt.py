@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from ssljax.kinds import NetSpec
+from ssljax.kinds import Count, NetSpec, Positive
 from ssljax.losses import sequence
 from ssljax.method import Method, Run, Turn
 from ssljax.nets import Nets
@@ -33,7 +33,7 @@ def gpt(run: Run, *, decoder: NetSpec = dict(name='gpt2')) -> Method:
         h = nets(state.params).decoder(batch['x'][:, :-1], method='features')
         return h.mean(1)
 
-    def sample(key, state, batch, *, prompt=1, temperature=0.8):
+    def sample(key, state, batch, *, prompt: Count = 1, temperature: Positive = 0.8):
         net, T = nets(state.params), batch['x'].shape[1]
 
         def write(t, x):

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from ssljax import augment
 from ssljax.augment import mask
-from ssljax.kinds import Count, NetSpec, Share, ViewSpec
+from ssljax.kinds import Count, NetSpec, Part, ViewSpec
 from ssljax.losses import reconstruction
 from ssljax.method import Method, Run, Turn
+from ssljax.names import Mistake
 from ssljax.nets import Nets
 from ssljax.nets.vit import patchify, unpatchify
 
@@ -22,7 +23,7 @@ def mae(
     encoder: NetSpec = dict(name='vit_base', positions='sincos', pool='mean'),
     decoder: NetSpec = dict(name='vit_decoder', width=512, depth=8, heads=16),
     view: ViewSpec = dict(name='crop', size=224, scale=(0.2, 1.0)),
-    ratio: Share = 0.75,
+    ratio: Part = 0.75,
     normalize: bool = True,
 ) -> Method:
     nets = Nets(encoder=encoder, decoder=decoder, patch=patch, dtype=run.dtype)
@@ -33,6 +34,8 @@ def mae(
         T = (x.shape[1] // patch) * (x.shape[2] // patch)
         masks = jax.vmap(lambda k: mask.random(k, T, ratio=ratio))(jax.random.split(key, len(x)))
         hidden = mask.count(T, ratio=ratio)
+        if not 0 < hidden < T:
+            raise Mistake(f'mae: ratio={ratio} hides {hidden} of {T} patches; type some, not all')
         return masks, jax.vmap(lambda m: mask.split(m, hidden)[0])(masks)
 
     def forward(net, x, kept):  # -> predicted patches [B, T, P]
@@ -57,7 +60,7 @@ def mae(
     def encode(key, state, batch):
         return nets(state.params).encoder(batch['x'])
 
-    def reconstruct(key, state, batch, *, ratio=ratio):
+    def reconstruct(key, state, batch, *, ratio: Part = ratio):
         x = batch['x']
         masks, kept = hide(key, x, ratio)
         patches = patchify(x, patch)

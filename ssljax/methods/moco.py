@@ -37,6 +37,8 @@ def moco(
             f'model.queue={queue} cannot hold the {new} keys of a step; type a number from {new},'
             ' or 0 for no queue'
         )
+    if not queue and run.batch < 2:
+        raise Mistake('moco without a queue compares the rows of a batch; type --config.batch=2')
     asking = dict(encoder=encoder, projector=projector)
     if predictor:
         asking['predictor'] = predictor

@@ -87,7 +87,7 @@ def rbm(
         v = nets(state.params).rbm(encode(key, state, batch), method='to_visible')
         return {'reconstruction': picture(v)}
 
-    def sample(key, state, batch, *, steps=1000):
+    def sample(key, state, batch, *, steps: Count = 1000):
         k1, k2 = jax.random.split(key)
         if chains:
             v = state.memory['chain'][jax.random.choice(k1, chains, (len(batch['x']),))]
@@ -98,7 +98,7 @@ def rbm(
     def free_energy(key, state, batch):
         return nets(state.params).rbm(visible(batch['x']))
 
-    def log_z_weights(key, state, batch, *, steps=1000):
+    def log_z_weights(key, state, batch, *, steps: Count = 1000):
         k1, k2 = jax.random.split(key)
 
         def energy(beta, v):

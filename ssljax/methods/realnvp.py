@@ -10,7 +10,7 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 
-from ssljax.kinds import NetSpec, Range
+from ssljax.kinds import NetSpec, NonNegative, Range
 from ssljax.losses import bits_per_dim, change_of_variables, dequantize
 from ssljax.method import Method, Run, Turn
 from ssljax.names import Mistake
@@ -69,7 +69,7 @@ def realnvp(
         y = decode(state, encode(key, state, batch))
         return {'reconstruction': (256 * y - 0.5) / 127.5 - 1 if coded else y}
 
-    def sample(key, state, batch, *, temperature=1.0):
+    def sample(key, state, batch, *, temperature: NonNegative = 1.0):
         y = decode(state, temperature * jax.random.normal(key, (len(batch['x']), dims)))
         return jnp.clip(jnp.floor(256 * y), 0, 255) / 127.5 - 1 if coded else y
 

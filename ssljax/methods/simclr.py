@@ -9,13 +9,13 @@ from ssljax import augment
 from ssljax.collapse import participation
 from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import contrastive
-from ssljax.method import Method, Run, Turn
+from ssljax.method import Compares, Method, Turn
 from ssljax.names import Mistake
 from ssljax.nets import Nets, in_chunks
 
 
 def simclr(
-    run: Run,
+    run: Compares,
     *,
     encoder: NetSpec = dict(name='resnet50'),
     projector: NetSpec = dict(name='mlp', dims=(2048, 128)),

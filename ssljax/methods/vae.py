@@ -106,7 +106,7 @@ def vae(
     def bound(key, state, batch):
         return -elbo(*forward(nets(state.params, state.memory['stats']), key, batch['x']))
 
-    def log_weights(key, state, batch, *, samples=2):
+    def log_weights(key, state, batch, *, samples: Count = 2):
         q = posterior(nets(state.params, state.memory['stats']), batch['x'])
 
         def one(key):  # -> log p(z) - log q(z|x) + log p(x|z) [B]

@@ -1,13 +1,14 @@
 """A plain convolutional encoder for small images."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Counts, Dtype
 from ssljax.names import choose
-from ssljax.nets.layers import Conv, activate, check, normalize
+from ssljax.nets.layers import Activation, Conv, Init, Norm, activate, check, normalize
 
 
 class ConvNet(nn.Module):
@@ -36,15 +37,15 @@ class ConvNet(nn.Module):
 
 def conv(
     *,
-    widths: tuple[int, ...] = (16, 32, 64, 128),
-    kernel: int = 3,
-    stride: int = 2,
-    norm: str | None = 'batch',
-    activation: str = 'relu',
-    pool: str = 'flatten',
+    widths: Counts = (16, 32, 64, 128),
+    kernel: Count = 3,
+    stride: Count = 2,
+    norm: Norm = 'batch',
+    activation: Activation = 'relu',
+    pool: Literal['flatten', 'mean'] = 'flatten',
     standardize: bool = False,
-    kernel_init: Any = 'lecun',
-    dtype: Any = None,
+    kernel_init: Init = 'lecun',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Strided convolutions [B, H, W, C] -> [B, D]: 512 features of 32x32 by default.
 

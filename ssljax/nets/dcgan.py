@@ -6,8 +6,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Dtype
 from ssljax.names import Mistake
-from ssljax.nets.layers import Conv, ConvTranspose, Dense, activate, check, normalize
+from ssljax.nets.layers import Conv, ConvTranspose, Dense, Init, Norm, activate, check, normalize
 
 
 def doublings(size: int) -> int:
@@ -57,12 +58,12 @@ class Critic(nn.Module):
 
 def dcgan_generator(
     *,
-    size: int = 32,
-    width: int = 64,
-    channels: int = 1,
-    norm: str | None = 'batch',
-    kernel_init: Any = 'normal',
-    dtype: Any = None,
+    size: Count = 32,
+    width: Count = 64,
+    channels: Count = 1,
+    norm: Norm = 'batch',
+    kernel_init: Init = 'normal',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Latents z [B, D] -> images [B, size, size, channels] in (-1, 1).
 
@@ -79,7 +80,11 @@ def dcgan_generator(
 
 
 def dcgan_critic(
-    *, width: int = 64, norm: str | None = None, kernel_init: Any = 'normal', dtype: Any = None
+    *,
+    width: Count = 64,
+    norm: Norm = None,
+    kernel_init: Init = 'normal',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, H, C] -> one value each [B]; the paper's has norm='batch'.
 

@@ -5,8 +5,19 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from ssljax.kinds import Count, Counts, Dtype
 from ssljax.names import Mistake
-from ssljax.nets.layers import Conv, ConvTranspose, Dense, activate, check, normalize
+from ssljax.nets.layers import (
+    Activation,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Init,
+    Norm,
+    activate,
+    check,
+    normalize,
+)
 
 
 class ConvDecoder(nn.Module):
@@ -34,12 +45,12 @@ class ConvDecoder(nn.Module):
 
 def conv_decoder(
     *,
-    shape: tuple[int, int, int] = (32, 32, 1),
-    widths: tuple[int, ...] = (64, 32, 16),
-    norm: str | None = 'batch',
-    activation: str = 'relu',
-    kernel_init: Any = 'he',
-    dtype: Any = None,
+    shape: tuple[Count, Count, Count] = (32, 32, 1),
+    widths: Counts = (64, 32, 16),
+    norm: Norm = 'batch',
+    activation: Activation = 'relu',
+    kernel_init: Init = 'he',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Vectors z [B, D] -> [B, *shape]; each layer doubles height and width, the last one does not.
 

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jax.scipy.linalg import solve_triangular
 
-from ssljax.kinds import Count, Natural
+from ssljax.kinds import Count, Counts, Dtype, Natural
 from ssljax.names import Mistake
 from ssljax.nets.layers import Conv, Dense
 
@@ -215,12 +215,12 @@ class Chain(nn.Module):
 
 def flow_image(
     *,
-    shape: tuple[int, ...] = (32, 32, 3),
+    shape: Counts = (32, 32, 3),
     scales: Count = 2,
     width: Count = 16,
     depth: Natural = 1,
     coupling: Literal['affine', 'additive'] = 'affine',
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Real NVP, images [B, H, W, C] <-> [B, H W C]: at each scale three couplings with masks of a
     checkerboard, a squeeze, three of channels, and half of the channels is done; four at the last.
@@ -259,13 +259,13 @@ def flow_image(
 
 def flow_vector(
     *,
-    shape: tuple[int, ...] = (2,),
+    shape: Counts = (2,),
     couplings: Natural = 8,
     width: Count = 64,
     depth: Natural = 1,
     coupling: Literal['affine', 'additive'] = 'affine',
     linear: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Couplings of vectors [B, ...] <-> [B, D], whose masks take turns: even entries, odd entries.
 

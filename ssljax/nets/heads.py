@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Dtype
 from ssljax.nets.layers import initializer
 
 
@@ -27,7 +28,7 @@ def unit(x: jax.Array, axis: int) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(axis, keepdims=True), 1e-12))
 
 
-def prototypes(*, count: int = 65536, dtype: Any = None) -> nn.Module:
+def prototypes(*, count: Count = 65536, dtype: Dtype | None = None) -> nn.Module:
     """Cosines [..., count] of x with learned vectors: a dense layer with unit columns, no bias.
 
     The last layer of Caron et al. 2021, arXiv:2104.14294 (weight norm with a gain of one),

@@ -2,14 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.names import choose
+from ssljax.kinds import NonNegative
+from ssljax.names import Mistake, choose
 
 INITIALIZERS = {
     'lecun': nn.initializers.lecun_normal(),  # variance 1 / fan in
@@ -30,6 +31,10 @@ ACTIVATIONS = {
     'none': lambda x: x,
 }
 NORMS = ('None', 'batch', 'layer', 'instance', 'token', 'rms')
+# kinds of options
+Norm = Literal[NORMS[1:]] | None
+Activation = Literal[tuple(ACTIVATIONS)]
+Init = Literal[tuple(INITIALIZERS)] | NonNegative
 
 
 def check(norm: str | None = None, activation: str = 'relu') -> None:
@@ -83,6 +88,12 @@ def shift(y: jax.Array, bias: jax.Array | None) -> jax.Array:
     return y if bias is None else (y + bias).astype(y.dtype)
 
 
+def some(dim: int) -> None:
+    """Refuses a layer without outputs, whose width another option made zero."""
+    if dim < 1:
+        raise Mistake(f'a layer has {dim} outputs; type a larger width, or expand')
+
+
 class Dense(nn.Module):
     """x @ kernel + bias on the last axis: kernel [Cin, Cout], bias [Cout]."""
 
@@ -93,6 +104,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        some(self.dim)
         kernel = self.param('kernel', initializer(self.kernel_init), (x.shape[-1], self.dim))
         bias = self.param('bias', nn.initializers.zeros, (self.dim,)) if self.bias else None
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)

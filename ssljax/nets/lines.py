@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssljax.kinds import Count, Share
+from ssljax.kinds import Count, Counts, Decay, Dtype
 from ssljax.names import Mistake, around
 from ssljax.nets.layers import Conv, Dense, activate, normalize, rms
 from ssljax.nets.rnn import LSTM
@@ -100,11 +100,11 @@ def inside(length: jax.Array, count: int) -> jax.Array:
 
 def line_lstm(
     *,
-    widths: tuple[int, ...] = (16, 32, 64),
+    widths: Counts = (16, 32, 64),
     width: Count = 128,
     depth: Count = 1,
-    dropout: Share = 0.0,
-    dtype: Any = None,
+    dropout: Decay = 0.0,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Convolutions, then LSTMs in both directions: [B, H, W, C] -> [B, W / 4, 2 * width].
 
@@ -123,12 +123,12 @@ def line_lstm(
 
 def line_transformer(
     *,
-    widths: tuple[int, ...] = (16, 32, 64),
+    widths: Counts = (16, 32, 64),
     width: Count = 128,
     depth: Count = 3,
     heads: Count = 4,
-    dropout: Share = 0.0,
-    dtype: Any = None,
+    dropout: Decay = 0.0,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Convolutions, then blocks of a transformer that see all frames: -> [B, W / 4, width].
 

@@ -5,8 +5,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from ssljax.kinds import Counts, Decay, Dtype
 from ssljax.names import Mistake
-from ssljax.nets.layers import Dense, activate, check, normalize
+from ssljax.nets.layers import Activation, Dense, Init, Norm, activate, check, normalize
 
 
 class MLP(nn.Module):
@@ -40,16 +41,16 @@ class MLP(nn.Module):
 
 def mlp(
     *,
-    dims: tuple[int, ...] = (2048, 128),
-    norm: str | None = None,
-    activation: str = 'relu',
+    dims: Counts = (2048, 128),
+    norm: Norm = None,
+    activation: Activation = 'relu',
     bias: bool = True,
     last_norm: bool = False,
     last_activation: bool = False,
-    dropout: float = 0.0,
+    dropout: Decay = 0.0,
     flatten: bool = False,
-    kernel_init: Any = 'lecun',
-    dtype: Any = None,
+    kernel_init: Init = 'lecun',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Dense layers [..., C] -> [..., dims[-1]] with norm and activation between them.
 

@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ssljax.nets.layers import initializer
+from ssljax.kinds import Count, Dtype, NonNegative
+from ssljax.nets.layers import Init, initializer
 
 MOST = 16  # hidden units whose states are counted
 
@@ -104,11 +105,11 @@ def between(visible: jax.Array, params: dict, beta: jax.Array | float) -> dict:
 
 def rbm(
     *,
-    visible: int = 784,
-    hidden: int = 500,
-    deviation: float = 0.0,
-    kernel_init: Any = 0.01,
-    dtype: Any = None,
+    visible: Count = 784,
+    hidden: Count = 500,
+    deviation: NonNegative = 0.0,
+    kernel_init: Init = 0.01,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Rows [B, visible] -> free energies [B]; its other methods are chances, means and draws.
 

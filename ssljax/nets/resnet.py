@@ -1,13 +1,14 @@
 """Residual networks. He et al. 2016, arXiv:1512.03385; bottlenecks have the stride in 3x3."""
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 
+from ssljax.kinds import Count, Dtype, Natural
 from ssljax.names import choose
-from ssljax.nets.layers import Conv, Dense, check, normalize
+from ssljax.nets.layers import Conv, Dense, Norm, check, normalize
 
 
 class ResNet(nn.Module):
@@ -63,12 +64,12 @@ def _resnet(depths, bottleneck, stem, width, norm, zero_last, classes, dtype):
 
 def resnet18(
     *,
-    stem: str = 'imagenet',
-    width: int = 64,
-    norm: str | None = 'batch',
+    stem: Literal['imagenet', 'cifar'] = 'imagenet',
+    width: Count = 64,
+    norm: Norm = 'batch',
     zero_last: bool = True,
-    classes: int = 0,
-    dtype: Any = None,
+    classes: Natural = 0,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] -> features [B, 512], the mean over positions; or logits [B, classes].
 
@@ -86,12 +87,12 @@ def resnet18(
 
 def resnet34(
     *,
-    stem: str = 'imagenet',
-    width: int = 64,
-    norm: str | None = 'batch',
+    stem: Literal['imagenet', 'cifar'] = 'imagenet',
+    width: Count = 64,
+    norm: Norm = 'batch',
     zero_last: bool = True,
-    classes: int = 0,
-    dtype: Any = None,
+    classes: Natural = 0,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] -> features [B, 512]: 21,797,672 params with 1000 classes.
 
@@ -102,12 +103,12 @@ def resnet34(
 
 def resnet50(
     *,
-    stem: str = 'imagenet',
-    width: int = 64,
-    norm: str | None = 'batch',
+    stem: Literal['imagenet', 'cifar'] = 'imagenet',
+    width: Count = 64,
+    norm: Norm = 'batch',
     zero_last: bool = True,
-    classes: int = 0,
-    dtype: Any = None,
+    classes: Natural = 0,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] -> features [B, 2048]: 25,557,032 params with 1000 classes.
 

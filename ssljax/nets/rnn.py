@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.kinds import Count, Share
+from ssljax.kinds import Count, Decay, Dtype
 from ssljax.nets.layers import Dense, initializer
 
 
@@ -93,7 +93,7 @@ class LSTM(nn.Module):
 
 
 def lstm(
-    *, width: Count = 128, depth: Count = 1, dropout: Share = 0.0, dtype: Any = None
+    *, width: Count = 128, depth: Count = 1, dropout: Decay = 0.0, dtype: Dtype | None = None
 ) -> nn.Module:
     """LSTMs in both directions over padded sequences: [B, T, C] -> [B, T, 2 * width].
 

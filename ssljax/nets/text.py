@@ -1,13 +1,14 @@
 """Text towers: tokens int [B, T], of which `length` [B] are meant, to one vector [B, width]."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Decay, Dtype, Natural, Positive
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import check, shift
+from ssljax.nets.layers import Activation, check, shift
 from ssljax.nets.transformer import make_block
 
 
@@ -73,18 +74,18 @@ def mean(x: jax.Array, length: jax.Array) -> jax.Array:
 
 def text_transformer(
     *,
-    vocab: int = 0,
-    width: int = 512,
-    depth: int = 12,
-    heads: int = 8,
-    context: int = 77,
-    expand: float = 4,
-    activation: str = 'gelu',
+    vocab: Natural = 0,
+    width: Count = 512,
+    depth: Count = 12,
+    heads: Count = 8,
+    context: Count = 77,
+    expand: Positive = 4,
+    activation: Activation = 'gelu',
     causal: bool = True,
-    pool: str = 'last',
-    dropout: float = 0.0,
+    pool: Literal['last', 'mean'] = 'last',
+    dropout: Decay = 0.0,
     remat: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Tokens [B, T] and their number [B] -> features [B, width]: the text tower of CLIP.
 
@@ -126,7 +127,7 @@ def text_transformer(
     return TextTransformer(vocab, width, depth, context, block, pool, dropout, dtype)
 
 
-def bag(*, vocab: int = 0, width: int = 512, dtype: Any = None) -> nn.Module:
+def bag(*, vocab: Natural = 0, width: Count = 512, dtype: Dtype | None = None) -> nn.Module:
     """Tokens [B, T] and their number [B] -> the mean of their vectors [B, width]; order is lost.
 
     vocab: the number of tokens.

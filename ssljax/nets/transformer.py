@@ -1,13 +1,14 @@
 """Transformer blocks, and causal transformers over tokens."""
 
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Decay, Dtype, Natural, Positive
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, activate, check, normalize, rms, shift
+from ssljax.nets.layers import Activation, Dense, Init, activate, check, normalize, rms, shift
 
 
 def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
@@ -138,25 +139,25 @@ class Transformer(nn.Module):
 
 def transformer(
     *,
-    vocab: int = 0,
-    width: int = 128,
-    depth: int = 4,
-    heads: int = 4,
-    context: int = 128,
-    expand: int = 4,
-    norm: str = 'rms',
-    positions: str = 'rotary',
-    activation: str = 'relu2',
+    vocab: Natural = 0,
+    width: Count = 128,
+    depth: Count = 4,
+    heads: Count = 4,
+    context: Count = 128,
+    expand: Count = 4,
+    norm: Literal['rms', 'token'] = 'rms',
+    positions: Literal['rotary', 'learned'] = 'rotary',
+    activation: Activation = 'relu2',
     bias: bool = False,
     tied: bool = False,
     normalize_qk: bool = True,
-    scale: float = 1.2,
+    scale: Positive = 1.2,
     zero_init: bool = True,
-    kernel_init: Any = 'lecun',
-    init_embed: float = 0.02,
-    dropout: float = 0.0,
+    kernel_init: Init = 'lecun',
+    init_embed: Positive = 0.02,
+    dropout: Decay = 0.0,
     remat: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """A causal transformer with norms before layers, tokens int [B, T] -> logits [B, T, vocab].
 
@@ -207,14 +208,14 @@ def transformer(
 
 def gpt2(
     *,
-    vocab: int = 50257,
-    width: int = 768,
-    depth: int = 12,
-    heads: int = 12,
-    context: int = 1024,
-    dropout: float = 0.1,
+    vocab: Natural = 50257,
+    width: Count = 768,
+    depth: Count = 12,
+    heads: Count = 12,
+    context: Count = 1024,
+    dropout: Decay = 0.1,
     remat: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """GPT-2 small: 124,439,808 params. Radford et al. 2019.
 

@@ -9,8 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Dtype, Natural, Odd
 from ssljax.names import Mistake
-from ssljax.nets.layers import Conv, ConvTranspose, activate, check, normalize
+from ssljax.nets.layers import Conv, ConvTranspose, Init, Norm, activate, check, normalize
 
 
 def mirrored(x: jax.Array, pixels: int) -> jax.Array:
@@ -80,15 +81,15 @@ class PatchCritic(nn.Module):
 
 def translator(
     *,
-    width: int = 64,
-    blocks: int = 9,
-    halvings: int = 2,
-    kernel: int = 7,
-    channels: int = 3,
+    width: Count = 64,
+    blocks: Natural = 9,
+    halvings: Natural = 2,
+    kernel: Odd = 7,
+    channels: Count = 3,
     skip: bool = False,
-    norm: str | None = 'instance',
-    kernel_init: Any = 'normal',
-    dtype: Any = None,
+    norm: Norm = 'instance',
+    kernel_init: Init = 'normal',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] -> images [B, H, W, channels] in (-1, 1), of any size.
 
@@ -113,11 +114,11 @@ def translator(
 
 def patch_critic(
     *,
-    width: int = 64,
-    depth: int = 3,
-    norm: str | None = 'instance',
-    kernel_init: Any = 'normal',
-    dtype: Any = None,
+    width: Count = 64,
+    depth: Natural = 3,
+    norm: Norm = 'instance',
+    kernel_init: Init = 'normal',
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] -> a value for each patch [B, h, w].
 

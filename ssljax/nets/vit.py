@@ -4,14 +4,15 @@ Dosovitskiy et al. 2020, arXiv:2010.11929; sizes of Touvron et al. 2020, arXiv:2
 """
 
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ssljax.kinds import Count, Decay, Dtype, Positive
 from ssljax.names import Mistake, choose
-from ssljax.nets.layers import Dense, check, shift
+from ssljax.nets.layers import Activation, Dense, check, shift
 from ssljax.nets.transformer import make_block
 
 
@@ -163,19 +164,19 @@ def _block(width: int, heads: int, expand: float, activation: str, remat: bool) 
 
 def vit(
     *,
-    patch: int = 16,
-    width: int = 384,
-    depth: int = 12,
-    heads: int = 6,
-    expand: float = 4,
-    activation: str = 'gelu',
-    size: int = 224,
-    positions: str = 'learned',
+    patch: Count = 16,
+    width: Count = 384,
+    depth: Count = 12,
+    heads: Count = 6,
+    expand: Positive = 4,
+    activation: Activation = 'gelu',
+    size: Count = 224,
+    positions: Literal['learned', 'sincos'] = 'learned',
     class_token: bool = True,
-    pool: str = 'class',
-    dropout: float = 0.0,
+    pool: Literal['class', 'mean'] = 'class',
+    dropout: Decay = 0.0,
     remat: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """Images [B, H, W, C] of any size that patches divide -> features [B, width].
 
@@ -211,16 +212,16 @@ vit_base = functools.partial(vit, width=768, heads=12)  # 85,798,656
 
 def vit_decoder(
     *,
-    patch: int = 16,
-    width: int = 512,
-    depth: int = 8,
-    heads: int = 16,
-    expand: float = 4,
-    activation: str = 'gelu',
-    channels: int = 3,
+    patch: Count = 16,
+    width: Count = 512,
+    depth: Count = 8,
+    heads: Count = 16,
+    expand: Positive = 4,
+    activation: Activation = 'gelu',
+    channels: Count = 3,
     class_token: bool = True,
     remat: bool = False,
-    dtype: Any = None,
+    dtype: Dtype | None = None,
 ) -> nn.Module:
     """The decoder of a masked autoencoder: He et al. 2021, arXiv:2111.06377, section 3.
 
