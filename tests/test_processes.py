@@ -27,7 +27,7 @@ NO_EVALS = '--config.evals={}'
 
 
 def launch(module, *flags, count=2, devices=2, dies=None):
-    """Starts so many processes of a command on this machine; dies: which of them is shot at step 3."""
+    """Starts so many processes of a command here; dies: which of them is shot after step 3."""
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
         port = one.getsockname()[1]
