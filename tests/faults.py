@@ -66,6 +66,7 @@ AREAS = (
         'tests/test_nets_restated.py',
         'tests/test_vit.py',
         'tests/test_nets.py',
+        'tests/test_remat.py',
     ),
     ('nets/text', 'tests/test_nets_text.py'),
     ('nets/rbm chains evals/annealed evals/filters', 'tests/test_chains.py'),
@@ -81,7 +82,13 @@ AREAS = (
     ('data/batches', 'tests/test_data_batches.py'),
     ('data/combine data/labels', 'tests/test_data_combine.py tests/test_data_degraded.py'),
     ('data/folder', 'tests/test_data_folder.py tests/test_data_scan.py'),
-    ('data/pixels', 'tests/test_data_pixels.py', 'tests/test_data_folder.py'),
+    (
+        'data/pixels',
+        'tests/test_data_pixels.py',
+        'tests/test_data_folder.py',
+        'tests/test_data_tfds.py -k tensorflow',
+    ),
+    ('data/crc data/records data/tfds', 'tests/test_data_tfds.py'),
     ('data/text evals/ngram', 'tests/test_data_text.py'),
     (
         'data/source',
@@ -142,6 +149,7 @@ AREAS = (
     ('collapse', 'tests/test_evals_rank.py', 'tests/test_docstrings.py'),
     ('compare', 'tests/test_compare.py'),
     ('resolve values kinds', 'tests/test_resolve.py tests/test_config.py tests/test_bad_input.py'),
+    ('results reopen written evaluate', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
     ('model', 'tests/test_evaluate.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
     (
@@ -151,7 +159,12 @@ AREAS = (
         'tests/test_evaluate.py -k while_it_trains',
     ),
     ('sealed', 'tests/test_sealed.py tests/test_checkpoint.py'),
-    ('lock workdir', 'tests/test_workdir_lock.py', 'tests/test_checkpoint.py', 'tests/test_cli.py'),
+    (
+        'lock workdir',
+        'tests/test_workdir_lock.py',
+        'tests/test_checkpoint.py tests/test_reopen.py',
+        'tests/test_cli.py',
+    ),
     ('signals', 'tests/test_signals.py tests/test_loop.py'),
     ('processes', 'tests/test_signals.py', 'tests/test_processes.py -m slow'),
     (

@@ -11,6 +11,7 @@ import sys
 import jobs
 import numpy as np
 import pytest
+from kill import final
 
 from ssljax.checkpoint import Checkpoints
 
@@ -25,8 +26,8 @@ EVALS = "--config.evals={'knn': {'k': 5, 'picture': False, 'whiten': False}}"
 NO_EVALS = '--config.evals={}'
 
 
-def launch(module, *flags, count=2, devices=2):
-    """Starts so many processes of a command on this machine."""
+def launch(module, *flags, count=2, devices=2, dies=None):
+    """Starts so many processes of a command here; dies: which of them is shot after step 3."""
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
         port = one.getsockname()[1]
@@ -44,7 +45,8 @@ def launch(module, *flags, count=2, devices=2):
                 'JAX_NUM_PROCESSES': str(count),
                 'JAX_PROCESS_ID': str(i),
             }
-        command = [sys.executable, '-m', module, *map(str, flags)]
+        program = ['-c', DIES] if i == dies else ['-m', module]
+        command = [sys.executable, *program, *map(str, flags)]
         streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(subprocess.Popen(command, env=environment, cwd=jobs.ROOT, **streams))
     return started
@@ -122,6 +124,35 @@ def test_resumed_by_two_processes(runs, tmp_path):
     assert 'going on from step 2 of 4' in out
     same(metrics(workdir), metrics(folder / 'one'))
     assert Checkpoints(workdir).steps() == [4, 2]
+
+
+DIES = """
+import os, signal, sys
+from ssljax import train, watch
+add = watch.Window.add
+def dying(self, metrics):
+    add(self, metrics)
+    if self.next == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+watch.Window.add = dying
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_all_and_the_same_command_ends_as_if_it_had_not(
+    runs, tmp_path
+):
+    folder, _ = runs
+    started = train(tmp_path / 'run', NO_EVALS, dies=1)
+    started[1].wait(timeout=300)
+    assert started[1].returncode == -signal.SIGKILL
+    started[0].communicate(timeout=300)
+    assert started[0].returncode not in (0, 75)
+    ended(train(tmp_path / 'run', NO_EVALS))
+    same(metrics(tmp_path / 'run'), metrics(folder / 'one'))
+    assert metrics(tmp_path / 'run').keys() == {1, 2, 3, 4}
+    assert not jobs.differing(final(tmp_path / 'run'), final(folder / 'two'))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import ssljax
-from ssljax import checkpoint, config, reopen, resolve, train
+from ssljax import config, reopen, resolve, sealed, train
 from ssljax.names import Mistake
 
 pytestmark = pytest.mark.xdist_group('reopen')  # they share `pod`
@@ -84,10 +84,10 @@ def test_a_run_of_an_earlier_version_says_what_to_type(pod, tmp_path):
 def resealed(workdir, change):
     """The config in the checkpoint, changed as one that was written so."""
     (step,) = (workdir / 'checkpoints').iterdir()
-    sealed = json.loads((step / 'config/metadata').read_text())
-    change(sealed)
-    (step / 'config/metadata').write_text(json.dumps(sealed))
-    checkpoint.seal(step)
+    written = json.loads((step / 'config/metadata').read_text())
+    change(written)
+    (step / 'config/metadata').write_text(json.dumps(written))
+    sealed.seal(step, int(step.name))
 
 
 def lacks(config):
