@@ -75,7 +75,10 @@ class Checkpoints:
                 return
             sealed.seal(self.unsealed(step), step)
             sealed.named(self.unsealed(step), self.folder / str(step))
-        for old in sealed.surplus(self.steps(), self.keep, self.keep_every):
+        mine = [
+            old for old in self.steps() if old <= step
+        ]  # what is newer is a stray: it keeps none
+        for old in sealed.surplus(mine, self.keep, self.keep_every):
             sealed.drop(self.folder / str(old))
 
     @contextlib.contextmanager
