@@ -23,15 +23,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-KILLS = {'deepcluster': 8, 'dino': 7, 'gpt': 8, 'wgan_gp': 7}
-FLIPS, CUTS, STEPS = 80, 12, 40
+KILLS = {'deepcluster': 6, 'dino': 7, 'gpt': 9, 'wgan_gp': 8}
+FLIPS, CUTS, STEPS = 80, 12, 100
 SPEED = ('seconds', 'cpu_seconds', 'examples_per_second', 'waiting', 'seconds_left')
 # where a kill or a signal is to fall exactly, the child has it put into its own program
 CHILD = """
 import os, signal, sys
 from ssljax import signals
 signals.guard()
-from ssljax import checkpoint, cli, evaluate, sealed, train
+from ssljax import checkpoint, cli, evaluate, results, sealed, train
 
 def before(owner, name, act):
     real = getattr(owner, name)
@@ -56,7 +56,7 @@ LATE = {
     'after the last step': 'before(checkpoint.Checkpoints, "close", send(15))',
     'twice while saving': 'before(sealed, "seal", send(10, 15))',
     'before the report': 'before(evaluate, "report", send(10))',
-    'inside the report': 'before(evaluate.results, "write", send(1))',
+    'inside the report': 'before(results, "write", send(1))',
 }
 
 
@@ -179,7 +179,7 @@ def signals(storm: Storm) -> None:
     told: set[str] = set()
     for name in names:
         process = start(flags('gpt', workdir))
-        time.sleep(0.1 + storm.random.random() * 8)
+        time.sleep(1.5 + storm.random.random() * 8)
         process.send_signal(getattr(signal, name))
         told |= set(ended(process, 75, 0)[1])
     ended(start(flags('gpt', workdir)), 0)

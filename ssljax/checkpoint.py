@@ -75,7 +75,10 @@ class Checkpoints:
                 return
             sealed.seal(self.unsealed(step), step)
             sealed.named(self.unsealed(step), self.folder / str(step))
-        for old in sealed.surplus(self.steps(), self.keep, self.keep_every):
+        mine = [
+            old for old in self.steps() if old <= step
+        ]  # what is newer is a stray: it keeps none
+        for old in sealed.surplus(mine, self.keep, self.keep_every):
             sealed.drop(self.folder / str(old))
 
     @contextlib.contextmanager
@@ -209,12 +212,19 @@ def reader():
 
 def read(workdir: Path) -> tuple[int, dict[str, Any]]:
     """Step and whole tree of the newest whole checkpoint of another run, as host arrays."""
-    store = Checkpoints(workdir)
+    import jax
+    import numpy as np
+
+    ocp, store = orbax(), Checkpoints(workdir)
     step, _ = store.newest(repair=False)
     if step < 0:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
-    with reader() as tree:
-        return step, tree(store.folder / str(step), state=orbax().args.StandardRestore())['state']
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as one:
+        folder = store.folder / str(step) / 'state'
+        leaves = one.metadata(folder).item_metadata.tree
+        # in the memory of the host: the devices of that run need not be here
+        host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), leaves)
+        return step, one.restore(folder, args=ocp.args.PyTreeRestore(restore_args=host))
 
 
 def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()) -> 'State':

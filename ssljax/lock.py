@@ -22,7 +22,10 @@ def held(workdir: Path) -> Iterator[None]:
     It is an flock on `workdir/lock`, which the kernel takes from a process that dies. NFS, Lustre
     mounted with `flock`, and GPFS hold it between machines; where there is none, a line says so.
     """
-    file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        file = os.open(workdir / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        raise Mistake(f'workdir {workdir} is not writable') from None
     try:
         taken = True
         try:

@@ -92,6 +92,7 @@ def train(
     same_run(settings, workdir)
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
     with contextlib.ExitStack() as stack:
+        stack.enter_context(room(workdir, checkpoints))
         # a second run is refused early; a new workdir is made when all else is checked
         new = processes.of_first(int(not (workdir / 'run.json').exists()))
         if not new:
@@ -99,7 +100,6 @@ def train(
         one = job.checked(job.make(settings))
         if new:
             stack.enter_context(alone(workdir))
-        stack.enter_context(room(workdir, checkpoints))
         stack.enter_context(contextlib.closing(checkpoints))
         same_run(settings, workdir)  # again: until now another could write there
         same_data(one.source, workdir)

@@ -208,6 +208,15 @@ def test_strays_are_passed_over_and_do_not_stop_a_run(job, folder, capsys, put):
     assert Checkpoints(path).steps() == [4, 3, 2]
 
 
+def test_a_stray_that_comes_while_the_run_goes_on_costs_no_checkpoint(job, folder):
+    path, states = folder
+    store = Checkpoints(path, keep=1)
+    copied(path / 'checkpoints')
+    store.save(job.placed(states[3]).replace(step=states[3].step + 1), {})
+    store.close()
+    assert store.steps() == [99, 4] and not broken(store.folder / '4')
+
+
 def test_a_manifest_of_an_earlier_version_is_read(job, folder):
     """It has the files alone; its copy under another number is found out by its state."""
     path, states = folder

@@ -17,11 +17,14 @@ from ssljax.names import Mistake
 
 pytestmark = pytest.mark.xdist_group('reopen')  # they share `pod`
 OPEN = """
-import sys, jax, numpy as np, ssljax
+import pathlib, sys, jax, numpy as np, ssljax
+from ssljax.checkpoint import read
 assert jax.device_count() == 1
 model = ssljax.load(sys.argv[1])
 np.save(sys.argv[2], model.encode(np.load(sys.argv[3])))
 assert not model.state.opt and model.step == 4
+step, tree = read(pathlib.Path(sys.argv[1]))  # as a graft does
+assert step == 4 and {type(x) for x in jax.tree.leaves(tree)} == {np.ndarray}
 """
 
 

@@ -67,6 +67,26 @@ def test_no_child_keeps_it(tmp_path):
         child.communicate(b'\n')
 
 
+def test_a_workdir_that_may_not_be_written_in(tmp_path, monkeypatch):
+    def denied(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(lock.os, 'open', denied)
+    with pytest.raises(Mistake, match='not writable'), lock.held(tmp_path):
+        pass
+
+
+def test_a_disk_that_is_still_full_is_a_line(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    found = jobs.settings('gpt', evals={})
+    write_json(tmp_path / 'run.json', {'config': as_json(found), 'data': {}})
+    monkeypatch.setattr(lock.os, 'pwrite', full)
+    code, err = started(tmp_path, capsys)
+    assert code == 1 and 'no space left on device; no step is saved yet' in err
+
+
 @pytest.mark.parametrize('number', [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys, number):
     def flock(*_):
