@@ -98,6 +98,9 @@ def settings(given: Tree, typed: Tree) -> Tree:
             f'batch {batch} does not split into accumulate={micro} parts;'
             f' nearest that do: {around(batch, micro)}'
         )
+    if shared['judge']:
+        offered = importlib.import_module('ssljax.evals').offered()
+        choose(shared['judge'].partition('.')[0], offered, 'evaluator', 'judge')
     several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
 
@@ -182,6 +185,8 @@ def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
     if isinstance(note, Table):
         return table(note, given, typed, where)
     if block:
+        if not isinstance(given, Mapping):
+            raise Mistake(f'config.{where}={given!r} is no dict; type --config.{where}.FIELD=VALUE')
         return keywords(kind, given, typed, where, 'the block')
     if typed and not isinstance(given, Mapping):
         raise UnknownOption(f'config.{where}', next(iter(typed)), ())

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import math
 import re
 import types
@@ -36,7 +37,9 @@ def parsed(kind: Any, text: str, where: str) -> Any:
     if text.lower() in ('none', 'null'):
         return None
     try:
-        return config.plain(ast.literal_eval(text))
+        read = config.plain(ast.literal_eval(text))
+        json.dumps(read)  # so that no set, bytes or ellipsis is a value
+        return read
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return {'true': True, 'false': False}.get(text.lower(), text)
 
@@ -120,10 +123,9 @@ def number(kind: type, given: Any) -> Any:
         raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
     if isinstance(given, float) and not math.isfinite(given):
         raise ValueError('is not finite')
-    try:
-        return kind(given)
-    except OverflowError:
-        raise ValueError('is too large') from None
+    if kind is int and abs(given) > 2**53:
+        raise ValueError('is too large')
+    return kind(given)
 
 
 def sequence(origin: Any, inside: tuple, given: Any) -> tuple:

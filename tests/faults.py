@@ -129,7 +129,7 @@ AREAS = (
     ('evals/out_of_class', 'tests/test_evals_models.py'),
     ('evals/*', 'tests/test_evals.py'),
     ('step', 'tests/test_step.py', 'tests/test_methods.py -k "simclr or wgan_gp"'),
-    ('optim', 'tests/test_optim.py'),
+    ('optim depth', 'tests/test_optim.py'),
     (
         'memory',
         'tests/test_sharding.py',

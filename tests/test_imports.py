@@ -66,8 +66,9 @@ def test_tensorflow_is_loaded_only_by_its_own_route():
 # who may be imported by whom: a package's own level and all below
 LEVELS = (
     ('names', 'kinds', 'cache', 'method', 'readouts', 'processes', 'collapse'),
-    ('form', 'config', 'values', 'cli', 'losses', 'sharding', 'memory', 'cluster', 'chains', 'search'),
-    ('nets', 'augment', 'data', 'optim', 'log'),
+    ('form', 'config', 'values', 'cli', 'losses', 'sharding', 'memory', 'cluster', 'chains'),
+    ('search',),
+    ('nets', 'augment', 'data', 'depth', 'optim', 'log'),
     ('methods', 'step', 'checkpoint', 'evals'),
     ('sweep', 'resolve', 'watch'),
     ('model',),
