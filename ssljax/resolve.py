@@ -192,7 +192,8 @@ def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
         raise UnknownOption(f'config.{where}', next(iter(typed)), ())
     if typed:  # a free dict: graft, options of a readout, groups
         names = dict.fromkeys((*given, *typed))
-        return {n: value(Any, given.get(n), typed.get(n, {}), dotted(where, n)) for n in names if n}
+        inner = get_args(kind)[1] if get_args(kind) else Any
+        return {n: value(inner, given.get(n), typed.get(n, {}), dotted(where, n)) for n in names}
     return checked(kind, note, given, where)
 
 

@@ -109,10 +109,23 @@ def typed_as(kind: Any, given: Any) -> Any:
         raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
     if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
         return sequence(origin, inside, given)
-    if (origin or kind) in (Mapping, dict, tuple):
-        wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
-        if not isinstance(given, wanted):
-            raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
+    if kind is tuple and not isinstance(given, tuple):
+        raise ValueError('is no tuple')
+    if (origin or kind) in (Mapping, dict):
+        return mapping(inside, given)
+    return given
+
+
+def mapping(inside: tuple, given: Any) -> Any:
+    """A dict whose keys are words and whose values have their kind."""
+    if not isinstance(given, Mapping):
+        raise ValueError('is no dict')
+    for key, one in given.items():
+        try:
+            typed_as(str, key)
+            converted(*peeled(inside[1] if inside else Any), one)
+        except ValueError as error:
+            raise ValueError(f'has {key!r}: {one!r}, which {error}') from None
     return given
 
 

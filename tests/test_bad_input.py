@@ -80,6 +80,12 @@ def test_what_is_no_value_in_a_config_is_no_value():
     for block in ('model', 'log', 'mesh', 'optim', 'evals'):
         with pytest.raises(Mistake, match=f'config.{block}=3 is no dict'):
             resolve.resolve('simclr:smoke', [(block, '3')])
+    for graft, pattern in {
+        '{"a": 3}': "has 'a': 3, which is not a word",
+        '{1: "b"}': 'has 1',
+    }.items():
+        with pytest.raises(Mistake, match=f'config.graft=.* {pattern}'):
+            resolve.resolve('simclr:smoke', [('graft', graft)])
     with pytest.raises(Mistake, match='config 3 is no dict'):
         resolve.resolve(3)
     with pytest.raises(Mistake, match="judge: unknown evaluator 'knm' .did you mean knn"):
