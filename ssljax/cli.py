@@ -69,6 +69,8 @@ def place(path: str | Path) -> Path:
             f'{path} is not on a file system of this machine; mount it, with gcsfuse say, and type'
             f' the directory where it is mounted in place of {bucket[0]}'
         )
+    if '\0' in str(path):
+        raise Mistake(f'{str(path)!r} is no path: it has a zero byte')
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -81,7 +83,7 @@ def writable(workdir: Path) -> Path:
     try:
         while not parent.exists() and not parent.is_symlink():
             parent = parent.parent
-    except (OSError, ValueError) as error:  # a name that is too long, or has a zero byte
+    except OSError as error:  # a name that is too long
         raise Mistake(f'workdir {str(workdir)[:100]!r} cannot be made: {error}') from None
     if not parent.is_dir():
         raise Mistake(f'workdir {workdir} cannot be made: {parent} is not a directory')

@@ -109,7 +109,7 @@ def variants(tree: ast.Module) -> str:
 
 def located(name: str) -> Path:
     """The config file of a path, 'configs/simclr.py', or of the name of one on offer, 'simclr'."""
-    path = cli.place(name)
+    path = Path(name)
     if path.is_file():
         if path.suffix != '.py':
             raise Mistake(f'{path} is no config file: it does not end in .py')
@@ -126,7 +126,7 @@ def located(name: str) -> Path:
 
 def read(argument: str) -> dict[str, Any]:
     """get_config(variant) of 'FILE[:variant]', as plain dicts."""
-    name, _, variant = argument.partition(':')
+    name, _, variant = str(cli.place(argument)).partition(':')
     path = located(name)
     spec = importlib.util.spec_from_file_location(f'config_{path.stem}', path)
     module = importlib.util.module_from_spec(spec)

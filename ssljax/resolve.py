@@ -102,6 +102,9 @@ def settings(given: Tree, typed: Tree) -> Tree:
             f'batch {batch} does not split into accumulate={micro} parts;'
             f' nearest that do: {around(batch, micro)}'
         )
+    if shared['judge']:
+        offered = importlib.import_module('ssljax.evals').offered()
+        choose(shared['judge'].partition('.')[0], offered, 'evaluator', 'judge')
     several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
 
@@ -186,12 +189,15 @@ def value(kind: Any, given: Any, typed: Tree, where: str) -> Any:
     if isinstance(note, Table):
         return table(note, given, typed, where)
     if block:
+        if not isinstance(given, Mapping):
+            raise Mistake(f'config.{where}={given!r} is no dict; type --config.{where}.FIELD=VALUE')
         return keywords(kind, given, typed, where, 'the block')
     if typed and not isinstance(given, Mapping):
         raise UnknownOption(f'config.{where}', next(iter(typed)), ())
     if typed:  # a free dict: graft, options of a readout, groups
         names = dict.fromkeys((*given, *typed))
-        return {n: value(Any, given.get(n), typed.get(n, {}), dotted(where, n)) for n in names if n}
+        inner = get_args(kind)[1] if get_args(kind) else Any
+        return {n: value(inner, given.get(n), typed.get(n, {}), dotted(where, n)) for n in names}
     return checked(kind, note, given, where)
 
 

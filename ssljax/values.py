@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import math
 import re
 import types
@@ -36,7 +37,9 @@ def parsed(kind: Any, text: str, where: str) -> Any:
     if text.lower() in ('none', 'null'):
         return None
     try:
-        return config.plain(ast.literal_eval(text))
+        read = config.plain(ast.literal_eval(text))
+        json.dumps(read)  # so that no set, bytes or ellipsis is a value
+        return read
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return {'true': True, 'false': False}.get(text.lower(), text)
 
@@ -106,10 +109,23 @@ def typed_as(kind: Any, given: Any) -> Any:
         raise ValueError(f'is not {"true or false" if kind is bool else "a word"}')
     if origin is tuple or (inspect.isclass(origin) and issubclass(origin, Sequence)):
         return sequence(origin, inside, given)
-    if (origin or kind) in (Mapping, dict, tuple):
-        wanted = Mapping if (origin or kind) in (Mapping, dict) else tuple
-        if not isinstance(given, wanted):
-            raise ValueError(f'is no {"dict" if wanted is Mapping else "tuple"}')
+    if kind is tuple and not isinstance(given, tuple):
+        raise ValueError('is no tuple')
+    if (origin or kind) in (Mapping, dict):
+        return mapping(inside, given)
+    return given
+
+
+def mapping(inside: tuple, given: Any) -> Any:
+    """A dict whose keys are words and whose values have their kind."""
+    if not isinstance(given, Mapping):
+        raise ValueError('is no dict')
+    for key, one in given.items():
+        try:
+            typed_as(str, key)
+            converted(*peeled(inside[1] if inside else Any), one)
+        except ValueError as error:
+            raise ValueError(f'has {key!r}: {one!r}, which {error}') from None
     return given
 
 
@@ -120,10 +136,9 @@ def number(kind: type, given: Any) -> Any:
         raise ValueError(f'is not {"an integer" if kind is int else "a number"}')
     if isinstance(given, float) and not math.isfinite(given):
         raise ValueError('is not finite')
-    try:
-        return kind(given)
-    except OverflowError:
-        raise ValueError('is too large') from None
+    if kind is int and abs(given) > 2**53:
+        raise ValueError('is too large')
+    return kind(given)
 
 
 def sequence(origin: Any, inside: tuple, given: Any) -> tuple:

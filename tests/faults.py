@@ -73,7 +73,7 @@ AREAS = (
     ('nets/flow', 'tests/test_nets_flow.py'),
     ('nets/lines nets/rnn', 'tests/test_nets_lines.py'),
     ('nets/translator', 'tests/test_nets_translator.py'),
-    ('nets/*', 'tests/test_nets_restated.py', 'tests/test_nets.py'),
+    ('nets/*', 'tests/test_nets_restated.py', 'tests/test_nets.py', 'tests/test_bad_input.py'),
     ('search', 'tests/test_search.py'),
     ('augment/document', 'tests/test_augment_document.py'),
     ('augment/mask', 'tests/test_augment_mask.py'),
@@ -100,7 +100,12 @@ AREAS = (
     ('data/tokens', 'tests/test_data_tokens.py', 'tests/test_data_text.py'),
     ('data/scenes', 'tests/test_data_scenes.py'),
     ('data/plane', 'tests/test_data_plane.py'),
-    ('data/*', 'tests/test_data.py tests/test_data_drawn.py', 'tests/test_data_forms.py'),
+    (
+        'data/*',
+        'tests/test_data.py tests/test_data_drawn.py',
+        'tests/test_data_forms.py',
+        'tests/test_bad_input.py',
+    ),
     (
         'evals/evaluator',
         'tests/test_evals_exact.py',
@@ -138,7 +143,8 @@ AREAS = (
     ('evals/out_of_class', 'tests/test_evals_models.py'),
     ('evals/*', 'tests/test_evals.py'),
     ('step', 'tests/test_step.py', 'tests/test_methods.py -k "simclr or wgan_gp"'),
-    ('optim', 'tests/test_optim.py'),
+    ('optim depth', 'tests/test_optim.py', 'tests/test_bad_input.py'),
+    ('cli names config', 'tests/test_bad_input.py', 'tests/test_cli.py tests/test_config.py'),
     (
         'memory',
         'tests/test_sharding.py',
@@ -150,7 +156,7 @@ AREAS = (
     ('compare', 'tests/test_compare.py'),
     ('resolve values kinds', 'tests/test_resolve.py tests/test_config.py tests/test_bad_input.py'),
     ('results reopen written evaluate', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
-    ('model', 'tests/test_evaluate.py'),
+    ('model', 'tests/test_evaluate.py', 'tests/test_bad_input.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
     (
         'checkpoint',
@@ -187,7 +193,7 @@ AREAS = (
     ),
     (
         'job',
-        'tests/test_job.py tests/test_cli.py',
+        'tests/test_job.py tests/test_cli.py tests/test_bad_input.py',
         'tests/test_methods.py -k simclr',
         'tests/test_evaluate.py',
         'tests/test_resume.py -m ""',

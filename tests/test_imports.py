@@ -69,7 +69,7 @@ LEVELS = (
     ('signals', 'lock', 'sealed', 'written'),
     ('form', 'config', 'values', 'cli'),
     ('losses', 'sharding', 'memory', 'cluster', 'chains', 'search'),
-    ('nets', 'augment', 'data', 'optim', 'log'),
+    ('nets', 'augment', 'data', 'depth', 'optim', 'log'),
     ('methods', 'step', 'checkpoint', 'evals'),
     ('sweep', 'resolve', 'watch'),
     ('model',),

@@ -13,7 +13,7 @@ import numpy as np
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.pictures import grid
 from ssljax.evals.subject import Subject, answers, images_of, pick, readout
-from ssljax.kinds import Count, SplitName
+from ssljax.kinds import Count, Regex, SplitName
 from ssljax.names import Mistake
 from ssljax.sharding import path_name
 
@@ -24,7 +24,7 @@ def score(
     split: SplitName = 'test',
     size: Count | None = 1000,
     count: Count = 100,
-    path: str = '',
+    path: Regex = '',
 ) -> Scores:
     """A picture of filters, those of the longest weights first, how spread they are, and how many
     features a row has.

@@ -31,7 +31,16 @@ from ssljax.evals.subject import (
     pick,
     readout,
 )
-from ssljax.kinds import Count, Natural, NonNegative, Positive, SplitName, TestSplit, ViewSpec
+from ssljax.kinds import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Regex,
+    SplitName,
+    TestSplit,
+    ViewSpec,
+)
 from ssljax.losses import cross_entropy
 from ssljax.names import Mistake, choose
 from ssljax.sharding import path_name
@@ -50,7 +59,7 @@ def score(
     weight_decay: NonNegative = 0.05,
     encoder_rate: NonNegative = 1.0,
     layer_decay: Positive = 1.0,
-    only: str = '',
+    only: Regex = '',
     frozen: Natural = 0,
     statistics: Literal['stored', 'batch'] = 'stored',
     batch: Count = 128,
