@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax, softplus
 
-from ssljax.losses._rows import Axis, everywhere, nats, products, unit
+from ssljax.losses._rows import Axis, mean, nats, products, unit
 from ssljax.losses._shapes import arrays
 from ssljax.losses._where import cross
 from ssljax.losses.contrastive import info_nce
@@ -79,8 +79,10 @@ def instance_log_normalizer(
     """
     z, noise, bank = arrays('B D', 'B M', 'N D', z=z, noise=noise, bank=bank)
     sums = logsumexp(_scores(unit(z), noise, bank, temperature), -1)
-    sums = everywhere(lax.stop_gradient(sums), axis_name)
-    return logsumexp(sums) + jnp.log(len(bank) / noise.shape[1] / len(sums))
+    sums = lax.stop_gradient(sums)
+    largest = sums.max() if axis_name is None else lax.pmax(sums.max(), axis_name)
+    log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name)) + largest
+    return log_mean + jnp.log(len(bank) / noise.shape[1])
 
 
 def nnclr(

@@ -144,7 +144,7 @@ def knowledge_distillation(
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
     log_q = log_softmax(real(student) / temperature)
-    log_p = lax.stop_gradient(log_softmax(real(teacher) / temperature))
+    log_p = log_softmax(lax.stop_gradient(real(teacher)) / temperature)
     p = jnp.exp(log_p)
     return jnp.square(temperature) * (cross(p, log_q) - cross(p, log_p))
 

@@ -15,6 +15,7 @@ class Case(NamedTuple):
     moves: tuple = (0, 1)  # arguments that a gradient reaches
     still: tuple = ()  # real arguments that it must not reach
     of_set: bool = False
+    meets: bool = True  # of a set: whether a gradient by one row reaches the value of another
     constants: Callable = lambda *args: {}  # what the formula holds fixed where it is derived
 
 

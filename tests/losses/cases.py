@@ -522,6 +522,7 @@ CASES = (
     Case('sinkhorn soft', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3, rounds=7),
          moves=(), still=(0,), of_set=True),
     Case('swav', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,), of_set=True,
+         meets=False,
          constants=lambda scores: dict(codes=[sinkhorn(scores[:, g], 0.3) for g in range(2)])),
     Case('deepcluster', lambda x, y, w: losses.deepcluster(x, y, weight=w), deepcluster, assigned,
          moves=(0, 2)),

@@ -424,6 +424,11 @@ def where_last(loss):
     return lambda *args, **options: loss(*args[:-1], where=args[-1], **options)
 
 
+def cubed(loss):
+    """For numbers whose means, and those of their squares, are always the same."""
+    return lambda *args, **options: loss(*args, **options) ** 3
+
+
 def first(loss):
     """Of each row's shares, whose sum is always one."""
     return lambda x, **options: loss(x, **MIXTURE | options)[:, 0]
@@ -440,7 +445,8 @@ def case(name, draw, moves=(0, 1), still=(), *, of=None, options={}, label='', *
 MIXTURE = dict(mean=MEAN, log_variance=LOG_VARIANCE, logits=LOGITS)
 
 CASES = (
-    case('moco_v3', normal((5,), (5,), (5,), (5,)), still=(2, 3), of_set=True),
+    case('moco_v3', normal((5,), (5,), (5,), (5,)), still=(2, 3), of_set=True,
+         meets=False),
     case('decoupled_weighted', two, of_set=True,
          constants=lambda a, b: dict(weights=dclw_weights(a, b, 0.5))),
     case('instance_discrimination', indexed, (0,), of=lambda f: partial(f, bank=BANK)),
@@ -451,7 +457,7 @@ CASES = (
          of_set=True),
     case('nnclr', two, (1,), (0,), of=lambda f: partial(f, queue=QUEUE), of_set=True),
     case('ressl', two, (0,), (1,), of=lambda f: partial(f, queue=QUEUE)),
-    case('semi_hard_triplet', labeled, (0,), of_set=True),
+    case('semi_hard_triplet', labeled, (0,), options=dict(margin=1.5), of_set=True),
     case('batch_hard_triplet', labeled, (0,), of_set=True),
     case('batch_hard_triplet', labeled, (0,), options=dict(margin=None), label='soft', of_set=True),
     case('n_pair', normal((3,), (3,)), of_set=True),
@@ -478,7 +484,7 @@ CASES = (
     case('data2vec', steps((4, 5), (4, 5)), (0,), (1,), options=dict(beta=1.0)),
     case('jepa', steps((4, 5), (4, 5)), (0,), (1,), of=where_last),
     case('jepa', normal((4, 5), (4, 5)), (0,), (1,), options=dict(absolute=True), label='video'),
-    case('whiten', normal((2,)), (0,), of_set=True),
+    case('whiten', normal((2,)), (0,), of=cubed, of_set=True),
     case('w_mse', normal((2,), (2,)), of_set=True),
     case('total_coding_rate', normal((3,)), (0,), of_set=True),
     case('mcr2', members, of_set=True),

@@ -151,8 +151,8 @@ def test_a_row_minds_its_own_unless_the_loss_is_of_a_set(case):
         n = len(args[i])
         jacobian = jacobian.reshape(n, -1, n, args[i][0].size)
         foreign |= bool(np.abs(jacobian).max((1, 3))[~np.eye(n, dtype=bool)].any())
-    # through what is held fixed, as swav's codes, rows meet without a gradient
-    assert foreign == (case.of_set and bool(case.moves) and not case.constants(*drawn(case)))
+    # where rows meet in what is held fixed, as swav's codes, it is without a gradient
+    assert foreign == (case.of_set and bool(case.moves) and case.meets)
 
 
 # ---- a loss of a set is the same however the batch is cut
