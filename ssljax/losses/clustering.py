@@ -174,7 +174,10 @@ def responsibilities(
         r_k = p_k N(x; m_k, v_k) / sum_j p_j N(x; m_j, v_j).
     x [B, D], mean, log_variance [K, D], logits [K] -> [B, K]. EM holds r fixed in its M-step.
     """
-    return softmax(_joint(*_mixture(x, mean, log_variance, logits)))
+    x, mean, log_variance, logits = arrays(
+        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
+    )
+    return softmax(_joint(x, mean, log_variance, logits))
 
 
 def mixture_likelihood(
@@ -185,7 +188,10 @@ def mixture_likelihood(
     Bishop 2006, eq. 9.14:  l = -log sum_k p_k N(x; m_k, v_k), of all D features together.
     x [B, D], mean, log_variance [K, D], logits [K] -> [B], in nats.
     """
-    return -logsumexp(_joint(*_mixture(x, mean, log_variance, logits)), -1)
+    x, mean, log_variance, logits = arrays(
+        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
+    )
+    return -logsumexp(_joint(x, mean, log_variance, logits), -1)
 
 
 def self_labelling(
@@ -212,15 +218,9 @@ def self_labelling(
     return jnp.exp(lax.fori_loop(0, rounds, scale, log_softmax(log_p)))
 
 
-def _mixture(x, mean, log_variance, logits):
-    return map(
-        real,
-        arrays('B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits),
-    )
-
-
 def _joint(x, mean, log_variance, logits):
     """log p_k N(x; m_k, v_k): [B, K]."""
+    x, mean, log_variance, logits = map(real, (x, mean, log_variance, logits))
     square = jnp.square(x[:, None] - mean) * jnp.exp(-log_variance)
     log_normal = -(square + log_variance + jnp.log(2 * jnp.pi)).sum(-1) / 2
     return log_softmax(logits) + log_normal
