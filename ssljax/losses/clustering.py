@@ -8,9 +8,12 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_softmax, logsumexp
+from jax.nn import log_softmax, logsumexp, softmax
 
-from ssljax.losses._rows import Axis, across, everywhere, nats, total
+from ssljax.losses._rows import Axis, across, everywhere, nats, total, unit
+from ssljax.losses._shapes import arrays
+from ssljax.losses._where import real
+from ssljax.losses.distillation import cosine_regression
 
 
 def deepcluster(
@@ -70,3 +73,154 @@ def swav(
     options = dict(epsilon=epsilon, rounds=rounds, axis_name=axis_name)
     q = jnp.stack([sinkhorn(scores[:, g], **options) for g in range(assigned)], 1)
     return across(q, log_p)
+
+
+def deepcluster_v2(
+    z: jax.Array, labels: jax.Array, centroids: jax.Array, *, temperature: float = 0.1
+) -> jax.Array:
+    """DeepCluster-v2: the classifier of each view are the centroids of the last clustering.
+
+    Caron et al. 2020, arXiv:2006.09882, section 4.1 and appendix: with unit rows and c_k the
+    centroids of spherical k-means over the projections of the last epoch,
+        l(i) = mean_v -log exp(z_iv.c_y / t) / sum_k exp(z_iv.c_k / t).
+    z [B, V, D], labels int [B], centroids [K, D] -> [B]. No gradient flows to the centroids.
+    """
+    z, labels, centroids = arrays('B V D', 'B', 'K D', z=z, labels=labels, centroids=centroids)
+    c = lax.stop_gradient(unit(centroids))
+    logits = jnp.einsum('bvd,kd->bvk', unit(z), c, precision='highest') / temperature
+    return nats(logits, jnp.broadcast_to(labels[:, None], z.shape[:2])).mean(1)
+
+
+def nat(z: jax.Array, target: jax.Array) -> jax.Array:
+    """NAT: half the squared distance of an example and the noise vector that it was assigned.
+
+    Bojanowski & Joulin 2017, arXiv:1704.05310, eqs. 2 and 4:  l = 1/2 |z / |z| - c|^2, c of length
+    one. z, target [B, D] -> [B]. No gradient flows to the target. In each batch, rows and targets
+    are matched anew: `target[assignment(-z @ target.T)]` of unit z.
+    """
+    z, target = arrays('B D', z=z, target=target)
+    return cosine_regression(z, target) / 2
+
+
+def assignment(cost: jax.Array) -> jax.Array:
+    """The cheapest one-to-one assignment of rows to columns: an index of a column for each row.
+
+    Bojanowski & Joulin 2017, arXiv:1704.05310, eq. 5: the columns c(i), all different, with the
+    least  sum_i cost[i, c(i)].  Exact, by shortest augmenting paths (Jonker & Volgenant 1987).
+    cost [N, M], N at most M, finite -> int [N]. N^2 short steps one after another: for batches.
+
+    >>> print(assignment(jnp.array([[1.0, 2.0], [1.0, 3.0]])))
+    [1 0]
+    """
+    (cost,) = arrays('N M', cost=cost)
+    N, M = cost.shape
+    if N > M:
+        raise ValueError(f'assignment: cost is [{N}, {M}]; it must be [N, M], N at most M')
+    cost = jnp.nan_to_num(lax.stop_gradient(real(cost)))  # a search among NaN would never end
+    inf = jnp.inf
+
+    def add(row, state):
+        # column M is where the search for the row begins; owner N: the column is free
+        row_price, price, owner = state
+        owner = owner.at[M].set(row)
+
+        def search(loop):
+            column, row_price, price, slack, came_from, seen = loop
+            seen = seen.at[column].set(True)
+            row = owner[column]
+            reduced = cost[row] - row_price[row] - price[:M]
+            nearer = ~seen[:M] & (reduced < slack)
+            slack = jnp.where(nearer, reduced, slack)
+            came_from = jnp.where(nearer, column, came_from)
+            unseen = jnp.where(seen[:M], inf, slack)
+            column = unseen.argmin()
+            least = unseen[column]
+            row_price = row_price.at[owner].add(jnp.where(seen, least, 0))
+            price = price - jnp.where(seen, least, 0)
+            return column, row_price, price, slack - least, came_from, seen
+
+        column, row_price, price, _, came_from, _ = lax.while_loop(
+            lambda loop: owner[loop[0]] < N,
+            search,
+            (
+                jnp.array(M),
+                row_price,
+                price,
+                jnp.full(M, inf, cost.dtype),
+                jnp.full(M, M),
+                jnp.zeros(M + 1, bool),
+            ),
+        )
+
+        def shift(loop):  # along the path, each column goes to the row before it
+            column, owner = loop
+            before = came_from[column]
+            return before, owner.at[column].set(owner[before])
+
+        _, owner = lax.while_loop(lambda loop: loop[0] < M, shift, (column, owner))
+        return row_price, price, owner
+
+    state = jnp.zeros(N + 1, cost.dtype), jnp.zeros(M + 1, cost.dtype), jnp.full(M + 1, N)
+    owner = lax.fori_loop(0, N, add, state)[2]
+    return jnp.zeros(N, int).at[owner[:M]].set(jnp.arange(M), mode='drop')
+
+
+def responsibilities(
+    x: jax.Array, mean: jax.Array, log_variance: jax.Array, logits: jax.Array
+) -> jax.Array:
+    """The E-step of a Gaussian mixture: the chance of each component, given x.
+
+    Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23: with p = softmax(logits),
+        r_k = p_k N(x; m_k, v_k) / sum_j p_j N(x; m_j, v_j).
+    x [B, D], mean, log_variance [K, D], logits [K] -> [B, K]. EM holds r fixed in its M-step.
+    """
+    x, mean, log_variance, logits = arrays(
+        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
+    )
+    return softmax(_joint(x, mean, log_variance, logits))
+
+
+def mixture_likelihood(
+    x: jax.Array, mean: jax.Array, log_variance: jax.Array, logits: jax.Array
+) -> jax.Array:
+    """The negative log density of a Gaussian mixture, what EM with `responsibilities` lowers.
+
+    Bishop 2006, eq. 9.14:  l = -log sum_k p_k N(x; m_k, v_k), of all D features together.
+    x [B, D], mean, log_variance [K, D], logits [K] -> [B], in nats.
+    """
+    x, mean, log_variance, logits = arrays(
+        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
+    )
+    return -logsumexp(_joint(x, mean, log_variance, logits), -1)
+
+
+def self_labelling(
+    logits: jax.Array, *, sharpness: float = 25.0, rounds: int = 80, axis_name: Axis = None
+) -> jax.Array:
+    """SeLa: labels that fit the classifier best while all classes are equally large: shares.
+
+    Asano et al. 2019, arXiv:1911.05371, eqs. 6 to 8: with P = softmax(logits), the matrix
+    diag(a) P^sharpness diag(b) whose columns have equal sums and whose rows sum to one.
+    logits [N, K] of the whole data set -> [N, K], no gradient. The labels are the argmax of rows;
+    the loss is `cross_entropy` with them, until the next round.
+
+    sharpness: lambda; with more, shares are nearer to 0 or 1, and need more rounds.
+    rounds: how often columns and rows are scaled; the rows last.
+    axis_name: the mapped axis whose shards make up the data.
+    """
+    (logits,) = arrays('N K', logits=logits)
+    log_p = log_softmax(real(lax.stop_gradient(logits))) * sharpness
+
+    def scale(_, log_q):
+        sums = everywhere(logsumexp(log_q, 0, keepdims=True), axis_name)
+        return log_softmax(log_q - logsumexp(sums, 0))
+
+    return jnp.exp(lax.fori_loop(0, rounds, scale, log_softmax(log_p)))
+
+
+def _joint(x, mean, log_variance, logits):
+    """log p_k N(x; m_k, v_k): [B, K]."""
+    x, mean, log_variance, logits = map(real, (x, mean, log_variance, logits))
+    square = jnp.square(x[:, None] - mean) * jnp.exp(-log_variance)
+    log_normal = -(square + log_variance + jnp.log(2 * jnp.pi)).sum(-1) / 2
+    return log_softmax(logits) + log_normal

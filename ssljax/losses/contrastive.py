@@ -15,6 +15,7 @@ from jax import lax
 from jax.nn import logsumexp, softplus
 
 from ssljax.losses._rows import Axis, everywhere, itself, own, products, unit
+from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import LOG_SUM_EXP, SUM_SOFTPLUS, over_pairs
 
 
@@ -51,6 +52,35 @@ def decoupled(
     z1, z2 [B, D], B at least 2 -> [B], the mean of an example's two anchors.
     """
     return _all_views(z1, z2, temperature, False, block, axis_name)
+
+
+def decoupled_weighted(
+    z1: jax.Array,
+    z2: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.1,
+    sigma: float = 0.5,
+    block: int | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """DCLW: `decoupled` with more weight on positives that are far apart.
+
+    Yeh et al. 2021, arXiv:2110.06848, section 3.2: the positive term of `decoupled`, z1_i.z2_i / t,
+    is multiplied by  w(i) = 2 - exp(z1_i.z2_i / sigma) / mean_k exp(z1_k.z2_k / sigma),
+    whose mean is one. z1, z2 [B, D], B at least 2 -> [B]. A weight has no gradient.
+
+    temperature: t, the divisor of the cosines.
+    sigma: the smaller, the more the weights differ.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    z1, z2 = arrays('B D', z1=z1, z2=z2)
+    options = dict(temperature=temperature, block=block, axis_name=axis_name)
+    positive = (unit(z1) * unit(z2)).sum(-1)
+    s = lax.stop_gradient(positive) / sigma
+    all_s = everywhere(s, axis_name)
+    share = jnp.exp(s - logsumexp(all_s)) * len(all_s)  # 2 - w
+    return decoupled(z1, z2, **options) + (share - 1) * positive / temperature
 
 
 def info_nce(
@@ -110,6 +140,33 @@ def moco(
     q = unit(query)
     positive = (q * k).sum(-1) / temperature
     return jnp.logaddexp(positive, logsumexp(products(q, queue) / temperature, -1)) - positive
+
+
+def moco_v3(
+    q1: jax.Array,
+    q2: jax.Array,
+    k1: jax.Array,
+    k2: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.2,
+    block: int | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """MoCo v3: the query of each view finds the key of the other view among the batch's keys.
+
+    Chen, Xie & He 2021, arXiv:2104.02057, eq. 1 and algorithm 1: with unit rows and
+    ctr(q, k)(i) = -log exp(q_i.k_i / t) / sum_m exp(q_i.k_m / t),
+        l(i) = 2 t (ctr(q1, k2)(i) + ctr(q2, k1)(i)).
+    q1, q2, k1, k2 [B, D] -> [B]. No gradient flows to the keys.
+
+    temperature: t, the divisor of the cosines; the factor 2 t keeps gradients of one size.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    q1, q2, k1, k2 = arrays('B D', q1=q1, q2=q2, k1=k1, k2=k2)
+    k1, k2 = lax.stop_gradient((k1, k2))
+    options = dict(temperature=temperature, block=block, axis_name=axis_name)
+    return 2 * temperature * (info_nce(q1, k2, **options) + info_nce(q2, k1, **options))
 
 
 def clip(

@@ -8,8 +8,11 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import solve_triangular
 
 from ssljax.losses._rows import Axis, everywhere, itself, mean, over_shards, products, total, unit
+from ssljax.losses._shapes import arrays
+from ssljax.losses._where import real
 
 
 def barlow_twins(
@@ -67,6 +70,54 @@ def vicreg(
     return invariance * s + variance * (v1 + v2) / 2 + covariance * (c1 + c2)
 
 
+def vicregl(
+    z1: jax.Array,
+    z2: jax.Array,
+    places1: jax.Array,
+    places2: jax.Array,
+    *,
+    matches: int = 20,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """VICRegL, its local part: VICReg of patches, matched by where they lie and by what they are.
+
+    Bardes et al. 2022, arXiv:2210.01571, eqs. 1 to 3: each patch of one view is paired with the
+    patch of the other view that is nearest in the original image (L_s), and with the one whose
+    feature is nearest (L_d). Of an image's pairs, the `matches` nearest ones are kept, in order of
+    their distance. With l_m the terms of `vicreg` over the batch of all m-th pairs,
+        l = L_s + L_d,  each the mean of l_m over m and over the two directions of the search.
+    z1 [B, P, D], z2 [B, Q, D], places1 [B, P, 2], places2 [B, Q, 2] -> []. The paper's loss is
+    a * vicreg(global features) + (1 - a) * vicregl, a = 0.75. No gradient flows to the places.
+
+    matches: pairs of each image, search and direction.
+    invariance, variance, covariance: weights of s, v and c of `vicreg`; c is here a mean over the
+    two views, as in the authors' code, where `vicreg` has a sum.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    z1, z2, places1, places2 = arrays(
+        'B P D', 'B Q D', 'B P S', 'B Q S', z1=z1, z2=z2, places1=places1, places2=places2
+    )
+    if not 0 < matches <= min(z1.shape[1], z2.shape[1]):
+        raise ValueError(
+            f'vicregl: matches={matches}; it must be from 1 to {min(z1.shape[1], z2.shape[1])}, '
+            'the patches of a view'
+        )
+    weights = dict(invariance=invariance, variance=variance, covariance=covariance / 2)
+
+    def criterion(a, b):  # [B, matches, D], the m-th pairs of the batch are a set
+        each = jax.vmap(lambda a, b: vicreg(a, b, axis_name=axis_name, **weights), 1)
+        return each(a, b).mean()
+
+    value = 0.0
+    for at1, at2 in ((places1, places2), (z1, z2)):
+        for a, b, at_a, at_b in ((z1, z2, at1, at2), (z2, z1, at2, at1)):
+            value += criterion(*_matched(a, b, at_a, at_b, matches)) / 2
+    return value
+
+
 def koleo(z: jax.Array, *, axis_name: Axis = None) -> jax.Array:
     """KoLeo: pushes each example away from its nearest one, so that all spread over the sphere.
 
@@ -81,6 +132,122 @@ def koleo(z: jax.Array, *, axis_name: Axis = None) -> jax.Array:
     nearest = jnp.where(same, -2, lax.stop_gradient(products(z, all_z))).argmax(-1)
     square = jnp.square(z - all_z[nearest]).sum(-1)
     return -jnp.log(square + 1e-16) / 2  # finite for rows that are equal
+
+
+def whiten(z: jax.Array, *, epsilon: float = 1e-4, axis_name: Axis = None) -> jax.Array:
+    """Features of mean zero whose covariance over the batch is the identity.
+
+    Ermolov et al. 2020, arXiv:2007.06346, eqs. 5 and 6: with m the mean, S the covariance (divided
+    by B - 1) and L L^T = (1 - epsilon) S + epsilon I its Cholesky factors,  L^-1 (z_i - m).
+    z [B, D] -> [B, D]. The authors' epsilon is 0, which needs more rows than features.
+    """
+    (z,) = arrays('B D', z=z)
+    z = _centered(z, axis_name)
+    N = total(len(z), axis_name)
+    S = _moments(z, z, axis_name) * (N / max(N - 1, 1))
+    L = jnp.linalg.cholesky((1 - epsilon) * S + epsilon * jnp.eye(len(S), dtype=S.dtype))
+    return solve_triangular(L, z.T, lower=True).T
+
+
+def w_mse(
+    z1: jax.Array, z2: jax.Array, *, epsilon: float = 1e-4, axis_name: Axis = None
+) -> jax.Array:
+    """W-MSE: views are equal after their batch is whitened, so that features cannot collapse.
+
+    Ermolov et al. 2020, arXiv:2007.06346, eq. 4: with the views whitened each by itself,
+        l(i) = |w1_i / |w1_i| - w2_i / |w2_i||^2.
+    z1, z2 [B, D] -> [B]. The paper whitens random parts of a batch of two or more rows for each
+    feature: shuffle and cut the batch, and average over the parts.
+
+    epsilon: of `whiten`.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    z1, z2 = arrays('B D', z1=z1, z2=z2)
+    w1, w2 = (unit(whiten(z, epsilon=epsilon, axis_name=axis_name)) for z in (z1, z2))
+    return 2 - 2 * (w1 * w2).sum(-1)
+
+
+def total_coding_rate(z: jax.Array, *, epsilon: float = 0.5, axis_name: Axis = None) -> jax.Array:
+    """The nats per row that code a batch up to an error, a measure of its spread: a scalar.
+
+    Ma et al. 2007 (TPAMI 29:9), eq. 8; Yu et al. 2020, arXiv:2006.08558, eq. 1: with unit rows,
+        R = 1/2 log det(I + D / (N epsilon^2) sum_i z_i z_i^T).
+    z [B, D] -> []. To be maximized: a loss has it with a minus, as EMP-SSL (Tong et al. 2023,
+    arXiv:2304.03977) beside the distance of views.
+    """
+    (z,) = arrays('B D', z=z)
+    z = unit(z)
+    return _log_det(_moments(z, z, axis_name) * (z.shape[-1] / epsilon**2)) / 2
+
+
+def mcr2(
+    z: jax.Array, membership: jax.Array, *, epsilon: float = 0.5, axis_name: Axis = None
+) -> jax.Array:
+    """MCR^2: all rows together spread widely, those of one group narrowly: a scalar.
+
+    Yu et al. 2020, arXiv:2006.08558, eqs. 7 and 8: with unit rows, P_ij the share of row i in group
+    j, n_j = sum_i P_ij and R the total coding rate,
+        l = sum_j n_j / (2 N) log det(I + D / (n_j epsilon^2) sum_i P_ij z_i z_i^T) - R.
+    z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> [].
+    """
+    z, membership = arrays('B D', 'B K', z=z, membership=membership)
+    z, membership = unit(z), real(membership)
+    share = mean(membership, axis_name)  # n_j / N
+    S = jnp.einsum('bk,bd,be->kde', membership, z, z, precision='highest') / len(z)
+    S = over_shards(S, axis_name) / jnp.maximum(share, 1e-12)[:, None, None]
+    groups = (share * _log_det(S * (z.shape[-1] / epsilon**2))).sum() / 2
+    return groups - total_coding_rate(z, epsilon=epsilon, axis_name=axis_name)
+
+
+def sigreg(
+    z: jax.Array,
+    directions: jax.Array,
+    *,
+    points: int = 9,
+    bound: float = 5.0,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """SIGReg: along random directions the batch is normal, by the Epps-Pulley test: a scalar.
+
+    Balestriero & LeCun 2025 (LeJEPA), arXiv:2511.08544, section 4: with a of length one and
+    f(t) = exp(-t^2 / 2), the characteristic function of a normal variable and the weight,
+        l = mean over a of  N int |1/N sum_i exp(i t a.z_i) - f(t)|^2 f(t) dt,
+    from -bound to bound by the rule of trapezoids.
+    z [B, D], directions [M, D] -> []. The paper draws 256 directions anew in each step:
+    `jax.random.normal(key, (256, D))`, the same on all devices.
+
+    directions: of any length but 0; no gradient flows to them.
+    points: from t = 0 to bound; the paper's 17 from -5 to 5 are these 9 and their mirror images.
+    bound: where the integral ends.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    z, directions = arrays('B D', 'M D', z=z, directions=directions)
+    t = jnp.linspace(0, bound, points, dtype=jnp.promote_types(z.dtype, jnp.float32))
+    f = jnp.exp(-jnp.square(t) / 2)
+    angles = products(real(z), lax.stop_gradient(unit(directions)))[..., None] * t  # [B, M, points]
+    cosine, sine = (mean(wave(angles), axis_name) for wave in (jnp.cos, jnp.sin))
+    error = (jnp.square(cosine - f) + jnp.square(sine)) * f
+    step = bound / (points - 1)
+    inner = error.sum(-1) - (error[:, 0] + error[:, -1]) / 2
+    return (2 * step * inner).mean() * total(len(z), axis_name)
+
+
+def _matched(a, b, at_a, at_b, matches):
+    """The rows of a that lie nearest to a row of b, and these rows of b: [B, matches, D] twice."""
+    at_a, at_b = (lax.stop_gradient(real(at)) for at in (at_a, at_b))
+    squares = jnp.square(at_a).sum(-1)[:, :, None] + jnp.square(at_b).sum(-1)[:, None]
+    distance = squares - 2 * jnp.einsum('bps,bqs->bpq', at_a, at_b, precision='highest')
+    _, chosen = lax.top_k(-distance.min(-1), matches)
+    partner = jnp.take_along_axis(distance.argmin(-1), chosen, 1)
+    return tuple(
+        jnp.take_along_axis(z, index[..., None], 1) for z, index in ((a, chosen), (b, partner))
+    )
+
+
+def _log_det(S: jax.Array) -> jax.Array:
+    """log det(I + S) of symmetric S without a negative eigenvalue: [..., D, D] -> [...]."""
+    L = jnp.linalg.cholesky(S + jnp.eye(S.shape[-1], dtype=S.dtype))
+    return 2 * jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)).sum(-1)
 
 
 def _centered(z: jax.Array, axis_name: Axis) -> jax.Array:

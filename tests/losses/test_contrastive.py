@@ -12,9 +12,11 @@ import pytest
 from ssljax.losses import (
     clip,
     decoupled,
+    decoupled_weighted,
     info_nce,
     margin_pair,
     moco,
+    moco_v3,
     nt_xent,
     siglip,
     sup_con,
@@ -179,3 +181,23 @@ def test_a_learned_scale_and_bias_have_gradients():
     grads = jax.grad(lambda s, b: siglip(z1, z2, scale=s, bias=b).mean(), (0, 1))(10.0, -10.0)
     assert all(abs(g) > 1e-3 for g in grads)
     assert abs(jax.grad(lambda s: clip(z1, z2, scale=s).mean())(14.0)) > 1e-3
+
+
+def test_moco_v3_by_hand():
+    z = jnp.eye(2)
+    loss = np.log(np.e + 1) - 1  # of each view at temperature 1
+    np.testing.assert_allclose(moco_v3(z, z, z, z, temperature=1.0), 4 * loss, rtol=1e-6)
+    (q1, k1), (q2, k2) = rows(), rows(seed=1)  # a query looks for the key of the other view
+    there, back = (info_nce(q, k, temperature=0.2) for q, k in ((q1, k2), (q2, k1)))
+    np.testing.assert_allclose(moco_v3(q1, q2, k1, k2), 0.4 * (there + back), rtol=1e-5)
+
+
+def test_weights_of_positives():
+    z1, z2 = rows()
+    even = decoupled_weighted(z1, z2, sigma=1e6)
+    np.testing.assert_allclose(even, decoupled(z1, z2), rtol=1e-4)
+    # one pair agrees and one is opposed; at sigma = 2 / log 3 the weights are 1/2 and 3/2
+    a, b = jnp.eye(2), jnp.array([[1.0, 0.0], [0.0, -1.0]])
+    found = decoupled_weighted(a, b, temperature=1.0, sigma=2 / np.log(3))
+    whole = decoupled(a, b, temperature=1.0)
+    np.testing.assert_allclose(found - whole, [0.5 * 1, -0.5 * -1], rtol=1e-5)

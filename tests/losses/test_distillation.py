@@ -5,7 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ssljax.losses import cosine_regression, dino, dino_center, dino_temperature
+from ssljax.losses import (
+    bag_of_words,
+    cosine_regression,
+    cross_entropy,
+    deit_hard,
+    deit_soft,
+    dino,
+    dino_center,
+    dino_temperature,
+    knowledge_distillation,
+    msn,
+    obow,
+    sinkhorn,
+    sinkhorn_center,
+)
 
 random = np.random.default_rng(0)
 
@@ -102,3 +116,96 @@ def test_a_row_of_next_to_no_length_has_next_to_no_direction():
     p = jnp.array([[2e-6, 0.0], [5e-7, 0.0], [0.0, 0.0]])
     found = cosine_regression(p, jnp.array([[1.0, 0.0]] * 3))
     np.testing.assert_allclose(found, [0, 1, 2], rtol=1e-5, atol=1e-6)
+
+
+def test_a_center_by_sinkhorn_makes_its_shares():
+    _, t, _ = logits(b=6, k=4)
+    rows, tau = t.reshape(12, 4), 0.5
+    for rounds in (0, 1, 3, 50):
+        c = sinkhorn_center(t, temperature=tau, rounds=rounds)
+        shares = jax.nn.softmax((rows - c) / tau)
+        if rounds:
+            found = sinkhorn(rows, epsilon=tau, rounds=rounds)
+            np.testing.assert_allclose(shares, found, rtol=1e-4, atol=1e-6)
+        else:
+            assert not c.any()
+    np.testing.assert_allclose(shares.sum(0), 3, rtol=1e-4)  # of each prototype equally much
+    assert not jax.grad(lambda t: sinkhorn_center(t, temperature=tau).sum())(jnp.asarray(t)).any()
+
+
+def test_a_center_by_sinkhorn_is_of_the_rows_that_count():
+    _, t, _ = logits(b=6, k=4)
+    where = random.uniform(size=(6, 2)) < 0.5
+    alone = sinkhorn_center(t[where], temperature=0.5)
+    odd = np.where(where[..., None], t, np.nan)
+    np.testing.assert_allclose(sinkhorn_center(odd, temperature=0.5, where=where), alone, rtol=1e-5)
+
+
+def test_a_center_by_sinkhorn_is_of_the_whole_batch():
+    _, t, _ = logits(b=8, k=4)
+    plain = sinkhorn_center(t, temperature=0.5)
+
+    def cut(t, where):
+        return sinkhorn_center(t, temperature=0.5, where=where, axis_name='data')
+
+    parts = t.reshape(4, 2, 2, 4)
+    for where in (None, np.ones((4, 2, 2), bool)):
+        axes = (0, None if where is None else 0)
+        for c in jax.vmap(cut, axes, axis_name='data')(parts, where):
+            np.testing.assert_allclose(c, plain, rtol=1e-5)
+
+
+def test_all_prototypes_used_evenly_and_surely_is_best():
+    """MSN by hand: sure and even costs -log K, one prototype for all 0, no opinion 0."""
+    sure, one = 1e3 * jnp.eye(4), 1e3 * jnp.eye(4)[jnp.zeros(4, int)]
+    np.testing.assert_allclose(msn(sure[:, None], sure), -np.log(4), rtol=1e-5)
+    np.testing.assert_allclose(msn(one[:, None], one), 0, atol=1e-5)
+    even = jnp.zeros((4, 1, 4))
+    np.testing.assert_allclose(msn(even, sure), 0, atol=1e-5)
+    np.testing.assert_allclose(msn(even, sure, weight=0.0), np.log(4), rtol=1e-5)
+    grad = jax.grad(lambda a: msn(a, one).sum())(one[:, None])  # prototypes that nobody uses
+    assert np.isfinite(grad).all()
+
+
+def test_softened_classes_by_hand():
+    # softened by T = 2: even against 3 to 1, 4 (1/2 log(4/3 * 2/2 ...)) of each class
+    student, teacher = jnp.array([[2 * np.log(3.0), 0.0]]), jnp.zeros((1, 2))
+    value = knowledge_distillation(student, teacher, temperature=2.0)
+    np.testing.assert_allclose(value, 4 * (np.log(0.5 / 0.75) + np.log(0.5 / 0.25)) / 2, rtol=1e-5)
+    s, t = (x[:, 0] for x in logits()[:2])
+    np.testing.assert_allclose(knowledge_distillation(t, t, temperature=3.0), 0, atol=1e-6)
+    slopes = [
+        jax.grad(lambda s, T=T: knowledge_distillation(s, t, temperature=T).sum())(jnp.asarray(s))
+        for T in (1e2, 1e3)
+    ]
+    np.testing.assert_allclose(*slopes, rtol=0.1, atol=1e-3)  # the size does not hang on T
+
+
+def test_deit_is_told_the_labels_by_one_token_and_the_teacher_by_the_other():
+    s, d, t = random.normal(size=(3, 4, 5))
+    y = np.arange(4)
+    found = deit_hard(s, d, 9 * jnp.eye(5)[y + 1], y)
+    by_hand = (cross_entropy(s, y) + cross_entropy(d, y + 1)) / 2
+    np.testing.assert_allclose(found, by_hand, rtol=1e-6)
+    np.testing.assert_allclose(deit_soft(s, d, t, y, weight=0.0), cross_entropy(s, y), rtol=1e-6)
+    soft = knowledge_distillation(d, t, temperature=3.0)
+    np.testing.assert_allclose(deit_soft(s, d, t, y, weight=1.0), soft, rtol=1e-6)
+
+
+def test_a_bag_has_the_words_that_are_somewhere_in_the_image():
+    words = 3 * jnp.eye(4)
+    bag = bag_of_words(words[jnp.array([[0, 0, 0, 2]])], words, delta=0.5)
+    np.testing.assert_allclose(bag, [[0.5, 0, 0.5, 0]], atol=1e-6)  # how often means nothing
+    np.testing.assert_allclose(obow(jnp.zeros((1, 4)), bag), np.log(4), rtol=1e-6)
+    sure = obow(jnp.array([[60.0, 0.0, 60.0, 0.0]]), bag)
+    np.testing.assert_allclose(sure, np.log(2), rtol=1e-6)
+
+
+def test_classes_that_a_teacher_rules_out():
+    s, t = (x[:, 0].copy() for x in logits()[:2])
+    s[:, 1] = t[:, 1] = -np.inf
+    kept = [0, *range(2, 7)]
+    found = knowledge_distillation(s, t, temperature=2.0)
+    np.testing.assert_allclose(
+        found, knowledge_distillation(s[:, kept], t[:, kept], temperature=2.0), rtol=1e-4
+    )

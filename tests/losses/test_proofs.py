@@ -151,8 +151,8 @@ def test_a_row_minds_its_own_unless_the_loss_is_of_a_set(case):
         n = len(args[i])
         jacobian = jacobian.reshape(n, -1, n, args[i][0].size)
         foreign |= bool(np.abs(jacobian).max((1, 3))[~np.eye(n, dtype=bool)].any())
-    # through what is held fixed, as swav's codes, rows meet without a gradient
-    assert foreign == (case.of_set and bool(case.moves) and not case.constants(*drawn(case)))
+    # where rows meet in what is held fixed, as swav's codes, it is without a gradient
+    assert foreign == (case.of_set and bool(case.moves) and case.meets)
 
 
 # ---- a loss of a set is the same however the batch is cut
@@ -247,7 +247,7 @@ def test_every_loss_has_a_case():
     cased = {case.name.split()[0] for case in CASES}
     # no losses of a batch, or with a key or a critic: each has tests of its own
     own = {'dino_center', 'dino_temperature', 'bits_per_dim', 'dequantize'}
-    own |= {'gradient_penalty', 'r1', 'gumbel_softmax'}
+    own |= {'gradient_penalty', 'r1', 'gumbel_softmax', 'sinkhorn_center', 'assignment'}
     assert set(losses.__all__) == cased | own
 
 
@@ -270,7 +270,8 @@ def test_every_loss_with_an_axis_is_proven_as_a_set():
         if 'axis_name' in inspect.signature(getattr(losses, name)).parameters
     }
     cased = {case.name.split()[0] for case in SETS}
-    assert with_axis == cased | {'dino_center'}  # whose value is none of rows: its own test
+    # whose values are none of rows: tests of their own
+    assert with_axis == cased | {'dino_center', 'sinkhorn_center'}
 
 
 @needs_eight

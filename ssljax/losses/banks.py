@@ -1,0 +1,141 @@
+"""Contrastive losses with a memory: a batch against rows that were kept from earlier steps.
+
+`moco`, the oldest of them in use, is beside `info_nce`.
+
+>>> bank = jnp.eye(4)  # four examples, orthogonal
+>>> print(f'{instance_discrimination(bank[:2], jnp.arange(2), bank, temperature=0.1)[0]:.4f}')
+0.0001
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn import log_softmax, logsumexp, softmax, softplus
+
+from ssljax.losses._rows import Axis, mean, nats, products, unit
+from ssljax.losses._shapes import arrays
+from ssljax.losses._where import cross
+from ssljax.losses.contrastive import info_nce
+
+
+def instance_discrimination(
+    z: jax.Array, index: jax.Array, bank: jax.Array, *, temperature: float = 0.07
+) -> jax.Array:
+    """Instance discrimination: every example is a class of its own, with a kept row as its weight.
+
+    Wu et al. 2018, arXiv:1805.01978, eqs. 2 and 3: with v_j the unit rows of the bank,
+        l(i) = -log exp(v_i.z_i / t) / sum_j exp(v_j.z_i / t).
+    z [B, D]; index int [B], the example's row in the bank; bank [N, D] -> [B]. No gradient flows to
+    the bank; after the step, its rows `index` take in z.
+    """
+    z, index, bank = arrays('B D', 'B', 'N D', z=z, index=index, bank=bank)
+    return nats(products(unit(z), lax.stop_gradient(unit(bank))) / temperature, index)
+
+
+def instance_nce(
+    z: jax.Array,
+    index: jax.Array,
+    noise: jax.Array,
+    bank: jax.Array,
+    *,
+    log_normalizer: jax.Array | float,
+    temperature: float = 0.07,
+) -> jax.Array:
+    """Instance discrimination by noise-contrastive estimation: M drawn rows instead of all N.
+
+    Wu et al. 2018, arXiv:1805.01978, eqs. 4 to 7: with P(j|z) = exp(v_j.z / t) / Z, the noise even
+    over the N rows, and h(j) = P(j|z) / (P(j|z) + M / N) the posterior chance of data,
+        l(i) = -log h(i) - sum over the noise j of log(1 - h(j)).
+    z [B, D], index int [B], noise int [B, M], drawn from 0 to N - 1; bank [N, D] -> [B]. No
+    gradient flows to the bank.
+
+    log_normalizer: log Z, a constant of the run; `instance_log_normalizer` of the first batch.
+    temperature: t, the divisor of the cosines.
+    """
+    z, index, noise, bank = arrays(
+        'B D', 'B', 'B M', 'N D', z=z, index=index, noise=noise, bank=bank
+    )
+    log_even = jnp.log(noise.shape[1] / len(bank)) + lax.stop_gradient(log_normalizer)
+    z = unit(z)
+
+    def log_odds(rows):  # of data against noise, [B, any]
+        return _scores(z, rows, bank, temperature) - log_even
+
+    return softplus(-log_odds(index[:, None]))[:, 0] + softplus(log_odds(noise)).sum(-1)
+
+
+def instance_log_normalizer(
+    z: jax.Array,
+    noise: jax.Array,
+    bank: jax.Array,
+    *,
+    temperature: float = 0.07,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """The logarithm of the constant Z of `instance_nce`, estimated from one batch: a scalar.
+
+    Wu et al. 2018, arXiv:1805.01978, eq. 8:  Z = N / M sum over the noise j of exp(v_j.z / t),
+    here the mean over the batch. z [B, D], noise int [B, M], bank [N, D] -> []. No gradient.
+    """
+    z, noise, bank = arrays('B D', 'B M', 'N D', z=z, noise=noise, bank=bank)
+    sums = logsumexp(_scores(unit(z), noise, bank, temperature), -1)
+    sums = lax.stop_gradient(sums)
+    largest = sums.max() if axis_name is None else lax.pmax(sums.max(), axis_name)
+    log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name)) + largest
+    return log_mean + jnp.log(len(bank) / noise.shape[1])
+
+
+def nnclr(
+    z: jax.Array,
+    prediction: jax.Array,
+    queue: jax.Array,
+    *,
+    temperature: jax.Array | float = 0.1,
+    block: int | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """NNCLR: InfoNCE with the nearest older row in place of the first view.
+
+    Dwibedi et al. 2021, arXiv:2104.14548, eqs. 2 to 4: with unit rows and n_i the row of the queue
+    that is nearest to z_i,
+        l(i) = -log exp(n_i.p_i / t) / sum_k exp(n_i.p_k / t).
+    z [B, D] of one view, prediction [B, D] of the other, queue [M, D] -> [B]. No gradient flows to
+    z or the queue. The paper takes the mean with the loss whose views have changed places.
+
+    temperature: t, the divisor of the cosines.
+    block: columns at a time, as for `info_nce`; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch; the queue is the same on all.
+    """
+    z, prediction, queue = arrays('B D', 'B D', 'M D', z=z, prediction=prediction, queue=queue)
+    z, queue = (lax.stop_gradient(unit(rows)) for rows in (z, queue))
+    nearest = queue[products(z, queue).argmax(-1)]
+    return info_nce(nearest, prediction, temperature=temperature, block=block, axis_name=axis_name)
+
+
+def ressl(
+    student: jax.Array,
+    teacher: jax.Array,
+    queue: jax.Array,
+    *,
+    student_temperature: float = 0.1,
+    teacher_temperature: float = 0.04,
+) -> jax.Array:
+    """ReSSL: two views of an example are alike in how near they are to other examples.
+
+    Zheng et al. 2021, arXiv:2107.09282, eqs. 3 to 5: with unit rows and m_k those of the queue,
+        l = -sum_k softmax(teacher.m / tau_t)[k] log softmax(student.m / tau_s)[k].
+    student, teacher [B, D], queue [M, D] -> [B]. The teacher sees the weakly augmented view; no
+    gradient flows to it or the queue.
+    """
+    student, teacher, queue = arrays(
+        'B D', 'B D', 'M D', student=student, teacher=teacher, queue=queue
+    )
+    teacher, queue = (lax.stop_gradient(unit(rows)) for rows in (teacher, queue))
+    p = softmax(products(teacher, queue) / teacher_temperature)
+    return cross(p, log_softmax(products(unit(student), queue) / student_temperature))
+
+
+def _scores(z: jax.Array, rows: jax.Array, bank: jax.Array, temperature) -> jax.Array:
+    """v_j.z_b / t of the rows j [B, M] of the bank, for unit z: [B, M]; NaN where no row is."""
+    v = lax.stop_gradient(unit(jnp.take(bank, rows, 0, mode='fill')))
+    return jnp.einsum('bd,bmd->bm', z, v, precision='highest') / temperature

@@ -1,0 +1,107 @@
+"""Distillation of tokens: a student predicts what a teacher computes at the places it cannot see.
+
+>>> latents = jnp.ones((2, 4, 3))
+>>> print(jepa(latents, 3 * latents), data2vec(latents, 2 * latents, jnp.ones((2, 4), bool)))
+[4. 4.] [0.25 0.25]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn import log_softmax, softmax
+
+from ssljax.losses._rows import unit
+from ssljax.losses._shapes import arrays
+from ssljax.losses._where import cross, kept, mean_where, real
+
+
+def ibot(
+    student: jax.Array,
+    teacher: jax.Array,
+    mask: jax.Array,
+    *,
+    center: jax.Array,
+    student_temperature: float = 0.1,
+    teacher_temperature: jax.Array | float = 0.04,
+) -> jax.Array:
+    """iBOT: at masked patches, the student predicts the teacher's sharpened, centered prototypes.
+
+    Zhou et al. 2021, arXiv:2111.07832, eq. 2: with p_i = softmax((t_i - c) / tau_t),
+        l = mean over masked i of  -sum_k p_i[k] log softmax(s_i / tau_s)[k].
+    student, teacher [B, T, K], mask bool [B, T], true where the student's input is masked -> [B]; 0
+    without a masked patch. The mean is that of the authors' code, where the equation has a sum. No
+    gradient flows to the teacher or the center.
+
+    center: c [K], of `dino_center`, or of `sinkhorn_center` as in DINOv2.
+    student_temperature, teacher_temperature: tau_s and tau_t.
+    """
+    student, teacher, mask, center = arrays(
+        'B T K', 'B T K', 'B T', 'K', student=student, teacher=teacher, mask=mask, center=center
+    )
+    student, teacher = (kept(real(x), mask) for x in (student, teacher))
+    p = lax.stop_gradient(softmax((teacher - real(center)) / teacher_temperature))
+    return mean_where(cross(p, log_softmax(student / student_temperature)), mask)
+
+
+def gram_anchoring(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Gram anchoring: patches are to each other as they were in an earlier net.
+
+    Simeoni et al. 2025 (DINOv3), arXiv:2508.10104, eq. 2: with X the unit rows of an image's P
+    patches, of the student and of the Gram teacher,
+        l = |X_S X_S^T - X_G X_G^T|^2 / P^2,
+    the mean over pairs as in the authors' code, where the equation has the sum.
+    student [B, P, D], teacher [B, P, E] -> [B]. No gradient flows to the teacher.
+    """
+    student, teacher = arrays('B P D', 'B P E', student=student, teacher=teacher)
+
+    def gram(x):
+        x = unit(x)
+        return jnp.einsum('bpd,bqd->bpq', x, x, precision='highest')
+
+    return jnp.square(gram(student) - lax.stop_gradient(gram(teacher))).mean((1, 2))
+
+
+def data2vec(
+    prediction: jax.Array, target: jax.Array, mask: jax.Array, *, beta: float = 2.0
+) -> jax.Array:
+    """data2vec: a smooth L1 regression of the teacher's latents at masked places.
+
+    Baevski et al. 2022, arXiv:2202.03555, eq. 3: with e = |target - prediction| of one feature,
+        l = e^2 / (2 beta) where e <= beta, else e - beta / 2.
+    prediction, target [B, T, D], mask bool [B, T] -> [B], the mean over the features of masked
+    places; 0 without one. No gradient flows to the target, the mean of the teacher's last K blocks,
+    each normalized.
+
+    beta: above 0; the paper has 2 for images and 4 for text.
+    """
+    prediction, target, mask = arrays(
+        'B T D', 'B T D', 'B T', prediction=prediction, target=target, mask=mask
+    )
+    target = lax.stop_gradient(target)
+    error = jnp.abs(kept(real(prediction), mask) - kept(real(target), mask))
+    value = jnp.where(error <= beta, jnp.square(error) / (2 * beta), error - beta / 2)
+    return mean_where(value.mean(-1), mask)
+
+
+def jepa(
+    prediction: jax.Array,
+    target: jax.Array,
+    *,
+    where: jax.Array | None = None,
+    absolute: bool = False,
+) -> jax.Array:
+    """JEPA: the distance of predicted and computed latents of the target blocks.
+
+    Assran et al. 2023 (I-JEPA), arXiv:2301.08243, section 3:  l = mean (target - prediction)^2.
+    Bardes et al. 2024 (V-JEPA), arXiv:2404.08471, eq. 1:  l = mean |target - prediction|.
+    prediction, target [B, T, D], the tokens of all target blocks -> [B], the mean over tokens and
+    features, where I-JEPA's equation sums over the features. No gradient flows to the target.
+
+    where: bool [B, T], the tokens that are there; None: all.
+    absolute: whether as in V-JEPA.
+    """
+    prediction, target, where = arrays(
+        'B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where
+    )
+    error = kept(real(prediction), where) - kept(real(lax.stop_gradient(target)), where)
+    return mean_where((jnp.abs(error) if absolute else jnp.square(error)).mean(-1), where)

@@ -1,0 +1,103 @@
+"""Metric learning: distances between the rows of a labeled batch.
+
+>>> z, labels = jnp.array([[0.0], [1.0], [3.0], [7.0]]), jnp.array([0, 0, 1, 1])
+>>> print(batch_hard_triplet(z, labels, margin=0.5))  # rows 1 and 2 are nearer than 2 and 3
+[0.  0.  2.5 0. ]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn import softplus
+
+from ssljax.losses._rows import Axis, everywhere, itself, products
+from ssljax.losses._shapes import arrays
+from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
+from ssljax.losses._where import real
+
+
+def semi_hard_triplet(
+    z: jax.Array, labels: jax.Array, *, margin: float = 0.2, axis_name: Axis = None
+) -> jax.Array:
+    """Triplets of all positives with the nearest negative that is further than the positive.
+
+    Schroff et al. 2015, arXiv:1503.03832, eq. 3 and section 3.2: with D the squared distance, P(i)
+    the other rows of i's class and n(i, p) the row of another class that has the least D(i, n)
+    among those with D(i, n) > D(i, p),
+        l(i) = 1/|P(i)| sum_{p in P(i)} max(0, D(i, p) - D(i, n(i, p)) + margin).
+    z [B, D], labels int [B] -> [B]. A pair without such a negative adds nothing; a row without a
+    positive is 0. Rows are not normalized; the paper's have length one.
+    """
+    z, labels = arrays('B D', 'B', z=z, labels=labels)
+    z = real(z)
+    all_z = everywhere(z, axis_name)
+    distance = _square_distances(z, all_z)
+    same = labels[:, None] == everywhere(labels, axis_name)
+    positive = same & ~itself(len(z), axis_name)
+
+    # negatives by distance, then behind them the rest; where each positive would stand among them
+    far = jnp.where(same, jnp.inf, lax.stop_gradient(distance))
+    order = far.argsort(-1)
+    far = jnp.take_along_axis(far, order, -1)
+    place = jax.vmap(lambda row, d: jnp.searchsorted(row, d, side='right'))(
+        far, lax.stop_gradient(distance)
+    )
+    found = place < (~same).sum(-1, keepdims=True)
+    nearest = jnp.take_along_axis(order, jnp.minimum(place, far.shape[-1] - 1), -1)
+    gap = distance - jnp.take_along_axis(distance, nearest, -1)
+    terms = jnp.where(positive & found, jnp.maximum(gap + margin, 0), 0)
+    return terms.sum(-1) / jnp.maximum(positive.sum(-1, dtype=terms.dtype), 1)
+
+
+def batch_hard_triplet(
+    z: jax.Array, labels: jax.Array, *, margin: float | None = 0.2, axis_name: Axis = None
+) -> jax.Array:
+    """The furthest row of an example's class should be nearer than the nearest of any other class.
+
+    Hermans et al. 2017, arXiv:1703.07737, eq. 5: with distances d, not squared,
+        l(i) = max(0, margin + max_p d(i, p) - min_n d(i, n)),
+    over the other rows p of i's class and the rows n of other classes; with margin=None the soft
+    margin log(1 + exp(max_p d(i, p) - min_n d(i, n))).
+    z [B, D], labels int [B] -> [B]; 0 for a row without a positive or a negative. Rows are not
+    normalized.
+    """
+    z, labels = arrays('B D', 'B', z=z, labels=labels)
+    z = real(z)
+    all_z = everywhere(z, axis_name)
+    near = lax.stop_gradient(_square_distances(z, all_z))
+    same = labels[:, None] == everywhere(labels, axis_name)
+    positive, negative = same & ~itself(len(z), axis_name), ~same
+
+    def distance(chosen):  # exact, for the two that count
+        square = jnp.square(z - all_z[chosen]).sum(-1)
+        return jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
+
+    furthest = distance(jnp.where(positive, near, -1).argmax(-1))
+    gap = furthest - distance(jnp.where(negative, near, jnp.inf).argmin(-1))
+    value = softplus(gap) if margin is None else jnp.maximum(gap + margin, 0)
+    return jnp.where(positive.any(-1) & negative.any(-1), value, 0)
+
+
+def n_pair(
+    anchor: jax.Array,
+    positive: jax.Array,
+    *,
+    block: int | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """N-pair: the positives of all other anchors are an anchor's negatives.
+
+    Sohn 2016 (NIPS), section 3.2, the loss N-pair-mc:
+        l(i) = log(1 + sum_{k != i} exp(a_i.p_k - a_i.p_i)).
+    anchor, positive [B, D], one pair of each class -> [B]. Rows are not normalized; the paper keeps
+    their lengths small by a penalty on the squares, which is not part of the equation.
+    """
+    anchor, positive = map(real, arrays('B D', anchor=anchor, positive=positive))
+    options = dict(block=block, axis_name=axis_name)
+    return over_pairs(LOG_SUM_EXP, anchor, positive, **options) - (anchor * positive).sum(-1)
+
+
+def _square_distances(a: jax.Array, b: jax.Array) -> jax.Array:
+    """[A, D], [B, D] -> [A, B]."""
+    squares = jnp.square(a).sum(-1)[:, None] + jnp.square(b).sum(-1)
+    return jnp.maximum(squares - 2 * products(a, b), 0)

@@ -1,0 +1,54 @@
+"""Losses of word vectors: a word and its neighbors against drawn words.
+
+>>> word = jnp.ones((1, 2))
+>>> print(skip_gram(word, word, jnp.zeros((1, 3, 2))))  # softplus(-2) + 3 log 2
+[2.2063696]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.nn import softplus
+
+from ssljax.losses._shapes import arrays
+from ssljax.losses._where import kept, real
+
+
+def skip_gram(center: jax.Array, context: jax.Array, noise: jax.Array) -> jax.Array:
+    """Skip-gram with negative sampling: a word tells its neighbor from drawn words.
+
+    Mikolov et al. 2013, arXiv:1310.4546, eq. 4: with v the input vector of the center word, u the
+    output vectors of its neighbor and of M words drawn in proportion to count^(3/4),
+        l = -log sigmoid(u.v) - sum_m log sigmoid(-u_m.v).
+    center, context [B, D], noise [B, M, D] -> [B].
+    """
+    given = dict(center=center, context=context, noise=noise)
+    return _against_noise(*map(real, arrays('B D', 'B D', 'B M D', **given)))
+
+
+def cbow(
+    context: jax.Array, center: jax.Array, noise: jax.Array, *, where: jax.Array | None = None
+) -> jax.Array:
+    """CBOW: the mean of its neighbors tells a word from drawn words.
+
+    Mikolov et al. 2013, arXiv:1301.3781, section 3.1, with the negative sampling of
+    arXiv:1310.4546, eq. 4: with v the mean of the C neighbors' input vectors, u the output vectors,
+        l = -log sigmoid(u.v) - sum_m log sigmoid(-u_m.v).
+    context [B, C, D], center [B, D], noise [B, M, D] -> [B].
+
+    where: bool [B, C], the places that have a neighbor; None: all.
+    """
+    context, center, noise, where = arrays(
+        'B C D', 'B D', 'B M D', 'B C', context=context, center=center, noise=noise, where=where
+    )
+    context = real(context)
+    if where is None:
+        v = context.mean(1)
+    else:
+        count = where.astype(bool).sum(1, dtype=context.dtype)[:, None]
+        v = kept(context, where).sum(1) / jnp.maximum(count, 1)
+    return _against_noise(v, real(center), real(noise))
+
+
+def _against_noise(v, u, noise):
+    others = jnp.einsum('bd,bmd->bm', v, noise, precision='highest')
+    return softplus(-(u * v).sum(-1)) + softplus(others).sum(-1)

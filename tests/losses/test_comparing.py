@@ -1,0 +1,74 @@
+"""What holds for all losses of cases_comparing.py: wrong shapes are refused, masks select."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases_comparing import CASES
+
+from ssljax import losses
+
+each = pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+
+
+def drawn(case):
+    return [np.asarray(a, np.float32 if np.asarray(a).dtype.kind == 'f' else None)
+            for a in case.draw(np.random.default_rng(0), 4)]  # fmt: skip
+
+
+def traced(case, args):
+    return jax.eval_shape(lambda *args: case.loss(*args, **case.options), *args)
+
+
+@each
+def test_arguments_that_do_not_fit_are_refused_by_name(case):
+    args = drawn(case)
+    traced(case, args)
+    for i in range(len(args)):
+        flat = [*args[:i], np.float32(1), *args[i + 1 :]]
+        few = [*args[:i], args[i][:1], *args[i + 1 :]]
+        for wrong in [flat] + [few] * (len(args) > 1):  # alone, any number of rows is right
+            with pytest.raises(ValueError, match=rf'^{case.name.split()[0]}: '):
+                traced(case, wrong)
+
+
+def test_what_a_mask_leaves_out_may_be_anything():
+    """Nan there changes neither the value nor a gradient, and a row of nothing is zero."""
+    random = np.random.default_rng(0)
+    p, z = random.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    mask = np.array([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]], bool)
+    center = jnp.zeros(5)
+    masked = {
+        'ibot': lambda p, z: losses.ibot(p, z, mask, center=center),
+        'data2vec': lambda p, z: losses.data2vec(p, z, mask),
+        'jepa': lambda p, z: losses.jepa(p, z, where=mask),
+        'point_info_nce': lambda p, z: losses.point_info_nce(p, z, where=mask),
+        'patch_nce': lambda p, z: losses.patch_nce(p, z, where=mask),
+        'cpc': lambda p, z: losses.cpc(p, z, where=mask).sum(1),
+        'cpc of all steps': lambda p, z: losses.cpc(p, z, where=mask, all_steps=True).sum(1),
+        'cbow': lambda p, z: losses.cbow(p, z[:, 1], z[:, 3:], where=mask),
+    }
+    odd = [np.where(mask[..., None], x, np.nan) for x in (p, z)]
+    for name, loss in masked.items():
+        other = odd[1] if name != 'cbow' else z  # all of its noise counts
+        both = jax.jit(
+            lambda p, z, loss=loss: (loss(p, z), jax.grad(lambda p: loss(p, z).sum())(p))
+        )
+        (value, grad), (found, slope) = both(p, z), both(odd[0], other)
+        np.testing.assert_array_equal(found, value, err_msg=name)
+        np.testing.assert_array_equal(slope, grad, err_msg=name)
+        assert not grad[~mask].any() and (name == 'cbow' or value[2] == 0), name
+        assert (value[:2] > 0).all() and grad[mask].any(), name
+
+
+def test_every_mask_is_tried():
+    with_mask = {
+        name
+        for name in {case.name.split()[0] for case in CASES}
+        if {'mask', 'where'} & set(inspect.signature(getattr(losses, name)).parameters)
+    }
+    assert with_mask == {
+        'ibot', 'data2vec', 'jepa', 'point_info_nce', 'patch_nce', 'cpc', 'cbow'
+    }  # fmt: skip
