@@ -2,7 +2,8 @@
 python benchmarks/seeds.py --config=configs/simclr.py --out=results/simclr.json [--seeds=0,1,2]
 
 Every seed is a run of the training command, and resumes as such. Seeds may be run one after
-another into the same file: those that it has stay, and none that is finished is run again.
+another, also on several machines, into the same file: those that it has stay, and none that is
+finished is run again.
 """
 
 import json
@@ -23,6 +24,7 @@ from ssljax.log import write_json  # noqa: E402
 from ssljax.names import Mistake  # noqa: E402
 
 POINTS = 40  # of the curve that is kept
+FACTS = ('data', 'device', 'versions', 'python', 'revision')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest)
     asked = [int(seed) for seed in known.seeds.split(',')]
-    old = json.loads(known.out.read_text())['seeds'] if known.out.exists() else []
-    kept = [finished(known, changes, seed) for seed in old if seed not in asked]
+    old = json.loads(known.out.read_text()) if known.out.exists() else {'seeds': []}
+    kept = [finished(known, changes, seed, old) for seed in old['seeds'] if seed not in asked]
     runs = [*kept, *(run(known, changes, seed) for seed in asked)]
     write_json(known.out, summary(known.config, sorted(runs, key=lambda r: r['seed'])))
     print(known.out)
@@ -56,16 +58,54 @@ def settings(known: Any, changes: list, seed: int) -> dict:
     return config.as_json(resolve.resolve(known.config, [*changes, ('seed', str(seed))]))
 
 
-def finished(known: Any, changes: list, seed: int) -> dict:
-    """The record of a seed that the file has from before."""
-    path = place(known, seed) / 'seed.json'
-    record = json.loads(path.read_text()) if path.exists() else {}
-    if record.get('config') != settings(known, changes, seed):
+def elsewhere(settings: dict) -> dict:
+    """A config without its seed, and without the folder of the data, as another machine has it."""
+    kept = {k: v for k, v in settings.items() if k not in ('seed', 'data')}
+    return kept | {'data': {k: v for k, v in settings['data'].items() if k != 'dir'}}
+
+
+def finished(known: Any, changes: list, seed: int, old: dict) -> dict:
+    """The record of a seed that the file has: that of its workdir, else what the file says."""
+    path, whole = place(known, seed) / 'seed.json', settings(known, changes, seed)
+    record = json.loads(path.read_text()) if path.exists() else apart(old, seed)
+    if 'config' not in record or elsewhere(record['config']) != elsewhere(whole):
         raise Mistake(
-            f'{known.out} has seed {seed}, and {path} holds no record of it with this config;'
-            f' type --seeds={seed},{known.seeds} to run it again, or another --out'
+            f'{known.out} has seed {seed}, but of another config, or of a version that did not'
+            f' write the config; type --seeds={seed},{known.seeds} to run it again, or give'
+            ' another --out'
         )
     return record
+
+
+def apart(old: dict, seed: int) -> dict:
+    """The record of one seed, from the summary of several."""
+    if 'config' not in old:
+        return {}
+    i = old['seeds'].index(seed)
+    facts = {name: old['disagree'].get(name, [old[name]] * (i + 1))[i] for name in FACTS}
+    evals = {}
+    for name, one in old['evals'].items():
+        scores = {
+            who: {metric: number['values'][i] for metric, number in numbers.items()}
+            for who, numbers in one['scores'].items()
+        }
+        evals[name] = {'protocol': one['protocol'], 'scores': scores}
+    minutes = {name: of_seeds[i] for name, of_seeds in old['minutes'].items()}
+    cost = {'minutes': minutes.pop('whole'), 'cpu_minutes': minutes.pop('cpu')}
+    return {
+        'seed': seed,
+        'config': old['config'] | {'seed': seed},
+        'results': {
+            'evals': evals,
+            'device': facts.pop('device'),
+            'minutes': minutes,
+            **{name: old[name][i] for name in ('examples_seen', 'training_cpu_seconds')},
+        },
+        'run': {**facts, 'overrides': old['overrides'], 'config': old['config']},
+        'curve': old['curve'] if i == 0 else [],
+        'told': old['told'][i],
+        'spent': [cost | {'megabytes': old['peak_megabytes'][i]}],
+    }
 
 
 def run(known: Any, changes: list, seed: int) -> dict:
@@ -176,6 +216,7 @@ def summary(name: str, runs: list[dict]) -> dict:
         'method': first['config']['method'],
         'steps': first['config']['steps'],
         'batch': first['config']['batch'],
+        'config': elsewhere(runs[0]['config']),
         **facts[0],
         'disagree': {
             k: values for k, values in every.items() if any(v != values[0] for v in values)

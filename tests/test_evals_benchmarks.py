@@ -1,6 +1,7 @@
 """Numbers over seeds, and the tables made of them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import jobs
@@ -85,9 +86,20 @@ def test_seeds_of_another_config_do_not_mix(command, tmp_path):
     found = command('--seeds=0,1', '--config.evals.knn.k=3')
     assert found['evals']['knn']['protocol'] == {'k': 3}
     assert found['minutes']['whole'] == [2, 2]
-    (tmp_path / 'runs/simclr-0/seed.json').unlink()
-    with pytest.raises(Mistake, match='no record'):
+
+
+def test_seeds_may_be_of_several_machines(command, tmp_path):
+    """The file is enough to add a seed to; a seed of another config is refused, as before."""
+    whole = command('--seeds=0,1,2')
+    command('--seeds=0,2', '--again')
+    shutil.rmtree(tmp_path / 'runs')
+    assert command('--seeds=1') == whole
+    shutil.rmtree(tmp_path / 'runs')
+    with pytest.raises(Mistake, match='seed 0.*of another config'):
         command('--seeds=1', '--config.evals.knn.k=3')
+    (tmp_path / 'simclr.json').write_text(json.dumps({'seeds': [0]}))  # by an earlier version
+    with pytest.raises(Mistake, match='did not write the config'):
+        command('--seeds=1')
 
 
 def test_a_seed_that_was_stopped_goes_on_and_adds_to_its_cost(command):
