@@ -21,6 +21,7 @@ from ssljax.losses.banks import (
     instance_discrimination,
     instance_log_normalizer,
     instance_nce,
+    moco_v3,
     nnclr,
     ressl,
 )
@@ -42,7 +43,6 @@ from ssljax.losses.contrastive import (
     info_nce,
     margin_pair,
     moco,
-    moco_v3,
     nt_xent,
     siglip,
     sup_con,

@@ -1,25 +1,37 @@
-"""Contrastive losses with a memory: a batch against rows that were kept from earlier steps.
+"""Contrastive losses with a memory: kept rows, or keys of a net that is a slow mean.
 
-`moco`, the oldest of them in use, is beside `info_nce`.
+`moco` itself is beside `info_nce`.
 
 >>> bank = jnp.eye(4)  # four examples, orthogonal
 >>> print(f'{instance_discrimination(bank[:2], jnp.arange(2), bank, temperature=0.1)[0]:.4f}')
 0.0001
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax, softplus
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, mean, nats, products, unit
+from ssljax.losses._rows import (
+    Axis,
+    everywhere,
+    expected,
+    least,
+    like,
+    mean,
+    nats,
+    products,
+    unit,
+)
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import cross
 from ssljax.losses.contrastive import info_nce
 
 
 def instance_discrimination(
-    z: jax.Array, index: jax.Array, bank: jax.Array, *, temperature: float = 0.07
+    z: ArrayLike, index: ArrayLike, bank: ArrayLike, *, temperature: ArrayLike = 0.07
 ) -> jax.Array:
     """Instance discrimination: every example is a class of its own, with a kept row as its weight.
 
@@ -29,17 +41,18 @@ def instance_discrimination(
     the bank; after the step, its rows `index` take in z.
     """
     z, index, bank = arrays('B D', 'B', 'N D', z=z, index=index, bank=bank)
-    return nats(products(unit(z), lax.stop_gradient(unit(bank))) / temperature, index)
+    z, bank = unit(z), lax.stop_gradient(everywhere(unit(bank), None))
+    return nats(products(z, bank) / like(temperature, z), index)
 
 
 def instance_nce(
-    z: jax.Array,
-    index: jax.Array,
-    noise: jax.Array,
-    bank: jax.Array,
+    z: ArrayLike,
+    index: ArrayLike,
+    noise: ArrayLike,
+    bank: ArrayLike,
     *,
-    log_normalizer: jax.Array | float,
-    temperature: float = 0.07,
+    log_normalizer: ArrayLike,
+    temperature: ArrayLike = 0.07,
 ) -> jax.Array:
     """Instance discrimination by noise-contrastive estimation: M drawn rows instead of all N.
 
@@ -55,8 +68,8 @@ def instance_nce(
     z, index, noise, bank = arrays(
         'B D', 'B', 'B M', 'N D', z=z, index=index, noise=noise, bank=bank
     )
-    log_even = jnp.log(noise.shape[1] / len(bank)) + lax.stop_gradient(log_normalizer)
     z = unit(z)
+    log_even = math.log(noise.shape[1] / len(bank)) + lax.stop_gradient(like(log_normalizer, z))
 
     def log_odds(rows):  # of data against noise, [B, any]
         return _scores(z, rows, bank, temperature) - log_even
@@ -65,11 +78,11 @@ def instance_nce(
 
 
 def instance_log_normalizer(
-    z: jax.Array,
-    noise: jax.Array,
-    bank: jax.Array,
+    z: ArrayLike,
+    noise: ArrayLike,
+    bank: ArrayLike,
     *,
-    temperature: float = 0.07,
+    temperature: ArrayLike = 0.07,
     axis_name: Axis = None,
 ) -> jax.Array:
     """The logarithm of the constant Z of `instance_nce`, estimated from one batch: a scalar.
@@ -78,19 +91,23 @@ def instance_log_normalizer(
     here the mean over the batch. z [B, D], noise int [B, M], bank [N, D] -> []. No gradient.
     """
     z, noise, bank = arrays('B D', 'B M', 'N D', z=z, noise=noise, bank=bank)
-    sums = logsumexp(_scores(unit(z), noise, bank, temperature), -1)
-    sums = lax.stop_gradient(sums)
-    largest = sums.max() if axis_name is None else lax.pmax(sums.max(), axis_name)
+    z = lax.stop_gradient(unit(z))
+    sums = logsumexp(_scores(z, noise, bank, temperature), -1)
+    largest = (
+        lax.stop_gradient(sums).max()
+        if axis_name is None
+        else lax.pmax(lax.stop_gradient(sums).max(), axis_name)
+    )
     log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name)) + largest
-    return log_mean + jnp.log(len(bank) / noise.shape[1])
+    return log_mean + math.log(len(bank) / noise.shape[1])
 
 
 def nnclr(
-    z: jax.Array,
-    prediction: jax.Array,
-    queue: jax.Array,
+    z: ArrayLike,
+    prediction: ArrayLike,
+    queue: ArrayLike,
     *,
-    temperature: jax.Array | float = 0.1,
+    temperature: ArrayLike = 0.1,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -106,19 +123,53 @@ def nnclr(
     block: columns at a time, as for `info_nce`; None: all at once.
     axis_name: the mapped axis whose shards make up the batch; the queue is the same on all.
     """
-    z, prediction, queue = arrays('B D', 'B D', 'M D', z=z, prediction=prediction, queue=queue)
+    z, prediction, queue = arrays(
+        'B D', 'B D', 'M D', z=z, prediction=prediction, queue=queue,
+        at_least=dict(B=least(2, axis_name), M=1),
+    )  # fmt: skip
     z, queue = (lax.stop_gradient(unit(rows)) for rows in (z, queue))
-    nearest = queue[products(z, queue).argmax(-1)]
-    return info_nce(nearest, prediction, temperature=temperature, block=block, axis_name=axis_name)
+    queue = everywhere(queue, None)
+    nearest = everywhere(products(z, queue).argmax(-1), None)
+    return info_nce(
+        queue[nearest], prediction, temperature=temperature, block=block, axis_name=axis_name
+    )
+
+
+def moco_v3(
+    q1: ArrayLike,
+    q2: ArrayLike,
+    k1: ArrayLike,
+    k2: ArrayLike,
+    *,
+    temperature: ArrayLike = 0.2,
+    block: int | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """MoCo v3: the query of each view finds the key of the other view among the batch's keys.
+
+    Chen, Xie & He 2021, arXiv:2104.02057, eq. 1 and algorithm 1: with unit rows and
+    ctr(q, k)(i) = -log exp(q_i.k_i / t) / sum_m exp(q_i.k_m / t),
+        l(i) = 2 t (ctr(q1, k2)(i) + ctr(q2, k1)(i)).
+    q1, q2, k1, k2 [B, D] -> [B]. No gradient flows to the keys.
+
+    temperature: t, the divisor of the cosines; the factor 2 t keeps gradients of one size.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis whose shards make up the batch.
+    """
+    q1, q2, k1, k2 = arrays('B D', q1=q1, q2=q2, k1=k1, k2=k2, at_least=dict(B=least(2, axis_name)))
+    k1, k2 = lax.stop_gradient((k1, k2))
+    options = dict(temperature=temperature, block=block, axis_name=axis_name)
+    both = info_nce(q1, k2, **options) + info_nce(q2, k1, **options)
+    return 2 * like(temperature, both) * both
 
 
 def ressl(
-    student: jax.Array,
-    teacher: jax.Array,
-    queue: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    queue: ArrayLike,
     *,
-    student_temperature: float = 0.1,
-    teacher_temperature: float = 0.04,
+    student_temperature: ArrayLike = 0.1,
+    teacher_temperature: ArrayLike = 0.04,
 ) -> jax.Array:
     """ReSSL: two views of an example are alike in how near they are to other examples.
 
@@ -131,11 +182,16 @@ def ressl(
         'B D', 'B D', 'M D', student=student, teacher=teacher, queue=queue
     )
     teacher, queue = (lax.stop_gradient(unit(rows)) for rows in (teacher, queue))
-    p = softmax(products(teacher, queue) / teacher_temperature)
-    return cross(p, log_softmax(products(unit(student), queue) / student_temperature))
+    queue = everywhere(queue, None)
+    t = products(teacher, queue) / like(teacher_temperature, teacher)
+    s = products(unit(student), queue) / like(student_temperature, teacher)
+    return -expected(lax.stop_gradient(softmax(t)), log_softmax(s))
 
 
 def _scores(z: jax.Array, rows: jax.Array, bank: jax.Array, temperature) -> jax.Array:
     """v_j.z_b / t of the rows j [B, M] of the bank, for unit z: [B, M]; NaN where no row is."""
-    v = lax.stop_gradient(unit(jnp.take(bank, rows, 0, mode='fill')))
-    return jnp.einsum('bd,bmd->bm', z, v, precision='highest') / temperature
+    rows, bank = everywhere(rows, None), everywhere(bank, None)
+    inside = ((rows >= 0) & (rows < len(bank)))[..., None]
+    v = jnp.where(inside, unit(bank[rows]), jnp.nan)
+    scores = jnp.einsum('bd,bmd->bm', z, lax.stop_gradient(v), precision='highest')
+    return scores / like(temperature, z)

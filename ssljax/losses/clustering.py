@@ -5,56 +5,82 @@
 1.0986
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, across, everywhere, nats, total, unit
+from ssljax.losses._rows import Axis, across, everywhere, like, nats, on, precise, size, unit
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import real
 from ssljax.losses.distillation import cosine_regression
 
 
-def deepcluster(
-    logits: jax.Array, labels: jax.Array, *, weight: jax.Array | float = 1.0
-) -> jax.Array:
+def deepcluster(logits: ArrayLike, labels: ArrayLike, *, weight: ArrayLike = 1.0) -> jax.Array:
     """Cross entropy with the cluster that each example was assigned to, weighted.
 
     Caron et al. 2018, arXiv:1807.05520, eq. 2. Section 3.3: a weight of one over the size of an
     example's cluster has the effect of sampling clusters evenly.
         l(i) = -w_i log softmax(logits_i)[y_i].
-    logits [B, K], labels int [B], weight [B] -> [B].
+    logits [B, K], labels int [B], weight a number or [B] -> [B].
+
+    >>> print(f'{deepcluster([[0.0, 0.0]], [1], weight=2.0)[0]:.4f}')  # 2 log 2
+    1.3863
     """
-    return weight * nats(logits, labels)
+    logits, labels, weight = arrays('B K', 'B', '-> B', logits=logits, labels=labels, weight=weight)
+    loss = nats(logits, labels)
+    return like(weight, loss) * loss
 
 
 def sinkhorn(
-    scores: jax.Array, *, epsilon: float = 0.05, rounds: int = 3, axis_name: Axis = None
+    scores: ArrayLike,
+    *,
+    epsilon: ArrayLike = 0.05,
+    rounds: int = 3,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """Assigns a batch to prototypes by scores, to each prototype equally: shares, no gradient.
 
-    Caron et al. 2020, arXiv:2006.09882, eqs. 3 to 5 (Cuturi 2013, arXiv:1306.0895): the matrix
-    diag(u) exp(scores / epsilon) diag(v) whose columns, the prototypes, have equal sums and whose
-    rows sum to one. Columns and rows are scaled in turn, the rows last. Computed in logarithms, so
-    that a small epsilon does not overflow. scores [B, K] -> [B, K].
+    Caron et al. 2020, arXiv:2006.09882, eqs. 3 to 5 (Cuturi 2013, arXiv:1306.0895):
+        q = diag(u) exp(scores / epsilon) diag(v),
+    whose columns, the prototypes, have equal sums and whose rows sum to one. Columns and rows are
+    scaled in turn, the rows last. Computed in logarithms, so that a small epsilon does not
+    overflow. scores [B, K] -> [B, K].
+
+    epsilon: how soft the shares are; the paper's (appendix A).
+    rounds: of scaling, 3 in the paper (section 3.1); with none: softmax(scores / epsilon).
+    where: bool [B], rows that count; None: all. The shares of the others are zero.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(sinkhorn([[1.0, 0.0], [1.0, 0.0]]))  # both want the first
+    [[0.5 0.5]
+     [0.5 0.5]]
     """
-    log_q = lax.stop_gradient(scores.astype(jnp.float32)) / epsilon
-    N, K = total(len(scores), axis_name), scores.shape[-1]
+    scores, where = arrays('B K', 'B', scores=scores, where=where)
+    if rounds < 0:
+        raise ValueError(f'sinkhorn: rounds={rounds}; it must be 0 or more')
+    log_q = lax.stop_gradient(on(where, precise(scores)))
+    log_q /= like(epsilon, log_q)
+    share = jnp.log(size(log_q, axis_name, where) / log_q.shape[-1])
+    counts = None if where is None else where.astype(bool)[:, None]
     for _ in range(rounds):
-        column_sums = logsumexp(log_q, 0, keepdims=True)  # [1, K], of this shard
-        log_q += jnp.log(N / K) - logsumexp(everywhere(column_sums, axis_name), 0)
+        column_sums = logsumexp(log_q, 0, keepdims=True, where=counts)  # [1, K], of this shard
+        log_q += share - logsumexp(everywhere(column_sums, axis_name), 0)
         log_q -= logsumexp(log_q, -1, keepdims=True)
-    return jnp.exp(log_q)
+    return lax.stop_gradient(on(where, jnp.exp(log_q if rounds else log_softmax(log_q))))
 
 
 def swav(
-    scores: jax.Array,
+    scores: ArrayLike,
     *,
     assigned: int = 2,
-    temperature: float = 0.1,
-    epsilon: float = 0.05,
+    temperature: ArrayLike = 0.1,
+    epsilon: ArrayLike = 0.05,
     rounds: int = 3,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """SwAV: a view predicts the prototypes to which another view is assigned.
@@ -62,21 +88,29 @@ def swav(
     Caron et al. 2020, arXiv:2006.09882, eqs. 1 and 2: with q_g = sinkhorn(s_g) for each of the
     first `assigned` views,
         l = mean over g != v of  -sum_k q_g[k] log softmax(s_v / t)[k].
-    scores [B, V, K], cosines of views and prototypes -> [B].
+    scores [B, V, K], cosines of views and prototypes, V at least 2 -> [B].
 
-    assigned: how many views, the first ones, are assigned to prototypes.
-    temperature: t, of the predictions.
+    assigned: how many views, the first ones, are assigned to prototypes; 2 in the paper.
+    temperature: t, of the predictions; the paper's (appendix A).
     epsilon, rounds: of `sinkhorn`.
-    axis_name: the mapped axis whose shards make up the batch.
+    where: bool [B], rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{swav(jnp.zeros((1, 2, 4)))[0]:.4f}')  # log 4
+    1.3863
     """
-    log_p = log_softmax(scores.astype(jnp.float32) / temperature)
-    options = dict(epsilon=epsilon, rounds=rounds, axis_name=axis_name)
+    scores, where = arrays('B V K', 'B', scores=scores, where=where, at_least=dict(V=2))
+    if not 1 <= assigned <= scores.shape[1]:
+        raise ValueError(f'swav: assigned={assigned}; it must be 1 to {scores.shape[1]}, the views')
+    scores = on(where, precise(scores))
+    log_p = log_softmax(scores / like(temperature, scores))
+    options = dict(epsilon=epsilon, rounds=rounds, where=where, axis_name=axis_name)
     q = jnp.stack([sinkhorn(scores[:, g], **options) for g in range(assigned)], 1)
-    return across(q, log_p)
+    return on(where, across(q, log_p))
 
 
 def deepcluster_v2(
-    z: jax.Array, labels: jax.Array, centroids: jax.Array, *, temperature: float = 0.1
+    z: ArrayLike, labels: ArrayLike, centroids: ArrayLike, *, temperature: ArrayLike = 0.1
 ) -> jax.Array:
     """DeepCluster-v2: the classifier of each view are the centroids of the last clustering.
 
@@ -86,12 +120,13 @@ def deepcluster_v2(
     z [B, V, D], labels int [B], centroids [K, D] -> [B]. No gradient flows to the centroids.
     """
     z, labels, centroids = arrays('B V D', 'B', 'K D', z=z, labels=labels, centroids=centroids)
-    c = lax.stop_gradient(unit(centroids))
-    logits = jnp.einsum('bvd,kd->bvk', unit(z), c, precision='highest') / temperature
-    return nats(logits, jnp.broadcast_to(labels[:, None], z.shape[:2])).mean(1)
+    z, c = unit(z), lax.stop_gradient(unit(centroids))
+    logits = jnp.einsum('bvd,kd->bvk', z, c, precision='highest') / like(temperature, z)
+    views = jnp.zeros(z.shape[1], labels.dtype)
+    return nats(logits, labels[:, None] + views).mean(1)
 
 
-def nat(z: jax.Array, target: jax.Array) -> jax.Array:
+def nat(z: ArrayLike, target: ArrayLike) -> jax.Array:
     """NAT: half the squared distance of an example and the noise vector that it was assigned.
 
     Bojanowski & Joulin 2017, arXiv:1704.05310, eqs. 2 and 4:  l = 1/2 |z / |z| - c|^2, c of length
@@ -102,7 +137,7 @@ def nat(z: jax.Array, target: jax.Array) -> jax.Array:
     return cosine_regression(z, target) / 2
 
 
-def assignment(cost: jax.Array) -> jax.Array:
+def assignment(cost: ArrayLike) -> jax.Array:
     """The cheapest one-to-one assignment of rows to columns: an index of a column for each row.
 
     Bojanowski & Joulin 2017, arXiv:1704.05310, eq. 5: the columns c(i), all different, with the
@@ -116,7 +151,9 @@ def assignment(cost: jax.Array) -> jax.Array:
     N, M = cost.shape
     if N > M:
         raise ValueError(f'assignment: cost is [{N}, {M}]; it must be [N, M], N at most M')
-    cost = jnp.nan_to_num(lax.stop_gradient(real(cost)))  # a search among NaN would never end
+    cost = jnp.nan_to_num(
+        everywhere(lax.stop_gradient(precise(cost)), None)
+    )  # a search among NaN would never end
     inf = jnp.inf
 
     def add(row, state):
@@ -166,7 +203,7 @@ def assignment(cost: jax.Array) -> jax.Array:
 
 
 def responsibilities(
-    x: jax.Array, mean: jax.Array, log_variance: jax.Array, logits: jax.Array
+    x: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, logits: ArrayLike
 ) -> jax.Array:
     """The E-step of a Gaussian mixture: the chance of each component, given x.
 
@@ -181,7 +218,7 @@ def responsibilities(
 
 
 def mixture_likelihood(
-    x: jax.Array, mean: jax.Array, log_variance: jax.Array, logits: jax.Array
+    x: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, logits: ArrayLike
 ) -> jax.Array:
     """The negative log density of a Gaussian mixture, what EM with `responsibilities` lowers.
 
@@ -195,7 +232,7 @@ def mixture_likelihood(
 
 
 def self_labelling(
-    logits: jax.Array, *, sharpness: float = 25.0, rounds: int = 80, axis_name: Axis = None
+    logits: ArrayLike, *, sharpness: ArrayLike = 25.0, rounds: int = 80, axis_name: Axis = None
 ) -> jax.Array:
     """SeLa: labels that fit the classifier best while all classes are equally large: shares.
 
@@ -209,7 +246,8 @@ def self_labelling(
     axis_name: the mapped axis whose shards make up the data.
     """
     (logits,) = arrays('N K', logits=logits)
-    log_p = log_softmax(real(lax.stop_gradient(logits))) * sharpness
+    log_p = log_softmax(precise(logits))
+    log_p = lax.stop_gradient(log_p * like(sharpness, log_p))
 
     def scale(_, log_q):
         sums = everywhere(logsumexp(log_q, 0, keepdims=True), axis_name)
@@ -220,7 +258,7 @@ def self_labelling(
 
 def _joint(x, mean, log_variance, logits):
     """log p_k N(x; m_k, v_k): [B, K]."""
-    x, mean, log_variance, logits = map(real, (x, mean, log_variance, logits))
+    x, mean, log_variance, logits = map(precise, (x, mean, log_variance, logits))
     square = jnp.square(x[:, None] - mean) * jnp.exp(-log_variance)
-    log_normal = -(square + log_variance + jnp.log(2 * jnp.pi)).sum(-1) / 2
+    log_normal = -(square + log_variance + math.log(2 * math.pi)).sum(-1) / 2
     return log_softmax(logits) + log_normal

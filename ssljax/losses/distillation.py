@@ -9,71 +9,117 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, across, everywhere, mean, nats, unit
+from ssljax.losses._rows import (
+    Axis,
+    across,
+    everywhere,
+    expected,
+    like,
+    mean,
+    nats,
+    on,
+    precise,
+    unit,
+)
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import cross, kept, real
 
 
-def cosine_regression(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def cosine_regression(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
     """The squared distance of unit vectors: the loss of BYOL and SimSiam.
 
     Grill et al. 2020, arXiv:2006.07733, eq. 2:  l = |p / |p| - z / |z||^2 = 2 - 2 cos(p, z).
     The loss of Chen & He 2020, arXiv:2011.10566, eq. 1, is l / 2 - 1.
     prediction, target [B, D] -> [B]. No gradient flows to the target.
+
+    >>> print(cosine_regression([[1.0, 0.0]], [[0.0, 2.0]]))
+    [2.]
     """
+    prediction, target = arrays('B D', prediction=prediction, target=target)
     return 2 - 2 * (unit(prediction) * lax.stop_gradient(unit(target))).sum(-1)
 
 
 def dino(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
-    center: jax.Array,
-    student_temperature: float = 0.1,
-    teacher_temperature: jax.Array | float = 0.04,
+    center: ArrayLike,
+    student_temperature: ArrayLike = 0.1,
+    teacher_temperature: ArrayLike = 0.04,
 ) -> jax.Array:
     """Cross entropy from the teacher's sharpened, centered views to the student's other views.
 
     Caron et al. 2021, arXiv:2104.14294, eqs. 1 to 4: with p_g = softmax((t_g - c) / tau_t),
         l = mean over g != v of  -sum_k p_g[k] log softmax(s_v / tau_s)[k].
-    student [B, V, K], of which the first G views are those of teacher [B, G, K]; center [K] -> [B].
-    No gradient flows to the teacher or the center.
+    student [B, V, K], V at least 2, of which the first G views are those of teacher [B, G, K];
+    center c [K] -> [B]. No gradient flows to the teacher or the center. A class that is -inf in
+    the teacher has no part. The temperatures are the paper's (section 3.1).
+
+    >>> student, teacher = jnp.zeros((1, 5, 4)), jnp.zeros((1, 2, 4))
+    >>> print(f'{dino(student, teacher, center=jnp.zeros(4))[0]:.4f}')  # log 4
+    1.3863
     """
-    s = jax.nn.log_softmax(student.astype(jnp.float32) / student_temperature)
-    t = (teacher.astype(jnp.float32) - center) / teacher_temperature
-    p = lax.stop_gradient(jax.nn.softmax(t))
-    return across(p, s)
+    student, teacher, center = arrays(
+        'B V K', 'B G K', 'K', at_least=dict(V=2, G=1),
+        student=student, teacher=teacher, center=center,
+    )  # fmt: skip
+    if (G := teacher.shape[1]) > (V := student.shape[1]):
+        raise ValueError(f'dino: teacher has {G} views, and student has {V}; it must have them all')
+    s, t = precise(student), precise(teacher)
+    log_p = jax.nn.log_softmax(s / like(student_temperature, s))
+    t = (t - like(center, t)) / like(teacher_temperature, t)
+    return across(like(lax.stop_gradient(jax.nn.softmax(t)), log_p), log_p)
 
 
 def dino_center(
-    center: jax.Array, teacher: jax.Array, *, momentum: float = 0.9, axis_name: Axis = None
+    center: ArrayLike,
+    teacher: ArrayLike,
+    *,
+    momentum: ArrayLike = 0.9,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """The center after a batch: a running mean of the teacher's logits.
 
     Caron et al. 2021, arXiv:2104.14294, eq. 4:  c <- m c + (1 - m) mean over views and batch of t.
-    center [K], teacher [B, G, K] -> [K]; no gradient reaches the teacher.
+    center [K], teacher [B, G, K] -> [K]; no gradient reaches the teacher. The momentum is that of
+    the authors' code. where: bool [B], rows that count. axis_name: the mapped axis, or axes, whose
+    shards make up the batch.
+
+    >>> print(dino_center(jnp.zeros(2), jnp.ones((3, 2, 2)), momentum=0.5))
+    [0.5 0.5]
     """
-    new = mean(lax.stop_gradient(teacher.astype(jnp.float32)).mean(1), axis_name)
+    center, teacher, where = arrays('K', 'B G K', 'B', center=center, teacher=teacher, where=where)
+    center = precise(center)
+    new = like(mean(lax.stop_gradient(precise(teacher)).mean(1), axis_name, where), center)
+    momentum = like(momentum, center)
     return momentum * center + (1 - momentum) * new
 
 
 def dino_temperature(
-    step: jax.Array | int, *, first: float = 0.04, last: float = 0.07, rise: int
+    step: ArrayLike, *, first: ArrayLike = 0.04, last: ArrayLike = 0.07, rise: int
 ) -> jax.Array:
-    """The teacher's temperature: a straight line from first to last over `rise` steps, then last.
+    """The teacher's temperature, a number: a line from first to last over `rise` steps, then last.
 
-    Caron et al. 2021, arXiv:2104.14294, appendix (a): 0.04 to 0.07 over the first 30 epochs.
+    Caron et al. 2021, arXiv:2104.14294, appendix (a): 0.04 to 0.07 over the first 30 epochs,
+        first + (last - first) * min(step / rise, 1).
+    step [] -> [].
+
+    >>> print(f'{dino_temperature(50, rise=100):.3f}')
+    0.055
     """
-    return first + (last - first) * jnp.minimum(step / max(rise, 1), 1.0)
+    (step,) = arrays('', step=step)
+    first, last = like(first, precise(step)), like(last, precise(step))
+    return first + (last - first) * jnp.minimum(precise(step) / max(rise, 1), 1)
 
 
 def sinkhorn_center(
-    teacher: jax.Array,
+    teacher: ArrayLike,
     *,
-    temperature: jax.Array | float,
+    temperature: ArrayLike,
     rounds: int = 3,
-    where: jax.Array | None = None,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """The center with which a batch uses all prototypes equally: DINOv2's centering.
@@ -90,25 +136,25 @@ def sinkhorn_center(
     axis_name: the mapped axis whose shards make up the batch.
     """
     teacher, where = arrays('... K', '...', teacher=teacher, where=where)
-    t = lax.stop_gradient(real(teacher) / temperature).reshape(-1, teacher.shape[-1])
-    where = None if where is None else where.astype(bool).reshape(-1, 1)
-    t = kept(t, None if where is None else where[:, 0])
+    where = None if where is None else everywhere(where.astype(bool), axis_name).reshape(-1)
+    t = everywhere(precise(lax.stop_gradient(teacher)), axis_name)
+    t = on(where, t.reshape(-1, t.shape[-1]) / like(temperature, t))
+    counts = None if where is None else where[:, None]
     columns = jnp.zeros(t.shape[-1], t.dtype)  # what is taken off each prototype
     rows = jnp.zeros((len(t), 1), t.dtype)
     for _ in range(rounds):
-        sums = logsumexp(t - rows, 0, keepdims=True, where=where)  # of this shard
-        columns = logsumexp(everywhere(sums, axis_name), 0)
+        columns = logsumexp(t - rows, 0, where=counts)
         rows = logsumexp(t - columns, -1, keepdims=True)
-    return columns * temperature
+    return columns * like(temperature, t)
 
 
 def msn(
-    anchors: jax.Array,
-    targets: jax.Array,
+    anchors: ArrayLike,
+    targets: ArrayLike,
     *,
-    temperature: float = 0.1,
-    target_temperature: float = 0.025,
-    weight: float = 1.0,
+    temperature: ArrayLike = 0.1,
+    target_temperature: ArrayLike = 0.025,
+    weight: ArrayLike = 1.0,
     axis_name: Axis = None,
 ) -> jax.Array:
     """MSN: masked views predict the prototypes of the whole view, and all prototypes are used.
@@ -124,16 +170,17 @@ def msn(
     axis_name: the mapped axis whose shards make up the batch.
     """
     anchors, targets = arrays('B M K', 'B K', anchors=anchors, targets=targets)
-    log_p = log_softmax(real(anchors) / temperature)
-    q = lax.stop_gradient(softmax(real(targets) / target_temperature))
+    anchors, targets = precise(anchors), precise(targets)
+    log_p = log_softmax(anchors / like(temperature, anchors))
+    q = lax.stop_gradient(softmax(targets / like(target_temperature, targets)))
     p = mean(jnp.exp(log_p).mean(1), axis_name)
     # a prototype that nobody uses adds nothing, and its slope must not be infinite
     entropy = -(p * jnp.log(jnp.maximum(p, 1e-30))).sum()
-    return cross(q[:, None], log_p).mean(1) - weight * entropy
+    return -expected(q[:, None], log_p).mean(1) - like(weight, entropy) * entropy
 
 
 def knowledge_distillation(
-    student: jax.Array, teacher: jax.Array, *, temperature: jax.Array | float
+    student: ArrayLike, teacher: ArrayLike, *, temperature: ArrayLike
 ) -> jax.Array:
     """Knowledge distillation: the divergence of softened classes, in units that T does not change.
 
@@ -143,20 +190,21 @@ def knowledge_distillation(
     student, teacher [B, K] -> [B]. No gradient flows to the teacher.
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
-    log_q = log_softmax(real(student) / temperature)
-    log_p = log_softmax(lax.stop_gradient(real(teacher)) / temperature)
+    student, teacher = precise(student), lax.stop_gradient(precise(teacher))
+    T = like(temperature, student)
+    log_q, log_p = log_softmax(student / T), log_softmax(teacher / like(T, teacher))
     p = jnp.exp(log_p)
-    return jnp.square(temperature) * (cross(p, log_q) - cross(p, log_p))
+    return jnp.square(T) * (expected(p, log_p) - expected(p, log_q))
 
 
 def deit_soft(
-    student: jax.Array,
-    distilled: jax.Array,
-    teacher: jax.Array,
-    labels: jax.Array,
+    student: ArrayLike,
+    distilled: ArrayLike,
+    teacher: ArrayLike,
+    labels: ArrayLike,
     *,
-    temperature: float = 3.0,
-    weight: float = 0.1,
+    temperature: ArrayLike = 3.0,
+    weight: ArrayLike = 0.1,
 ) -> jax.Array:
     """DeiT, soft: labels for the class token, the teacher's softened classes for the other token.
 
@@ -171,11 +219,12 @@ def deit_soft(
         labels=labels,
     )  # fmt: skip
     soft = knowledge_distillation(distilled, teacher, temperature=temperature)
+    weight = like(weight, soft)
     return (1 - weight) * nats(student, labels) + weight * soft
 
 
 def deit_hard(
-    student: jax.Array, distilled: jax.Array, teacher: jax.Array, labels: jax.Array
+    student: ArrayLike, distilled: ArrayLike, teacher: ArrayLike, labels: ArrayLike
 ) -> jax.Array:
     """DeiT, hard: labels for the class token, the teacher's decision for the distillation token.
 
@@ -191,19 +240,17 @@ def deit_hard(
     return (nats(student, labels) + nats(distilled, teacher.argmax(-1))) / 2
 
 
-def obow(logits: jax.Array, bag: jax.Array) -> jax.Array:
+def obow(logits: ArrayLike, bag: ArrayLike) -> jax.Array:
     """OBoW: a crop predicts which visual words the teacher sees in the whole image.
 
     Gidaris et al. 2020, arXiv:2012.11552, section 3:  l = -sum_k bag[k] log softmax(logits)[k].
     logits, bag [B, K], of `bag_of_words` -> [B]. No gradient flows to the bag.
     """
     logits, bag = arrays('B K', logits=logits, bag=bag)
-    return cross(lax.stop_gradient(real(bag)), log_softmax(real(logits)))
+    return -expected(lax.stop_gradient(precise(bag)), log_softmax(precise(logits)))
 
 
-def bag_of_words(
-    features: jax.Array, vocabulary: jax.Array, *, delta: jax.Array | float
-) -> jax.Array:
+def bag_of_words(features: ArrayLike, vocabulary: ArrayLike, *, delta: ArrayLike) -> jax.Array:
     """The visual words of an image: the target of `obow`.
 
     Gidaris et al. 2020, arXiv:2012.11552, section 3.1: with q_u = softmax(-|f_u - v|^2 / delta)
@@ -213,9 +260,9 @@ def bag_of_words(
     delta: 1/15 of the running mean of the squared distance of a feature and its nearest word.
     """
     features, vocabulary = map(
-        real, arrays('B U D', 'K D', features=features, vocabulary=vocabulary)
+        precise, arrays('B U D', 'K D', features=features, vocabulary=vocabulary)
     )
     scores = 2 * jnp.einsum('bud,kd->buk', features, vocabulary, precision='highest')
     scores -= jnp.square(vocabulary).sum(-1)  # |f|^2 is the same for all words
-    bag = softmax(scores / delta).max(1)
+    bag = softmax(scores / like(delta, scores)).max(1)
     return lax.stop_gradient(bag / bag.sum(-1, keepdims=True))

@@ -9,20 +9,22 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import unit
+from ssljax.losses._rows import absolute as magnitude
+from ssljax.losses._rows import expected, like, on, precise, unit
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import cross, kept, mean_where, real
+from ssljax.losses._where import mean_where
 
 
 def ibot(
-    student: jax.Array,
-    teacher: jax.Array,
-    mask: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    mask: ArrayLike,
     *,
-    center: jax.Array,
-    student_temperature: float = 0.1,
-    teacher_temperature: jax.Array | float = 0.04,
+    center: ArrayLike,
+    student_temperature: ArrayLike = 0.1,
+    teacher_temperature: ArrayLike = 0.04,
 ) -> jax.Array:
     """iBOT: at masked patches, the student predicts the teacher's sharpened, centered prototypes.
 
@@ -38,12 +40,15 @@ def ibot(
     student, teacher, mask, center = arrays(
         'B T K', 'B T K', 'B T', 'K', student=student, teacher=teacher, mask=mask, center=center
     )
-    student, teacher = (kept(real(x), mask) for x in (student, teacher))
-    p = lax.stop_gradient(softmax((teacher - real(center)) / teacher_temperature))
-    return mean_where(cross(p, log_softmax(student / student_temperature)), mask)
+    mask = mask.astype(bool)
+    student, teacher = (on(mask, precise(x)) for x in (student, teacher))
+    centered = teacher - like(center, teacher)
+    p = lax.stop_gradient(softmax(centered / like(teacher_temperature, teacher)))
+    log_q = log_softmax(student / like(student_temperature, student))
+    return mean_where(-expected(p, log_q), mask)
 
 
-def gram_anchoring(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def gram_anchoring(student: ArrayLike, teacher: ArrayLike) -> jax.Array:
     """Gram anchoring: patches are to each other as they were in an earlier net.
 
     Simeoni et al. 2025 (DINOv3), arXiv:2508.10104, eq. 2: with X the unit rows of an image's P
@@ -62,7 +67,7 @@ def gram_anchoring(student: jax.Array, teacher: jax.Array) -> jax.Array:
 
 
 def data2vec(
-    prediction: jax.Array, target: jax.Array, mask: jax.Array, *, beta: float = 2.0
+    prediction: ArrayLike, target: ArrayLike, mask: ArrayLike, *, beta: ArrayLike = 2.0
 ) -> jax.Array:
     """data2vec: a smooth L1 regression of the teacher's latents at masked places.
 
@@ -77,17 +82,19 @@ def data2vec(
     prediction, target, mask = arrays(
         'B T D', 'B T D', 'B T', prediction=prediction, target=target, mask=mask
     )
-    target = lax.stop_gradient(target)
-    error = jnp.abs(kept(real(prediction), mask) - kept(real(target), mask))
+    mask = mask.astype(bool)
+    prediction, target = on(mask, precise(prediction)), on(mask, precise(target))
+    error = jnp.abs(prediction - lax.stop_gradient(target))
+    beta = like(beta, error)
     value = jnp.where(error <= beta, jnp.square(error) / (2 * beta), error - beta / 2)
     return mean_where(value.mean(-1), mask)
 
 
 def jepa(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: ArrayLike,
+    target: ArrayLike,
     *,
-    where: jax.Array | None = None,
+    where: ArrayLike | None = None,
     absolute: bool = False,
 ) -> jax.Array:
     """JEPA: the distance of predicted and computed latents of the target blocks.
@@ -103,5 +110,7 @@ def jepa(
     prediction, target, where = arrays(
         'B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where
     )
-    error = kept(real(prediction), where) - kept(real(lax.stop_gradient(target)), where)
-    return mean_where((jnp.abs(error) if absolute else jnp.square(error)).mean(-1), where)
+    where = None if where is None else where.astype(bool)
+    prediction, target = on(where, precise(prediction)), on(where, precise(target))
+    error = prediction - lax.stop_gradient(target)
+    return mean_where((magnitude(error) if absolute else jnp.square(error)).mean(-1), where)

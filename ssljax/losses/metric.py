@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, products
+from ssljax.losses._rows import Axis, everywhere, itself, least, like, precise, products
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
-from ssljax.losses._where import real
 
 
 def semi_hard_triplet(
-    z: jax.Array, labels: jax.Array, *, margin: float = 0.2, axis_name: Axis = None
+    z: ArrayLike, labels: ArrayLike, *, margin: ArrayLike = 0.2, axis_name: Axis = None
 ) -> jax.Array:
     """Triplets of all positives with the nearest negative that is further than the positive.
 
@@ -28,8 +28,8 @@ def semi_hard_triplet(
     z [B, D], labels int [B] -> [B]. A pair without such a negative adds nothing; a row without a
     positive is 0. Rows are not normalized; the paper's have length one.
     """
-    z, labels = arrays('B D', 'B', z=z, labels=labels)
-    z = real(z)
+    z, labels = arrays('B D', 'B', z=z, labels=labels, at_least=dict(B=least(2, axis_name)))
+    z = precise(z)
     all_z = everywhere(z, axis_name)
     distance = _square_distances(z, all_z)
     same = labels[:, None] == everywhere(labels, axis_name)
@@ -45,12 +45,12 @@ def semi_hard_triplet(
     found = place < (~same).sum(-1, keepdims=True)
     nearest = jnp.take_along_axis(order, jnp.minimum(place, far.shape[-1] - 1), -1)
     gap = distance - jnp.take_along_axis(distance, nearest, -1)
-    terms = jnp.where(positive & found, jnp.maximum(gap + margin, 0), 0)
+    terms = jnp.where(positive & found, jnp.maximum(gap + like(margin, z), 0), 0)
     return terms.sum(-1) / jnp.maximum(positive.sum(-1, dtype=terms.dtype), 1)
 
 
 def batch_hard_triplet(
-    z: jax.Array, labels: jax.Array, *, margin: float | None = 0.2, axis_name: Axis = None
+    z: ArrayLike, labels: ArrayLike, *, margin: ArrayLike | None = 0.2, axis_name: Axis = None
 ) -> jax.Array:
     """The furthest row of an example's class should be nearer than the nearest of any other class.
 
@@ -61,26 +61,27 @@ def batch_hard_triplet(
     z [B, D], labels int [B] -> [B]; 0 for a row without a positive or a negative. Rows are not
     normalized.
     """
-    z, labels = arrays('B D', 'B', z=z, labels=labels)
-    z = real(z)
+    z, labels = arrays('B D', 'B', z=z, labels=labels, at_least=dict(B=least(2, axis_name)))
+    z = precise(z)
     all_z = everywhere(z, axis_name)
     near = lax.stop_gradient(_square_distances(z, all_z))
     same = labels[:, None] == everywhere(labels, axis_name)
     positive, negative = same & ~itself(len(z), axis_name), ~same
 
     def distance(chosen):  # exact, for the two that count
+        chosen = chosen if axis_name is not None else everywhere(chosen, None)
         square = jnp.square(z - all_z[chosen]).sum(-1)
         return jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
 
     furthest = distance(jnp.where(positive, near, -1).argmax(-1))
     gap = furthest - distance(jnp.where(negative, near, jnp.inf).argmin(-1))
-    value = softplus(gap) if margin is None else jnp.maximum(gap + margin, 0)
+    value = softplus(gap) if margin is None else jnp.maximum(gap + like(margin, z), 0)
     return jnp.where(positive.any(-1) & negative.any(-1), value, 0)
 
 
 def n_pair(
-    anchor: jax.Array,
-    positive: jax.Array,
+    anchor: ArrayLike,
+    positive: ArrayLike,
     *,
     block: int | None = None,
     axis_name: Axis = None,
@@ -92,7 +93,10 @@ def n_pair(
     anchor, positive [B, D], one pair of each class -> [B]. Rows are not normalized; the paper keeps
     their lengths small by a penalty on the squares, which is not part of the equation.
     """
-    anchor, positive = map(real, arrays('B D', anchor=anchor, positive=positive))
+    anchor, positive = arrays(
+        'B D', anchor=anchor, positive=positive, at_least=dict(B=least(2, axis_name))
+    )
+    anchor, positive = precise(anchor), precise(positive)
     options = dict(block=block, axis_name=axis_name)
     return over_pairs(LOG_SUM_EXP, anchor, positive, **options) - (anchor * positive).sum(-1)
 

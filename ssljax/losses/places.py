@@ -9,18 +9,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, unit
+from ssljax.losses._rows import Axis, everywhere, least, like, on, precise, unit
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
-from ssljax.losses._where import kept, mean_where, real
+from ssljax.losses._where import mean_where
 
 
 def cpc(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: ArrayLike,
+    target: ArrayLike,
     *,
-    where: jax.Array | None = None,
+    where: ArrayLike | None = None,
     all_steps: bool = False,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -36,23 +37,27 @@ def cpc(
     all_steps: whether the sum is over all steps of all examples, those of i itself too.
     axis_name: the mapped axis whose shards make up the batch.
     """
-    p, z, where = arrays('B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where)
-    p, z = (kept(real(x), where) for x in (p, z))
+    p, z, where = arrays(
+        'B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where,
+        at_least=dict(B=1 if all_steps else least(2, axis_name)),
+    )  # fmt: skip
+    where = None if where is None else where.astype(bool)
+    p, z = (on(where, precise(x)) for x in (p, z))
     pairs = 'btd,nsd->btns' if all_steps else 'btd,ntd->btn'
     scores = jnp.einsum(pairs, p, everywhere(z, axis_name), precision='highest')
     if where is not None:
-        there = everywhere(where.astype(bool), axis_name)  # [N, T]
+        there = everywhere(where, axis_name)  # [N, T]
         scores = jnp.where(there if all_steps else there.T, scores, NOTHING)
     axes = (2, 3) if all_steps else 2
-    return kept(logsumexp(scores, axes) - (p * z).sum(-1), where)
+    return on(where, logsumexp(scores, axes) - (p * z).sum(-1))
 
 
 def point_info_nce(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    temperature: float = 0.07,
-    where: jax.Array | None = None,
+    temperature: ArrayLike = 0.07,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """PointInfoNCE: a point of one scan finds the same point of another among all matched points.
 
@@ -69,11 +74,11 @@ def point_info_nce(
 
 
 def patch_nce(
-    prediction: jax.Array,
-    target: jax.Array,
+    prediction: ArrayLike,
+    target: ArrayLike,
     *,
-    temperature: float = 0.07,
-    where: jax.Array | None = None,
+    temperature: ArrayLike = 0.07,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """PatchNCE: a patch of a translated image finds its own among the patches of the input image.
 
@@ -94,9 +99,11 @@ def patch_nce(
 
 def _within(z1, z2, temperature, where):
     """The mean InfoNCE of an example's places, among the places of this example: [B]."""
-    z1, z2 = (unit(kept(z, where)) for z in (z1, z2))
-    scores = jnp.einsum('bpd,bqd->bpq', z1, z2, precision='highest') / temperature
+    where = None if where is None else where.astype(bool)
+    z1, z2 = (unit(on(where, z)) for z in (z1, z2))
+    t = like(temperature, z1)
+    scores = jnp.einsum('bpd,bqd->bpq', z1, z2, precision='highest') / t
     if where is not None:
-        scores = jnp.where(where.astype(bool)[:, None], scores, NOTHING)
-    positive = (z1 * z2).sum(-1) / temperature
+        scores = jnp.where(where[:, None], scores, NOTHING)
+    positive = (z1 * z2).sum(-1) / t
     return mean_where(logsumexp(scores, -1) - positive, where)

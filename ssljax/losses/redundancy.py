@@ -1,5 +1,8 @@
 """Losses without negatives: statistics of a batch keep features or rows from becoming equal.
 
+`where`, bool [B]: a row that is off, whatever is in it, has no part in a statistic. `axis_name`:
+the mapped axis, or axes, whose shards make up the batch.
+
 >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])  # white
 >>> print(f'{barlow_twins(z, z):.4f}')
 0.0000
@@ -9,77 +12,114 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, mean, over_shards, products, total, unit
+from ssljax.losses._rows import (
+    Axis,
+    everywhere,
+    itself,
+    least,
+    like,
+    mean,
+    on,
+    over_shards,
+    precise,
+    products,
+    size,
+    total,
+    unit,
+)
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import real
 
 
 def barlow_twins(
-    z1: jax.Array, z2: jax.Array, *, weight: float = 5e-3, axis_name: Axis = None
+    z1: ArrayLike,
+    z2: ArrayLike,
+    *,
+    weight: ArrayLike = 5e-3,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
-    """Barlow Twins: the cross-correlation of two views' features should be the identity.
+    """Barlow Twins, one value for a batch: two views' features correlate as the identity does.
 
     Zbontar et al. 2021, arXiv:2103.03230, eqs. 1 and 2: with C[d, e] the correlation over the
     batch of feature d of one view and e of the other,
         l = sum_d (1 - C[d, d])^2 + weight * sum_{d != e} C[d, e]^2.
-    z1, z2 [B, D] -> []. A variance of 1e-5 is added, as their batch norm does.
+    z1, z2 [B, D], B at least 2 -> []. A variance of 1e-5 is added, as their batch norm does. The
+    weight, the paper's lambda, is its best (section 3).
+
+    >>> z = jnp.array([[1.0, 1.0], [-1.0, -1.0]])  # a feature, and a copy of it
+    >>> print(f'{barlow_twins(z, z):.4f}')
+    0.0100
     """
-    z1, z2 = (_centered(z, axis_name) for z in (z1, z2))
-    z1, z2 = (z * lax.rsqrt(mean(jnp.square(z), axis_name) + 1e-5) for z in (z1, z2))
-    C = _moments(z1, z2, axis_name)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    z1, z2 = (_centered(z, axis_name, where) for z in (z1, z2))
+    z1, z2 = (z * lax.rsqrt(mean(jnp.square(z), axis_name, where) + 1e-5) for z in (z1, z2))
+    C = _moments(z1, z2, axis_name, where)
     diagonal = jnp.diagonal(C)
     others = jnp.square(C).sum() - jnp.square(diagonal).sum()
-    return jnp.square(1 - diagonal).sum() + weight * others
+    return jnp.square(1 - diagonal).sum() + like(weight, C) * others
 
 
 def vicreg(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    invariance: float = 25.0,
-    variance: float = 25.0,
-    covariance: float = 1.0,
+    invariance: ArrayLike = 25.0,
+    variance: ArrayLike = 25.0,
+    covariance: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """VICReg: views are equal, each feature has a deviation of one or more, no two are correlated.
+    """VICReg, one value for a batch: views are equal, features spread and are not correlated.
 
     Bardes et al. 2021, arXiv:2105.04906, eqs. 1 to 6: with S the covariance over the batch
     (divided by B - 1) of one view's features,
         s = mean (z1 - z2)^2,  v = mean_d max(0, 1 - sqrt(S[d, d] + 1e-4)),
         c = 1/D sum_{d != e} S[d, e]^2;
         l = invariance * s + variance * (v1 + v2) / 2 + covariance * (c1 + c2).
-    z1, z2 [B, D] -> []. This is the authors' code, to which their weights belong: s is a mean over
-    features too and v a mean over views, where the paper's text has sums.
+    z1, z2 [B, D], B at least 2 -> []. This is the authors' code, to which their weights belong: s
+    is a mean over features too and v a mean over views, where the paper's text has sums.
 
-    invariance, variance, covariance: weights of s, v and c.
-    axis_name: the mapped axis whose shards make up the batch.
+    invariance, variance, covariance: weights of s, v and c; the paper's (section 4.2).
+    where: bool [B], rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> print(vicreg(z, z + 1))  # 25, the square distance
+    25.0
     """
-    difference = z1.astype(jnp.float32) - z2.astype(jnp.float32)
-    s = mean(jnp.square(difference).mean(-1), axis_name)
-    N, D = total(len(z1), axis_name), z1.shape[-1]
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    z1, z2 = on(where, precise(z1)), on(where, precise(z2))
+    s = mean(jnp.square(z1 - z2).mean(-1), axis_name, where)
+    N, D = size(z1, axis_name, where), z1.shape[-1]
 
     def v_and_c(z):
-        z = _centered(z, axis_name)
-        S = _moments(z, z, axis_name) * (N / max(N - 1, 1))
+        z = _centered(z, axis_name, where)
+        S = _moments(z, z, axis_name, where) * (N / jnp.maximum(N - 1, 1))
         diagonal = jnp.diagonal(S)
         v = jnp.maximum(1 - jnp.sqrt(diagonal + 1e-4), 0).mean()
         return v, (jnp.square(S).sum() - jnp.square(diagonal).sum()) / D
 
     (v1, c1), (v2, c2) = v_and_c(z1), v_and_c(z2)
-    return invariance * s + variance * (v1 + v2) / 2 + covariance * (c1 + c2)
+    a, b, c = (like(weight, s) for weight in (invariance, variance, covariance))
+    return a * s + b * (v1 + v2) / 2 + c * (c1 + c2)
 
 
 def vicregl(
-    z1: jax.Array,
-    z2: jax.Array,
-    places1: jax.Array,
-    places2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
+    places1: ArrayLike,
+    places2: ArrayLike,
     *,
     matches: int = 20,
-    invariance: float = 25.0,
-    variance: float = 25.0,
-    covariance: float = 1.0,
+    invariance: ArrayLike = 25.0,
+    variance: ArrayLike = 25.0,
+    covariance: ArrayLike = 1.0,
     axis_name: Axis = None,
 ) -> jax.Array:
     """VICRegL, its local part: VICReg of patches, matched by where they lie and by what they are.
@@ -98,14 +138,16 @@ def vicregl(
     axis_name: the mapped axis whose shards make up the batch.
     """
     z1, z2, places1, places2 = arrays(
-        'B P D', 'B Q D', 'B P S', 'B Q S', z1=z1, z2=z2, places1=places1, places2=places2
-    )
+        'B P D', 'B Q D', 'B P S', 'B Q S', z1=z1, z2=z2, places1=places1, places2=places2,
+        at_least=dict(B=least(2, axis_name)),
+    )  # fmt: skip
     if not 0 < matches <= min(z1.shape[1], z2.shape[1]):
         raise ValueError(
             f'vicregl: matches={matches}; it must be from 1 to {min(z1.shape[1], z2.shape[1])}, '
             'the patches of a view'
         )
-    weights = dict(invariance=invariance, variance=variance, covariance=covariance / 2)
+    covariance = precise(jnp.asarray(covariance)) / 2
+    weights = dict(invariance=invariance, variance=variance, covariance=covariance)
 
     def criterion(a, b):  # [B, matches, D], the m-th pairs of the batch are a set
         each = jax.vmap(lambda a, b: vicreg(a, b, axis_name=axis_name, **weights), 1)
@@ -118,39 +160,48 @@ def vicregl(
     return value
 
 
-def koleo(z: jax.Array, *, axis_name: Axis = None) -> jax.Array:
+def koleo(z: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None) -> jax.Array:
     """KoLeo: pushes each example away from its nearest one, so that all spread over the sphere.
 
     Sablayrolles et al. 2018, arXiv:1806.03198, eq. 4, as in Oquab et al. 2023, arXiv:2304.07193:
     with unit rows,
         l(i) = -log min_{k != i} |z_i - z_k|.
     z [B, D], B at least 2 -> [B].
+
+    >>> print(f'{koleo([[1.0, 0.0], [0.0, 1.0]])[0]:.4f}')  # -log sqrt 2
+    -0.3466
     """
-    z = unit(z)
+    z, where = arrays('B D', 'B', z=z, where=where, at_least=dict(B=least(2, axis_name)))
+    z = unit(on(where, z))
     all_z = everywhere(z, axis_name)
-    same = itself(len(z), axis_name)
-    nearest = jnp.where(same, -2, lax.stop_gradient(products(z, all_z))).argmax(-1)
+    out = itself(len(z), axis_name)
+    if where is not None:
+        out |= ~everywhere(where.astype(bool), axis_name)
+    nearest = jnp.where(out, -2, lax.stop_gradient(products(z, all_z))).argmax(-1)
+    if axis_name is None:
+        nearest = everywhere(nearest, None)
     square = jnp.square(z - all_z[nearest]).sum(-1)
-    return -jnp.log(square + 1e-16) / 2  # finite for rows that are equal
+    return on(where, -jnp.log(square + 1e-16) / 2)  # finite for rows that are equal
 
 
-def whiten(z: jax.Array, *, epsilon: float = 1e-4, axis_name: Axis = None) -> jax.Array:
+def whiten(z: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None) -> jax.Array:
     """Features of mean zero whose covariance over the batch is the identity.
 
     Ermolov et al. 2020, arXiv:2007.06346, eqs. 5 and 6: with m the mean, S the covariance (divided
-    by B - 1) and L L^T = (1 - epsilon) S + epsilon I its Cholesky factors,  L^-1 (z_i - m).
-    z [B, D] -> [B, D]. The authors' epsilon is 0, which needs more rows than features.
+    by B - 1) and L L^T = (1 - shrinkage) S + shrinkage I its Cholesky factors,  L^-1 (z_i - m).
+    z [B, D] -> [B, D]. The authors' shrinkage is 0, which needs more rows than features.
     """
-    (z,) = arrays('B D', z=z)
-    z = _centered(z, axis_name)
-    N = total(len(z), axis_name)
-    S = _moments(z, z, axis_name) * (N / max(N - 1, 1))
-    L = jnp.linalg.cholesky((1 - epsilon) * S + epsilon * jnp.eye(len(S), dtype=S.dtype))
-    return solve_triangular(L, z.T, lower=True).T
+    (z,) = arrays('B D', z=z, at_least=dict(B=least(2, axis_name)))
+    z = _centered(z, axis_name, None)
+    N = size(z, axis_name)
+    S = _moments(z, z, axis_name, None) * (N / jnp.maximum(N - 1, 1))
+    eye, shrinkage = jnp.eye(len(S), dtype=S.dtype), like(shrinkage, S)
+    L = jnp.linalg.cholesky((1 - shrinkage) * S + shrinkage * eye)
+    return products(z, solve_triangular(L, eye, lower=True))
 
 
 def w_mse(
-    z1: jax.Array, z2: jax.Array, *, epsilon: float = 1e-4, axis_name: Axis = None
+    z1: ArrayLike, z2: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None
 ) -> jax.Array:
     """W-MSE: views are equal after their batch is whitened, so that features cannot collapse.
 
@@ -159,52 +210,55 @@ def w_mse(
     z1, z2 [B, D] -> [B]. The paper whitens random parts of a batch of two or more rows for each
     feature: shuffle and cut the batch, and average over the parts.
 
-    epsilon: of `whiten`.
+    shrinkage: of `whiten`.
     axis_name: the mapped axis whose shards make up the batch.
     """
-    z1, z2 = arrays('B D', z1=z1, z2=z2)
-    w1, w2 = (unit(whiten(z, epsilon=epsilon, axis_name=axis_name)) for z in (z1, z2))
+    z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
+    w1, w2 = (unit(whiten(z, shrinkage=shrinkage, axis_name=axis_name)) for z in (z1, z2))
     return 2 - 2 * (w1 * w2).sum(-1)
 
 
-def total_coding_rate(z: jax.Array, *, epsilon: float = 0.5, axis_name: Axis = None) -> jax.Array:
+def total_coding_rate(
+    z: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
+) -> jax.Array:
     """The nats per row that code a batch up to an error, a measure of its spread: a scalar.
 
     Ma et al. 2007 (TPAMI 29:9), eq. 8; Yu et al. 2020, arXiv:2006.08558, eq. 1: with unit rows,
-        R = 1/2 log det(I + D / (N epsilon^2) sum_i z_i z_i^T).
+        R = 1/2 log det(I + D / (N distortion^2) sum_i z_i z_i^T).
     z [B, D] -> []. To be maximized: a loss has it with a minus, as EMP-SSL (Tong et al. 2023,
     arXiv:2304.03977) beside the distance of views.
     """
     (z,) = arrays('B D', z=z)
     z = unit(z)
-    return _log_det(_moments(z, z, axis_name) * (z.shape[-1] / epsilon**2)) / 2
+    S = _moments(z, z, axis_name, None)
+    return _log_det(S * z.shape[-1] / jnp.square(like(distortion, S))) / 2
 
 
 def mcr2(
-    z: jax.Array, membership: jax.Array, *, epsilon: float = 0.5, axis_name: Axis = None
+    z: ArrayLike, membership: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
 ) -> jax.Array:
     """MCR^2: all rows together spread widely, those of one group narrowly: a scalar.
 
     Yu et al. 2020, arXiv:2006.08558, eqs. 7 and 8: with unit rows, P_ij the share of row i in group
     j, n_j = sum_i P_ij and R the total coding rate,
-        l = sum_j n_j / (2 N) log det(I + D / (n_j epsilon^2) sum_i P_ij z_i z_i^T) - R.
+        l = sum_j n_j / (2 N) log det(I + D / (n_j distortion^2) sum_i P_ij z_i z_i^T) - R.
     z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> [].
     """
     z, membership = arrays('B D', 'B K', z=z, membership=membership)
-    z, membership = unit(z), real(membership)
+    z, membership = unit(z), precise(membership)
     share = mean(membership, axis_name)  # n_j / N
-    S = jnp.einsum('bk,bd,be->kde', membership, z, z, precision='highest') / len(z)
+    S = jax.vmap(lambda p: products((p[:, None] * z).T, z.T), 1)(membership) / len(z)
     S = over_shards(S, axis_name) / jnp.maximum(share, 1e-12)[:, None, None]
-    groups = (share * _log_det(S * (z.shape[-1] / epsilon**2))).sum() / 2
-    return groups - total_coding_rate(z, epsilon=epsilon, axis_name=axis_name)
+    groups = (share * _log_det(S * z.shape[-1] / jnp.square(like(distortion, S)))).sum() / 2
+    return groups - total_coding_rate(z, distortion=distortion, axis_name=axis_name)
 
 
 def sigreg(
-    z: jax.Array,
-    directions: jax.Array,
+    z: ArrayLike,
+    directions: ArrayLike,
     *,
     points: int = 9,
-    bound: float = 5.0,
+    bound: ArrayLike = 5.0,
     axis_name: Axis = None,
 ) -> jax.Array:
     """SIGReg: along random directions the batch is normal, by the Epps-Pulley test: a scalar.
@@ -222,9 +276,12 @@ def sigreg(
     axis_name: the mapped axis whose shards make up the batch.
     """
     z, directions = arrays('B D', 'M D', z=z, directions=directions)
-    t = jnp.linspace(0, bound, points, dtype=jnp.promote_types(z.dtype, jnp.float32))
+    z = precise(z)
+    bound = like(bound, z)
+    t = bound * jnp.linspace(0, 1, points, dtype=z.dtype)
     f = jnp.exp(-jnp.square(t) / 2)
-    angles = products(real(z), lax.stop_gradient(unit(directions)))[..., None] * t  # [B, M, points]
+    a = lax.stop_gradient(unit(everywhere(directions, None)))
+    angles = products(z, a)[..., None] * t  # [B, M, points]
     cosine, sine = (mean(wave(angles), axis_name) for wave in (jnp.cos, jnp.sin))
     error = (jnp.square(cosine - f) + jnp.square(sine)) * f
     step = bound / (points - 1)
@@ -234,7 +291,7 @@ def sigreg(
 
 def _matched(a, b, at_a, at_b, matches):
     """The rows of a that lie nearest to a row of b, and these rows of b: [B, matches, D] twice."""
-    at_a, at_b = (lax.stop_gradient(real(at)) for at in (at_a, at_b))
+    at_a, at_b = (lax.stop_gradient(precise(at)) for at in (at_a, at_b))
     squares = jnp.square(at_a).sum(-1)[:, :, None] + jnp.square(at_b).sum(-1)[:, None]
     distance = squares - 2 * jnp.einsum('bps,bqs->bpq', at_a, at_b, precision='highest')
     _, chosen = lax.top_k(-distance.min(-1), matches)
@@ -250,11 +307,13 @@ def _log_det(S: jax.Array) -> jax.Array:
     return 2 * jnp.log(jnp.diagonal(L, axis1=-2, axis2=-1)).sum(-1)
 
 
-def _centered(z: jax.Array, axis_name: Axis) -> jax.Array:
-    z = z.astype(jnp.float32)
-    return z - mean(z, axis_name)
+def _centered(z: jax.Array, axis_name: Axis, where: jax.Array | None) -> jax.Array:
+    z = on(where, precise(z))
+    return on(where, z - mean(z, axis_name, where))
 
 
-def _moments(a: jax.Array, b: jax.Array, axis_name: Axis) -> jax.Array:
-    """The mean over the batch of a[d] b[e]: [D, D]."""
-    return over_shards(products(a.T, b.T) / len(a), axis_name)
+def _moments(a: jax.Array, b: jax.Array, axis_name: Axis, where: jax.Array | None) -> jax.Array:
+    """The mean over the batch of a[d] b[e]: [D, D]; rows that are off are zero."""
+    sums = products(a.T, b.T)
+    sums = sums if axis_name is None else lax.psum(sums, axis_name)
+    return sums / size(a, axis_name, where)

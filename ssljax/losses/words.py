@@ -8,12 +8,13 @@
 import jax
 import jax.numpy as jnp
 from jax.nn import softplus
+from jax.typing import ArrayLike
 
+from ssljax.losses._rows import on, precise
 from ssljax.losses._shapes import arrays
-from ssljax.losses._where import kept, real
 
 
-def skip_gram(center: jax.Array, context: jax.Array, noise: jax.Array) -> jax.Array:
+def skip_gram(center: ArrayLike, context: ArrayLike, noise: ArrayLike) -> jax.Array:
     """Skip-gram with negative sampling: a word tells its neighbor from drawn words.
 
     Mikolov et al. 2013, arXiv:1310.4546, eq. 4: with v the input vector of the center word, u the
@@ -22,11 +23,11 @@ def skip_gram(center: jax.Array, context: jax.Array, noise: jax.Array) -> jax.Ar
     center, context [B, D], noise [B, M, D] -> [B].
     """
     given = dict(center=center, context=context, noise=noise)
-    return _against_noise(*map(real, arrays('B D', 'B D', 'B M D', **given)))
+    return _against_noise(*map(precise, arrays('B D', 'B D', 'B M D', **given)))
 
 
 def cbow(
-    context: jax.Array, center: jax.Array, noise: jax.Array, *, where: jax.Array | None = None
+    context: ArrayLike, center: ArrayLike, noise: ArrayLike, *, where: ArrayLike | None = None
 ) -> jax.Array:
     """CBOW: the mean of its neighbors tells a word from drawn words.
 
@@ -40,13 +41,13 @@ def cbow(
     context, center, noise, where = arrays(
         'B C D', 'B D', 'B M D', 'B C', context=context, center=center, noise=noise, where=where
     )
-    context = real(context)
+    context = precise(context)
     if where is None:
         v = context.mean(1)
     else:
         count = where.astype(bool).sum(1, dtype=context.dtype)[:, None]
-        v = kept(context, where).sum(1) / jnp.maximum(count, 1)
-    return _against_noise(v, real(center), real(noise))
+        v = on(where, context).sum(1) / jnp.maximum(count, 1)
+    return _against_noise(v, precise(center), precise(noise))
 
 
 def _against_noise(v, u, noise):

@@ -256,29 +256,29 @@ def jepa(prediction, target, where=None, absolute=False):
 # ---- redundancy
 
 
-def whiten(z, epsilon=1e-4):
-    S = (1 - epsilon) * np.cov(z, rowvar=False) + epsilon * np.eye(z.shape[1])
+def whiten(z, shrinkage=1e-4):
+    S = (1 - shrinkage) * np.cov(z, rowvar=False) + shrinkage * np.eye(z.shape[1])
     return (np.linalg.inv(np.linalg.cholesky(S)) @ (z - z.mean(0)).T).T
 
 
-def w_mse(z1, z2, epsilon=1e-4):
-    return ((unit(whiten(z1, epsilon)) - unit(whiten(z2, epsilon))) ** 2).sum(1)
+def w_mse(z1, z2, shrinkage=1e-4):
+    return ((unit(whiten(z1, shrinkage)) - unit(whiten(z2, shrinkage))) ** 2).sum(1)
 
 
-def rate(z, share, epsilon):
+def rate(z, share, distortion):
     """The log determinant over two, of the rows weighted by their share of a group."""
     d, Z = z.shape[1], unit(z).T
-    S = d / (share.sum() * epsilon**2) * Z @ np.diag(share) @ Z.T
+    S = d / (share.sum() * distortion**2) * Z @ np.diag(share) @ Z.T
     return np.linalg.slogdet(np.eye(d) + S)[1] / 2
 
 
-def total_coding_rate(z, epsilon=0.5):
-    return rate(z, np.ones(len(z)), epsilon)
+def total_coding_rate(z, distortion=0.5):
+    return rate(z, np.ones(len(z)), distortion)
 
 
-def mcr2(z, membership, epsilon=0.5):
-    groups = [share.sum() / len(z) * rate(z, share, epsilon) for share in membership.T]
-    return sum(groups) - total_coding_rate(z, epsilon)
+def mcr2(z, membership, distortion=0.5):
+    groups = [share.sum() / len(z) * rate(z, share, distortion) for share in membership.T]
+    return sum(groups) - total_coding_rate(z, distortion)
 
 
 def sigreg(z, directions, points=9, bound=5.0):
@@ -291,14 +291,14 @@ def sigreg(z, directions, points=9, bound=5.0):
     return np.mean(values)
 
 
-def vicregl(z1, z2, places1, places2, matches=20, weights=(25.0, 25.0, 1.0)):
+def vicregl(z1, z2, places1, places2, matches=20, invariance=25.0, variance=25.0, covariance=1.0):
     def vicreg(x, y):  # one slot of matches: terms as in the authors' local loss
-        D, values = x.shape[1], weights[0] * ((x - y) ** 2).mean()
+        D, values = x.shape[1], invariance * ((x - y) ** 2).mean()
         for z in (x, y):
             S = np.cov(z, rowvar=False)
             v = np.mean([max(0, 1 - np.sqrt(S[d, d] + 1e-4)) for d in range(D)])
             c = (S**2).sum() - (np.diag(S) ** 2).sum()
-            values += weights[1] * v / 2 + weights[2] * c / D / 2
+            values += variance * v / 2 + covariance * c / D / 2
         return values
 
     def search(a, b, at_a, at_b):
@@ -505,13 +505,30 @@ KEYWORDS = (
       for name in ('instance_discrimination', 'instance_nce', 'instance_log_normalizer')),
     ('instance_nce', 'log_normalizer', 6.0),
     *((name, 'queue', QUEUE) for name in ('nnclr', 'ressl')),
-    *((name, 'temperature', 0.4)
-      for name in ('moco_v3', 'nnclr', 'decoupled_weighted', 'knowledge_distillation')),
+    *((name, 'temperature', 0.4) for name in (
+        'moco_v3', 'nnclr', 'decoupled_weighted', 'knowledge_distillation', 'deit_soft', 'msn',
+        'instance_discrimination', 'instance_nce', 'instance_log_normalizer', 'point_info_nce',
+        'patch_nce', 'deepcluster_v2',
+    )),
+    *((name, 'teacher_temperature', 0.5) for name in ('ressl', 'ibot')),
+    *((name, 'student_temperature', 0.5) for name in ('ressl', 'ibot')),
+    *((name, 'weight', 0.3) for name in ('deit_soft', 'msn')),
+    *((name, 'margin', 1.5) for name in ('semi_hard_triplet', 'batch_hard_triplet')),
+    *((name, 'shrinkage', 0.1) for name in ('whiten', 'w_mse')),
+    *((name, 'distortion', 0.4) for name in ('total_coding_rate', 'mcr2')),
+    *(('vicregl', part, 2.0) for part in ('invariance', 'variance', 'covariance')),
+    ('decoupled_weighted', 'sigma', 0.5),
+    ('msn', 'target_temperature', 0.1),
     ('bag_of_words', 'vocabulary', WORDS),
     ('bag_of_words', 'delta', 1.5),
     ('ibot', 'center', CENTER),
-    ('ibot', 'teacher_temperature', 0.5),
+    ('data2vec', 'beta', 0.8),
     ('sigreg', 'directions', DIRECTIONS),
+    ('sigreg', 'bound', 4.0),
     ('deepcluster_v2', 'centroids', BANK),
+    ('self_labelling', 'sharpness', 5.0),
 )  # fmt: skip
-STILL = ('bank', 'log_normalizer', 'vocabulary', 'delta', 'directions', 'centroids')
+STILL = (
+    'bank', 'log_normalizer', 'vocabulary', 'delta', 'directions', 'centroids', 'sharpness',
+    'target_temperature',
+)  # fmt: skip

@@ -70,7 +70,7 @@ def test_rows_that_touch_have_a_bound_below_which_distance_means_nothing():
 def test_whitened_features_have_the_identity_as_covariance():
     z, _ = two(32, 4)
     mixed = z @ np.random.default_rng(1).normal(size=(4, 4)) + 3
-    w = whiten(mixed, epsilon=0.0)
+    w = whiten(mixed, shrinkage=0.0)
     np.testing.assert_allclose(np.cov(w, rowvar=False), np.eye(4), atol=1e-4)
     np.testing.assert_allclose(w.mean(0), 0, atol=1e-5)
 
@@ -79,8 +79,8 @@ def test_whitening_forgets_scales_and_triangular_mixes():
     """With a factor of Cholesky, features are made orthogonal one after another."""
     z, other = two(32, 4)
     mix = np.tril(np.random.default_rng(1).normal(size=(4, 4)), -1) + np.diag([1, 3, 0.5, 2])
-    np.testing.assert_allclose(w_mse(z, z @ mix.T + 1, epsilon=0.0), 0, atol=1e-4)
-    assert w_mse(z, other, epsilon=0.0).mean() > 1
+    np.testing.assert_allclose(w_mse(z, z @ mix.T + 1, shrinkage=0.0), 0, atol=1e-4)
+    assert w_mse(z, other, shrinkage=0.0).mean() > 1
     same = jnp.ones((8, 4))  # collapsed: no direction is left
     np.testing.assert_allclose(w_mse(same, same), 2, atol=1e-6)
 
