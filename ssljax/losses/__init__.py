@@ -6,18 +6,29 @@ on a set of examples. Views are separate arguments, z1 and z2, or an axis, [B, V
 
 from ssljax.losses.adversarial import (
     cycle,
+    feature_matching,
     gradient_penalty,
     hinge_critic,
+    infogan,
+    infogan_continuous,
     least_squares_critic,
     least_squares_generator,
     minimax_critic,
     minimax_generator,
     non_saturating_generator,
+    patch,
     r1,
+    relativistic_average_critic,
+    relativistic_average_generator,
+    relativistic_critic,
+    relativistic_generator,
     wasserstein_critic,
     wasserstein_generator,
 )
+from ssljax.losses.alignment import ctc_language_model
 from ssljax.losses.clustering import deepcluster, sinkhorn, swav
+from ssljax.losses.codes import contractive, contractive_sigmoid, sparse_kl, sparse_l1
+from ssljax.losses.color import color_classes, color_pointer, color_targets, color_weights, copied
 from ssljax.losses.contrastive import (
     clip,
     decoupled,
@@ -29,8 +40,22 @@ from ssljax.losses.contrastive import (
     sup_con,
     triplet,
 )
+from ssljax.losses.diffusion import ddpm, denoised, diffuse, flow_matching, flow_path
 from ssljax.losses.distillation import cosine_regression, dino, dino_center, dino_temperature
-from ssljax.losses.energy import denoising_score_matching, free_energy_difference
+from ssljax.losses.energy import (
+    denoising_score_matching,
+    free_energy_difference,
+    implicit_score_matching,
+    persistent_contrastive_divergence,
+    sliced_score_matching,
+)
+from ssljax.losses.kernels import gaussian_kernel, mmd, quadratic_mutual_information, renyi_entropy
+from ssljax.losses.labels import (
+    focal,
+    forward_corrected,
+    soft_cross_entropy,
+    symmetric_cross_entropy,
+)
 from ssljax.losses.likelihood import (
     bernoulli,
     bits_per_dim,
@@ -38,29 +63,57 @@ from ssljax.losses.likelihood import (
     change_of_variables,
     dequantize,
     elbo,
+    free_bits,
     gaussian,
     gumbel_softmax,
+    infomax_ica,
     iwae,
     kl_bernoulli,
     kl_categorical,
     kl_gaussian,
     logistic_mixture,
+    variational_dequantize,
     vq,
 )
-from ssljax.losses.reconstruction import mae, simmim
+from ssljax.losses.mixtures import gaussian_mixture, logistic_mixture_rgb
+from ssljax.losses.reconstruction import beit, context_encoder, mae, simmim
 from ssljax.losses.redundancy import barlow_twins, koleo, vicreg
-from ssljax.losses.semi import cross_entropy, entropy, fixmatch, pseudo_label
+from ssljax.losses.semi import (
+    cross_entropy,
+    entropy,
+    fixmatch,
+    flexmatch,
+    flexmatch_thresholds,
+    mean_teacher,
+    pseudo_label,
+    ramp_up,
+    sharpen,
+    vat,
+)
 from ssljax.losses.sequence import ctc, ctc_positions, ctc_posteriors, masked_token, next_token
+from ssljax.losses.text import glove, replaced_token, sentence_pair
+from ssljax.losses.weights import orthogonal_penalty, spectral_norm
 
 __all__ = [
-    'barlow_twins', 'bernoulli', 'bits_per_dim', 'categorical', 'change_of_variables', 'clip',
-    'cosine_regression', 'cross_entropy', 'ctc', 'ctc_positions', 'ctc_posteriors', 'cycle',
-    'decoupled', 'deepcluster', 'denoising_score_matching', 'dequantize', 'dino', 'dino_center',
-    'dino_temperature', 'elbo', 'entropy', 'fixmatch', 'free_energy_difference', 'gaussian',
-    'gradient_penalty', 'gumbel_softmax', 'hinge_critic', 'info_nce', 'iwae', 'kl_bernoulli',
-    'kl_categorical', 'kl_gaussian', 'koleo', 'least_squares_critic', 'least_squares_generator',
-    'logistic_mixture', 'mae', 'margin_pair', 'masked_token', 'minimax_critic', 'minimax_generator',
-    'moco', 'next_token', 'non_saturating_generator', 'nt_xent', 'pseudo_label', 'r1', 'siglip',
-    'simmim', 'sinkhorn', 'sup_con', 'swav', 'triplet', 'vicreg', 'vq', 'wasserstein_critic',
-    'wasserstein_generator',
+    'barlow_twins', 'beit', 'bernoulli', 'bits_per_dim', 'categorical', 'change_of_variables',
+    'clip', 'color_classes', 'color_pointer', 'color_targets', 'color_weights',
+    'context_encoder', 'contractive', 'contractive_sigmoid', 'copied', 'cosine_regression',
+    'cross_entropy', 'ctc', 'ctc_language_model', 'ctc_positions', 'ctc_posteriors', 'cycle',
+    'ddpm', 'decoupled', 'deepcluster', 'denoised', 'denoising_score_matching', 'dequantize',
+    'diffuse', 'dino', 'dino_center', 'dino_temperature', 'elbo', 'entropy', 'feature_matching',
+    'fixmatch', 'flexmatch', 'flexmatch_thresholds', 'flow_matching', 'flow_path', 'focal',
+    'forward_corrected', 'free_bits', 'free_energy_difference', 'gaussian', 'gaussian_kernel',
+    'gaussian_mixture', 'glove', 'gradient_penalty', 'gumbel_softmax', 'hinge_critic',
+    'implicit_score_matching', 'info_nce', 'infogan', 'infogan_continuous', 'infomax_ica',
+    'iwae', 'kl_bernoulli', 'kl_categorical', 'kl_gaussian', 'koleo', 'least_squares_critic',
+    'least_squares_generator', 'logistic_mixture', 'logistic_mixture_rgb', 'mae', 'margin_pair',
+    'masked_token', 'mean_teacher', 'minimax_critic', 'minimax_generator', 'mmd', 'moco',
+    'next_token', 'non_saturating_generator', 'nt_xent', 'orthogonal_penalty', 'patch',
+    'persistent_contrastive_divergence', 'pseudo_label', 'quadratic_mutual_information', 'r1',
+    'ramp_up', 'relativistic_average_critic', 'relativistic_average_generator',
+    'relativistic_critic', 'relativistic_generator', 'renyi_entropy', 'replaced_token',
+    'sentence_pair', 'sharpen', 'siglip', 'simmim', 'sinkhorn', 'sliced_score_matching',
+    'soft_cross_entropy', 'sparse_kl', 'sparse_l1', 'spectral_norm', 'sup_con', 'swav',
+    'symmetric_cross_entropy', 'triplet', 'variational_dequantize', 'vat', 'vicreg', 'vq',
+    'wasserstein_critic', 'wasserstein_generator',
 ]  # fmt: skip

@@ -4,11 +4,15 @@
 [-2.]
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._rows import row_sums
+from ssljax.losses._rows import Axis, mean, row_sums
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
 
 
 def free_energy_difference(real: jax.Array, model: jax.Array) -> jax.Array:
@@ -36,3 +40,74 @@ def denoising_score_matching(
     sigma = jnp.asarray(sigma, jnp.float32)
     sigma = sigma.reshape(sigma.shape + (1,) * (score.ndim - sigma.ndim))
     return row_sums(jnp.square(sigma * score + noise)) / 2
+
+
+def persistent_contrastive_divergence(
+    energy: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    chain: jax.Array,
+    *,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """Free energy of data minus the mean of that of chains, which are never started again.
+
+    Tieleman 2008 (ICML, Training RBMs using approximations to the likelihood gradient):
+        l = F(x) - 1/M sum_m F(x'_m).
+    energy F: [N, ...] -> [N], x [B, ...], chain x' [M, ...] -> [B]. The chains are constants: they
+    are kept from step to step, and moved on by a few steps of a sampler under the energy of now,
+    before this. The value is no likelihood, its gradient estimates that of -log p.
+
+    axis_name: the mapped axis, or axes, whose shards make up the batch, and the chains.
+    """
+    x, chain = arrays('B ...', 'M ...', x=x, chain=chain)
+    return wide(energy(x)) - mean(wide(energy(lax.stop_gradient(chain))), axis_name)
+
+
+def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """The score, the gradient of the log density, is fitted without knowing it anywhere.
+
+    Hyvarinen 2005 (JMLR 6), eq. 4:  l = sum_i d s_i(x) / d x_i + 1/2 s_i(x)^2.
+    score s: x [B, ...] -> [B, ...], each row from its own alone; x [B, ...] -> [B]. Its mean is
+    1/2 E |s - d log p|^2 less a constant. It costs a forward derivative for each entry of a row;
+    `sliced_score_matching` costs one for each direction.
+    """
+    (x,) = arrays('B ...', x=x)
+    x = wide(x)
+    each = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, *x.shape[1:])
+    return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(wide(score(x)))) / 2
+
+
+def sliced_score_matching(
+    score: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    directions: jax.Array,
+    *,
+    reduced: bool = True,
+) -> jax.Array:
+    """Implicit score matching along random directions, a few in the place of all axes.
+
+    Song et al. 2019, arXiv:1905.07088, section 3: with v of mean zero and covariance one,
+        l = mean over v of v . d(v . s(x)) / dx + 1/2 |s(x)|^2  (or, not reduced, 1/2 (v . s(x))^2).
+    score s: x [B, ...] -> [B, ...], each row from its own alone; x [B, ...], directions v
+    [B, P, ...], P for each row, of N(0, 1) or signs -> [B].
+
+    reduced: whether the square is exact, which reduces the variance.
+    """
+    x, directions = arrays('B ...', 'B P ...', x=x, directions=directions)
+    x, directions = wide(x), wide(directions)
+    s = wide(score(x))
+    slopes = _slopes(score, x, directions).mean(1)
+    if reduced:
+        return slopes + row_sums(jnp.square(s)) / 2
+    along = (directions * s[:, None]).reshape(*directions.shape[:2], -1).sum(-1)
+    return slopes + jnp.square(along).mean(1) / 2
+
+
+def _slopes(score, x, directions):
+    """v . d(v . s(x)) / dx for directions v [B or 1, P, ...]: [B, P]."""
+
+    def slope(v):
+        v = jnp.broadcast_to(v, x.shape)
+        return row_sums(v * wide(jax.jvp(score, (x,), (v,))[1]))
+
+    return jax.vmap(slope, 1, 1)(directions)

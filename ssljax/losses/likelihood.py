@@ -12,7 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
 
-from ssljax.losses._rows import nats, row_means, row_sums
+from ssljax.losses._rows import Axis, nats, over_shards, row_means, row_sums
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
 
 LOG_2PI = math.log(2 * math.pi)
 LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow
@@ -104,6 +106,38 @@ def bits_per_dim(nats: jax.Array, dims: int, *, cell: float = 1.0) -> jax.Array:
     return (nats / dims - math.log(cell)) / math.log(2)
 
 
+def variational_dequantize(
+    x: jax.Array, sample: jax.Array, log_q: jax.Array, *, levels: int = 256
+) -> tuple[jax.Array, jax.Array]:
+    """Integers with noise that a net gives, and what the noise costs in the bound.
+
+    Ho et al. 2019, arXiv:1902.00275, section 3.1: with u = sigmoid(v), v a sample of a flow q(v|x),
+        y = (x + u) / levels,  -log P(x) <= E -log p(y) + cost,
+        cost = log q(v|x) - sum log u (1 - u) + D log levels.
+    x, 0 to levels - 1, sample v [B, ...], log_q of the sample [B] -> y in [0, 1), cost [B]. Uniform
+    noise, which is `dequantize`, has a v of the logistic distribution and the cost D log levels.
+    """
+    x, sample, log_q = arrays('B ...', 'B ...', 'B', x=x, sample=sample, log_q=log_q)
+    sample = wide(sample)
+    y = (x.astype(sample.dtype) + jax.nn.sigmoid(sample)) / levels
+    log_slope = -softplus(sample) - softplus(-sample)  # of the sigmoid
+    return y, wide(log_q) + row_sums(math.log(levels) - log_slope)
+
+
+def infomax_ica(u: jax.Array, *, weight: jax.Array) -> jax.Array:
+    """-log p(x) of independent components of x, whose distributions are logistic.
+
+    Bell & Sejnowski 1995 (Neural Computation 7), section 2: for u = x W + b the entropy of
+    y = sigmoid(u) is largest where
+        l = -log |det W| - sum_i log y_i (1 - y_i)
+    is least on average. u [B, D], weight W [D, D] -> [B]. Its natural gradient is the rule
+    dW ~ W (1 + u^T (1 - 2 y)).
+    """
+    u, weight = arrays('B D', 'D D', u=u, weight=weight)
+    u = wide(u)
+    return (softplus(u) + softplus(-u)).sum(-1) - jnp.linalg.slogdet(wide(weight))[1]
+
+
 # ---- models with latent variables
 
 
@@ -115,6 +149,20 @@ def elbo(reconstruction: jax.Array, kl: jax.Array, *, beta: jax.Array | float = 
     reconstruction, such as `bernoulli` given a sample z, and kl, such as `kl_gaussian`, [B] -> [B].
     """
     return reconstruction.astype(jnp.float32) + beta * kl.astype(jnp.float32)
+
+
+def free_bits(kl: jax.Array, *, least: float, axis_name: Axis = None) -> jax.Array:
+    """The divergence of groups of latents, each free of cost up to a bound: a scalar.
+
+    Kingma et al. 2016, arXiv:1606.04934, eq. 15:  sum_j max(least, mean over the batch of KL_j).
+    kl of each group [B, G] -> scalar, in the place of the mean of `kl` of `elbo`. Groups [B, G, D]
+    have it by `jax.vmap(kl_gaussian, 1, 1)(mean, log_variance)`.
+
+    least: nats of a group that cost nothing; there it has no gradient.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+    """
+    (kl,) = arrays('B G', kl=kl)
+    return jnp.maximum(over_shards(wide(kl).mean(0), axis_name), least).sum()
 
 
 def kl_gaussian(

@@ -8,6 +8,10 @@
 import jax
 import jax.numpy as jnp
 
+from ssljax.losses._rows import nats
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
+
 
 def mae(
     prediction: jax.Array, patches: jax.Array, mask: jax.Array, *, normalize: bool = True
@@ -40,3 +44,48 @@ def _over_masked(error: jax.Array, mask: jax.Array) -> jax.Array:
     """The mean over the pixels of masked patches, [B, T, P] at [B, T] -> [B]."""
     error, mask = error.mean(-1), mask.astype(jnp.float32)
     return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)
+
+
+def beit(logits: jax.Array, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+    """Cross entropy of the visual tokens of masked patches.
+
+    Bao et al. 2021, arXiv:2106.08254, eq. 1:
+        l = -mean over masked patches i of log softmax(logits_i)[tokens_i].
+    logits [B, T, V], tokens int [B, T], mask bool [B, T], true where masked -> [B]. A mean over
+    masked patches, as in the authors' code, where the paper has a sum; a row without any is zero.
+    """
+    logits, tokens, mask = arrays('B T V', 'B T', 'B T', logits=logits, tokens=tokens, mask=mask)
+    mask = mask.astype(bool)
+    # what is not masked may be anything, also a token that does not exist
+    loss = nats(jnp.where(mask[..., None], wide(logits), 0), jnp.where(mask, tokens, 0))
+    return jnp.where(mask, loss, 0).sum(-1) / jnp.maximum(mask.sum(-1), 1)
+
+
+def context_encoder(
+    prediction: jax.Array,
+    x: jax.Array,
+    region: jax.Array,
+    *,
+    seen: jax.Array | None = None,
+    weight: float = 10.0,
+) -> jax.Array:
+    """Squared error of a predicted region, more of it in the margin that the net could see.
+
+    Pathak et al. 2016, arXiv:1604.07379, eq. 1 and the overlap of section 3.2:
+        l = mean over pixels of the region of w (prediction - x)^2,  w = weight where seen, else 1.
+    prediction, x [B, H, W, C]; region, seen, bool [B, H, W] -> [B]. A mean over the region, as in
+    the authors' code, where the paper has a norm.
+
+    seen: which pixels of the region the net was shown, a band along its edge (7 pixels in the
+        paper); None: none.
+    weight: of the band, beside one.
+    """
+    prediction, x, region, seen = arrays(
+        'B H W C', 'B H W C', 'B H W', 'B H W', prediction=prediction, x=x, region=region, seen=seen
+    )
+    region = region.astype(bool)
+    error = jnp.where(region[..., None], wide(prediction) - wide(x), 0)
+    error = jnp.square(error).mean(-1)
+    if seen is not None:
+        error = jnp.where(seen.astype(bool), weight, 1) * error
+    return error.sum((1, 2)) / jnp.maximum(region.sum((1, 2)), 1)

@@ -5,12 +5,16 @@
 [0.6931472 0.       ]
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
 
-from ssljax.losses._rows import nats
+from ssljax.losses._rows import nats, unit
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: float = 0.0) -> jax.Array:
@@ -54,3 +58,107 @@ def entropy(logits: jax.Array) -> jax.Array:
     """
     log_p = log_softmax(logits.astype(jnp.float32))
     return -(jnp.exp(log_p) * log_p).sum(-1)
+
+
+def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> jax.Array:
+    """`fixmatch` with a threshold for each class, lower where the class is learned less.
+
+    Zhang et al. 2021, arXiv:2110.08263, section 3: with q = softmax(weak), k = argmax q,
+        l = 1(q_k >= thresholds[k]) * -log softmax(strong)[k].
+    strong, weak [B, K] -> [B]. No gradient flows to the weak view.
+
+    thresholds: [K], as from `flexmatch_thresholds`.
+    """
+    strong, weak, thresholds = arrays(
+        'B K', 'B K', 'K', strong=strong, weak=weak, thresholds=thresholds
+    )
+    q = lax.stop_gradient(softmax(wide(weak)))
+    return jnp.where(q.max(-1) >= wide(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
+
+
+def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.95) -> jax.Array:
+    """The threshold of each class, by how many rows are surely of it.
+
+    Zhang et al. 2021, arXiv:2110.08263, section 3, with its warm-up and convex mapping:
+        b_k = n_k / max(max_j n_j, rows - sum_j n_j),  thresholds_k = threshold b_k / (2 - b_k).
+    counts n [K]: the rows without a label whose last prediction of a weak view was class k, with a
+    probability of at least `threshold` -> [K].
+
+    rows: all rows without a label. While most are not sure of any class, all thresholds are low.
+    """
+    (counts,) = arrays('K', counts=counts)
+    counts = wide(counts)
+    learned = counts / jnp.maximum(jnp.maximum(counts.max(), rows - counts.sum()), 1)
+    return threshold * learned / (2 - learned)
+
+
+def mean_teacher(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Squared distance of the prediction of a student from that of its averaged teacher.
+
+    Tarvainen & Valpola 2017, arXiv:1703.01780, section 2:
+        l = 1/K |softmax(student) - softmax(teacher)|^2.
+    logits [B, K], of two views -> [B]. As in the authors' code, a mean over classes. No gradient
+    flows to the teacher, whose weights are a moving average. The weight of it is `ramp_up`.
+    """
+    student, teacher = arrays('B K', student=student, teacher=teacher)
+    target = lax.stop_gradient(softmax(wide(teacher)))
+    return jnp.square(softmax(wide(student)) - target).mean(-1)
+
+
+def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
+    """A weight that rises from near zero to one over the first steps.
+
+    Laine & Aila 2016, arXiv:1610.02242, section 2.1:  exp(-5 (1 - t)^2),  t = min(step / rise, 1).
+    """
+    t = jnp.clip(wide(jnp.asarray(step)) / rise, 0, 1)
+    return jnp.exp(-5 * jnp.square(1 - t))
+
+
+def vat(
+    predict: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    direction: jax.Array,
+    *,
+    radius: float = 8.0,
+    iterations: int = 1,
+) -> jax.Array:
+    """How far the prediction moves at most when a row moves a little; no label is needed.
+
+    Miyato et al. 2017, arXiv:1704.03976, section 3: with p = softmax(predict(.)), H
+    the second derivative of KL(p(x) | p(x + r)) by r at zero,
+        d = H d / |H d|, repeated,  l = KL(p(x) | p(x + radius d)).
+    predict: x [B, ...] -> logits [B, K], each from its own row alone; direction, of N(0, 1), as x
+    -> [B]. No gradient flows through p(x) and d. H d is exact here, where the paper has a
+    difference: J^T (diag p - p p^T) J d, with J the derivative of logits.
+
+    radius: the length of the step; 8 is that of the authors' code for CIFAR-10.
+    iterations: of the power method.
+    """
+    x, direction = arrays('B ...', x=x, direction=direction)
+    x = wide(x)
+    logits, back = jax.vjp(predict, lax.stop_gradient(x))
+    p = lax.stop_gradient(softmax(wide(logits)))
+    d = _unit_rows(wide(direction))
+    for _ in range(iterations):
+        change = wide(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
+        change = p * (change - (p * change).sum(-1, keepdims=True))
+        d = _unit_rows(back(change.astype(logits.dtype))[0])
+    moved = log_softmax(wide(predict(x + lax.stop_gradient(radius * d))))
+    return (p * (log_softmax(wide(lax.stop_gradient(logits))) - moved)).sum(-1)
+
+
+def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
+    """A distribution over classes of lower entropy: the targets of MixMatch.
+
+    Berthelot et al. 2019, arXiv:1905.02249, eq. 7:  p_k^(1/T) / sum_j p_j^(1/T),  T = temperature.
+    p [..., K], there the mean of the predictions of several views -> [..., K], no gradient. As
+    targets they go into `soft_cross_entropy`; into a squared error in the paper.
+    """
+    (p,) = arrays('... K', p=p)
+    p = lax.stop_gradient(wide(p))
+    return softmax(jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) / temperature)
+
+
+def _unit_rows(x):
+    """Rows [B, ...] of length one."""
+    return unit(x.reshape(len(x), -1)).reshape(x.shape)

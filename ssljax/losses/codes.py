@@ -1,0 +1,68 @@
+"""Penalties of the codes of an autoencoder: few active units, or units that ignore small changes.
+
+>>> print(sparse_l1(jnp.array([[0.5, -1.0, 0.0]])))
+[1.5]
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.losses._rows import Axis, mean, row_sums
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
+
+
+def sparse_l1(codes: jax.Array) -> jax.Array:
+    """The sum of the magnitudes of a row's codes, which drives most of them to zero.
+
+    Lee et al. 2006 (NIPS, Efficient sparse coding), eq. 2, without its weight:  sum_j |h_j|.
+    codes h [B, ...] -> [B]. Its slope at zero is zero.
+    """
+    (codes,) = arrays('B ...', codes=codes)
+    codes = wide(codes)
+    return row_sums(jnp.sign(codes) * codes)  # as jnp.abs, whose slope at zero is one
+
+
+def sparse_kl(codes: jax.Array, *, target: float = 0.05, axis_name: Axis = None) -> jax.Array:
+    """How far the mean activations of units are from a small one, a scalar.
+
+    Ng 2011 (Stanford CS294A, Sparse autoencoder), section 3: with m_j the mean of unit j over rows,
+        sum_j r log(r / m_j) + (1 - r) log((1 - r) / (1 - m_j)),  r = target.
+    codes [B, ...] between 0 and 1 -> scalar.
+
+    target: the share of time that a unit should be active.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+    """
+    (codes,) = arrays('B ...', codes=codes)
+    active = jnp.clip(mean(wide(codes), axis_name), 1e-6, 1 - 1e-6)  # finite for a dead unit
+    entropy = target * jnp.log(target) + (1 - target) * jnp.log1p(-target)
+    cross = target * jnp.log(active) + (1 - target) * jnp.log1p(-active)
+    return (entropy - cross).sum()
+
+
+def contractive(encoder: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """The squared Frobenius norm of an encoder's Jacobian: how much codes change with their row.
+
+    Rifai et al. 2011 (ICML, Contractive auto-encoders), eq. 1:  sum_ij (dh_j / dx_i)^2.
+    encoder: x [B, ...] -> codes [B, H], each from its own row alone. x [B, ...] -> [B]. It costs a
+    backward pass for each of the H codes; `contractive_sigmoid` costs none.
+    """
+    (x,) = arrays('B ...', x=x)
+    codes, back = jax.vjp(encoder, wide(x))
+    each = jnp.eye(codes.shape[1], dtype=codes.dtype)
+    slopes = jax.vmap(lambda one: back(jnp.broadcast_to(one, codes.shape))[0])(each)
+    return row_sums(jnp.square(slopes).sum(0))
+
+
+def contractive_sigmoid(codes: jax.Array, *, kernel: jax.Array) -> jax.Array:
+    """`contractive` of one layer of sigmoids, from its codes and kernel.
+
+    Rifai et al. 2011 (ICML, Contractive auto-encoders), section 3: with h = sigmoid(x W + b),
+        sum_j (h_j (1 - h_j))^2 sum_i W_ij^2.
+    codes h [B, H], kernel W [D, H] -> [B].
+    """
+    codes, kernel = arrays('B H', 'D H', codes=codes, kernel=kernel)
+    codes = wide(codes)
+    return (jnp.square(codes * (1 - codes)) * jnp.square(wide(kernel)).sum(0)).sum(-1)

@@ -1,0 +1,127 @@
+"""Losses of colors: as classes of a gray image, or copied from a reference frame.
+
+>>> gray, classes = jnp.array([[0.0, 0.0]]), jnp.array([[0.0, 0.0], [50.0, 0.0]])
+>>> print(color_targets(gray, classes, neighbors=2))  # the other class is ten widths away
+[[1. 0.]]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn import log_softmax, logsumexp, softmax
+
+from ssljax.losses._rows import row_means
+from ssljax.losses._shapes import arrays
+from ssljax.losses._strips import NOTHING
+from ssljax.losses._wide import wide
+
+
+def color_targets(
+    color: jax.Array, classes: jax.Array, *, neighbors: int = 5, sigma: float = 5.0
+) -> jax.Array:
+    """Colors as distributions over the classes of color that are nearest to them.
+
+    Zhang et al. 2016, arXiv:1603.08511, section 2.1: of the nearest classes c, the weights are
+    exp(-|y - c|^2 / 2 sigma^2), over their sum.
+    color y [..., 2], such as a and b of CIE Lab, classes [Q, 2] -> [..., Q], no gradient.
+
+    neighbors: how many classes have weight.
+    sigma: the width, in units of color.
+    """
+    color, classes = arrays('... D', 'Q D', color=color, classes=classes)
+    if not 1 <= neighbors <= len(classes):
+        raise ValueError(f'neighbors={neighbors}: there are {len(classes)} classes')
+    color, classes = lax.stop_gradient((wide(color), wide(classes)))
+    squares = jnp.square(color[..., None, :] - classes).sum(-1)
+    _, nearest = lax.top_k(-squares, neighbors)
+    near = jax.nn.one_hot(nearest, len(classes), dtype=bool).any(-2)
+    return softmax(jnp.where(near, -squares / (2 * sigma**2), -jnp.inf))
+
+
+def color_weights(frequency: jax.Array, *, mix: float = 0.5) -> jax.Array:
+    """Weights of classes of color that make up for rare colors, one on average.
+
+    Zhang et al. 2016, arXiv:1603.08511, eq. 4: with frequency p over pixels, Q classes,
+        w ~ 1 / ((1 - mix) p + mix / Q),  sum_q p_q w_q = 1.
+    frequency [Q], which sums to one -> [Q].
+
+    mix: the share of the uniform distribution in the frequencies.
+    """
+    (frequency,) = arrays('Q', frequency=frequency)
+    frequency = wide(frequency)
+    weight = 1 / ((1 - mix) * frequency + mix / len(frequency))
+    return weight / (frequency * weight).sum()
+
+
+def color_classes(
+    logits: jax.Array, targets: jax.Array, *, weight: jax.Array | None = None
+) -> jax.Array:
+    """Cross entropy of the classes of color of each pixel, in which rare colors weigh more.
+
+    Zhang et al. 2016, arXiv:1603.08511, eqs. 2 and 3: with the targets Z of a pixel,
+        l = -mean over pixels of w[argmax_q Z_q] sum_q Z_q log softmax(logits)_q.
+    logits, targets [B, ..., Q] -> [B]. A mean over pixels where the paper has a sum.
+
+    weight: w [Q], as from `color_weights`; None: one.
+    """
+    logits, targets, weight = arrays(
+        'B ... Q', 'B ... Q', 'Q', logits=logits, targets=targets, weight=weight
+    )
+    targets = wide(targets)
+    loss = -(targets * log_softmax(wide(logits))).sum(-1)
+    if weight is not None:
+        loss = wide(weight)[targets.argmax(-1)] * loss
+    return row_means(loss)
+
+
+def copied(
+    target: jax.Array, reference: jax.Array, values: jax.Array, *, temperature: float = 1.0
+) -> jax.Array:
+    """What the pixels of a frame copy from those of a reference frame: colors, or an object's mask.
+
+    Vondrick et al. 2018, arXiv:1806.09594, eqs. 1 and 2: with features f of both frames,
+        y_j = sum_i A_ij c_i,  A_ij = softmax over i of f_i . f_j / temperature.
+    target [B, M, D], reference [B, N, D], values c [B, N, C] -> [B, M, C].
+
+    temperature: the paper's is one in training.
+    """
+    target, reference, values = arrays(
+        'B M D', 'B N D', 'B N C', target=target, reference=reference, values=values
+    )
+    pointer = softmax(_pointer(target, reference, temperature))
+    return jnp.einsum('bmn,bnc->bmc', pointer, wide(values), precision='highest')
+
+
+def color_pointer(
+    target: jax.Array,
+    reference: jax.Array,
+    colors: jax.Array,
+    reference_colors: jax.Array,
+    *,
+    temperature: float = 1.0,
+) -> jax.Array:
+    """Cross entropy of the colors of a frame, each copied from where its pixel points to.
+
+    Vondrick et al. 2018, arXiv:1806.09594, eqs. 1 to 3: with A of `copied`,
+        l = -mean over pixels j of log sum over i with the color of j of A_ij.
+    target [B, M, D], reference [B, N, D]; classes of color of their pixels, colors int [B, M],
+    reference_colors int [B, N] -> [B]. A mean over pixels where the paper has a sum, and over those
+    alone whose color the reference has: no pointer can be right for the others.
+
+    temperature: the paper's is one.
+    """
+    target, reference, colors, reference_colors = arrays(
+        'B M D', 'B N D', 'B M', 'B N',
+        target=target, reference=reference, colors=colors, reference_colors=reference_colors,
+    )  # fmt: skip
+    scores = _pointer(target, reference, temperature)
+    right = colors[:, :, None] == reference_colors[:, None]
+    loss = logsumexp(scores, -1) - logsumexp(jnp.where(right, scores, NOTHING), -1)
+    scored = right.any(-1)
+    return jnp.where(scored, loss, 0).sum(-1) / jnp.maximum(scored.sum(-1), 1)
+
+
+def _pointer(target, reference, temperature):
+    """f_j . f_i / temperature, [B, M, N]."""
+    products = jnp.einsum('bmd,bnd->bmn', wide(target), wide(reference), precision='highest')
+    return products / temperature

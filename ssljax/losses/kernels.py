@@ -1,0 +1,123 @@
+"""Losses of sets by a kernel between rows: how two sets differ, how a set spreads.
+
+>>> x = jnp.array([[0.0], [1.0]])
+>>> print(mmd(x, x, kernel=gaussian_kernel(1.0), unbiased=False))  # a set is where it is itself
+0.0
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from ssljax.losses._rows import Axis, everywhere, itself, mean
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
+
+Kernel = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def gaussian_kernel(*scales: float) -> Kernel:
+    """The sum over scales s of exp(-|a - b|^2 / 2 s^2): a function of [A, D], [M, D] -> [A, M]."""
+
+    def kernel(a: jax.Array, b: jax.Array) -> jax.Array:
+        squares = _squares(a, b)
+        return sum(jnp.exp(-squares / (2 * scale**2)) for scale in scales)
+
+    return kernel
+
+
+def mmd(
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    kernel: Kernel,
+    unbiased: bool = True,
+    axis_name: Axis = None,
+) -> jax.Array:
+    """The squared maximum mean discrepancy, a scalar: how far two sets are from one distribution.
+
+    Gretton et al. 2012 (JMLR 13), eq. 3, or eq. 5 if biased:
+        mean_{i /= k} k(x_i, x_k) + mean_{i /= k} k(y_i, y_k) - 2 mean_{i, k} k(x_i, y_k).
+    x [B, D], y [M, D] -> scalar. A critic's features of x and y (MMD GAN) are such rows.
+
+    kernel: a function of [A, D], [M, D] -> [A, M], as `gaussian_kernel`; its scale should be about
+        that of the distances between rows.
+    unbiased: pairs of a row with itself are left out; then equal sets are slightly below zero. If
+        not, they count, and the value is never below zero.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+    """
+    x, y = arrays('B D', 'M D', x=x, y=y, at_least=dict(B=2, M=2) if unbiased else {})
+    x, y = wide(x), wide(y)
+    all_x, all_y = everywhere(x, axis_name), everywhere(y, axis_name)
+
+    def within(rows, all_rows):
+        k = kernel(rows, all_rows)
+        if not unbiased:
+            return mean(k.mean(1), axis_name)
+        k = jnp.where(itself(len(rows), axis_name), 0, k)
+        return mean(k.sum(1), axis_name) / (k.shape[1] - 1)
+
+    between = mean(kernel(x, all_y).mean(1), axis_name)
+    return within(x, all_x) + within(y, all_y) - 2 * between
+
+
+def renyi_entropy(z: jax.Array, *, sigma: float = 1.0, axis_name: Axis = None) -> jax.Array:
+    """Renyi's quadratic entropy of a set of rows, a scalar in nats, by a kernel estimate.
+
+    Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering), of the density
+    p(z) = 1/N sum_i N(z; z_i, sigma^2):
+        -log of the integral of p^2 = -log 1/N^2 sum_{i, k} N(z_i - z_k; 0, 2 sigma^2).
+    z [B, D] -> scalar. Of normal rows of variance v it is near D/2 log(4 pi (v + sigma^2)).
+
+    sigma: the width of the estimate.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+    """
+    (z,) = arrays('B D', z=z)
+    z = wide(z)
+    constant = z.shape[1] / 2 * math.log(4 * math.pi) + z.shape[1] * jnp.log(sigma)
+    return constant - jnp.log(mean(_potentials(z, sigma, axis_name).mean(1), axis_name))
+
+
+def quadratic_mutual_information(
+    y: jax.Array,
+    z: jax.Array,
+    *,
+    sigma: float = 1.0,
+    divergence: Literal['cauchy_schwarz', 'euclidean'] = 'cauchy_schwarz',
+    axis_name: Axis = None,
+) -> jax.Array:
+    """How much rows of y say of their rows of z, a scalar: zero if and only if nothing.
+
+    Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering): with the density of
+    `renyi_entropy`, p of pairs and q = p(y) p(z), and the integrals
+        V_J of p^2,  V_M of q^2,  V_C of p q:
+        cauchy_schwarz: log V_J + log V_M - 2 log V_C,  euclidean: V_J + V_M - 2 V_C.
+    y [B, D], z [B, E] -> scalar. For a loss that keeps information, take minus.
+
+    sigma: the width of the estimate, of y and of z.
+    divergence: which of the two distances between p and q.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+    """
+    if divergence not in ('cauchy_schwarz', 'euclidean'):
+        raise ValueError(f'divergence={divergence!r}: it is cauchy_schwarz or euclidean')
+    y, z = arrays('B D', 'B E', y=y, z=z)
+    of_y, of_z = (_potentials(wide(rows), sigma, axis_name) for rows in (y, z))
+    joint = mean((of_y * of_z).mean(1), axis_name)
+    each = mean(of_y.mean(1), axis_name) * mean(of_z.mean(1), axis_name)
+    cross = mean(of_y.mean(1) * of_z.mean(1), axis_name)
+    if divergence == 'cauchy_schwarz':  # constant factors of the density cancel
+        return jnp.log(joint) + jnp.log(each) - 2 * jnp.log(cross)
+    return (joint + each - 2 * cross) * (4 * math.pi * sigma**2) ** (-(y.shape[1] + z.shape[1]) / 2)
+
+
+def _potentials(z, sigma, axis_name):
+    """N(z_i - z_k; 0, 2 sigma^2) without its constant, to the rows of all shards: [B, N]."""
+    return jnp.exp(-_squares(z, everywhere(z, axis_name)) / (4 * sigma**2))
+
+
+def _squares(a, b):
+    """Squared distances as sums of squares: exactly zero, and never below, where rows are equal."""
+    return jnp.square(a[:, None] - b).sum(-1)

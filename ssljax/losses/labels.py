@@ -1,0 +1,93 @@
+"""Cross entropy with labels that are soft, wrong at times, or of rare classes.
+
+>>> even = jnp.zeros((1, 2))
+>>> print(soft_cross_entropy(even, jnp.array([[0.25, 0.75]])))  # log 2
+[0.6931472]
+>>> print(focal(even, jnp.array([1]), gamma=1.0))  # half of it
+[0.3465736]
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_softmax, logsumexp
+
+from ssljax.losses._rows import nats
+from ssljax.losses._shapes import arrays
+from ssljax.losses._strips import NOTHING
+from ssljax.losses._wide import wide
+
+
+def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross entropy with a distribution over classes, such as labels that annotators disagree on.
+
+    Szegedy et al. 2015, arXiv:1512.00567, section 7:  -sum_k t_k log softmax(logits)_k.
+    logits, targets [B, ..., K], which sum to one -> [B, ...].
+    """
+    logits, targets = arrays('B ... K', logits=logits, targets=targets)
+    log_p, targets = log_softmax(wide(logits)), wide(targets)
+    # a class of no weight costs nothing, even if it is ruled out by a logit of -inf
+    return -(targets * jnp.where(targets == 0, jnp.maximum(log_p, NOTHING), log_p)).sum(-1)
+
+
+def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array) -> jax.Array:
+    """Cross entropy with labels that are wrong at known rates.
+
+    Patrini et al. 2016, arXiv:1609.03683, theorem 2: with T[j, k] the chance that a row of class j
+    is labeled k,
+        l = -log sum_j T[j, label] softmax(logits)_j.
+    logits [B, K], labels int [B], noise T [K, K], whose rows sum to one -> [B]. Its minimum is that
+    of the right labels, where T is right.
+    """
+    logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
+    log_p, noise = log_softmax(wide(logits)), wide(noise)
+    rates = noise.T[labels]  # [B, K]: of this label, by class
+    log_rates = jnp.where(rates > 0, jnp.log(jnp.where(rates > 0, rates, 1)), NOTHING)
+    return -logsumexp(log_p + log_rates, -1)
+
+
+def symmetric_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    alpha: float = 0.1,
+    beta: float = 1.0,
+    log_zero: float = -4.0,
+) -> jax.Array:
+    """Cross entropy both ways, of which the reverse is bounded, so wrong labels pull less.
+
+    Wang et al. 2019, arXiv:1908.06112, eqs. 5 to 7: with p = softmax(logits), q one-hot of labels,
+        l = alpha (-sum_k q_k log p_k) + beta (-sum_k p_k log q_k),  where log 0 = A = log_zero,
+    so the second is -A (1 - p[label]).
+    logits [B, K], labels int [B] -> [B].
+
+    alpha, beta: the weights; by default the paper's for CIFAR-10.
+    log_zero: A, below zero.
+    """
+    logits, labels = arrays('B K', 'B', logits=logits, labels=labels)
+    forward = nats(logits, labels)
+    return alpha * forward - beta * log_zero * -jnp.expm1(-forward)
+
+
+def focal(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    gamma: float = 2.0,
+    weight: jax.Array | None = None,
+) -> jax.Array:
+    """Cross entropy in which rows that are predicted well already count little.
+
+    Lin et al. 2017, arXiv:1708.02002, eq. 5: with p = softmax(logits)[label],
+        l = -a[label] (1 - p)^gamma log p.
+    logits [B, K], labels int [B] -> [B]. The paper's sigmoid of one logit x has logits (0, x).
+
+    gamma: how fast weight falls with p; zero: cross entropy.
+    weight: a [K], of each class, such as (0.75, 0.25) of the paper; None: one.
+    """
+    logits, labels, weight = arrays('B K', 'B', 'K', logits=logits, labels=labels, weight=weight)
+    logits = wide(logits)
+    own = jnp.arange(logits.shape[-1]) == labels[:, None]
+    # the log of 1 - p from the other classes, for it keeps its digits where p rounds to one
+    rest = logsumexp(jnp.where(own, NOTHING, logits), -1) - logsumexp(logits, -1)
+    loss = jnp.exp(gamma * rest) * nats(logits, labels)
+    return loss if weight is None else wide(weight)[labels] * loss

@@ -1,0 +1,81 @@
+"""Likelihoods of mixtures: each row is drawn from one of several components.
+
+>>> even, x = jnp.zeros((1, 2)), jnp.array([[1.0]])
+>>> middle = jnp.array([[[1.0], [-1.0]]])  # two components of variance one
+>>> print(f'{gaussian_mixture(even, middle, jnp.zeros((1, 2, 1)), x)[0]:.4f}')
+1.4852
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid, log_softmax, logsumexp
+
+from ssljax.losses._rows import row_sums
+from ssljax.losses._shapes import arrays
+from ssljax.losses._wide import wide
+
+LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow
+
+
+def gaussian_mixture(
+    logits: jax.Array, mean: jax.Array, log_variance: jax.Array, x: jax.Array
+) -> jax.Array:
+    """-log p(x) of a mixture of normal distributions, whose parts a net gives for each row.
+
+    Bishop 1994 (Aston NCRG/94/004, Mixture density networks): with shares pi = softmax(logits),
+        -log sum_k pi_k prod_d N(x_d; m_kd, v_kd).
+    logits [B, ..., K], mean, log_variance [B, ..., K, D], x [B, ..., D] -> [B], summed over the
+    axes between. A component of one variance in all dimensions has it repeated.
+    """
+    logits, mean, log_variance, x = arrays(
+        'B ... K', 'B ... K D', 'B ... K D', 'B ... D',
+        logits=logits, mean=mean, log_variance=log_variance, x=x,
+    )  # fmt: skip
+    log_variance = jnp.clip(wide(log_variance), -LARGEST, LARGEST)
+    squares = jnp.square(wide(x)[..., None, :] - wide(mean)) * jnp.exp(-log_variance)
+    log_p = -(math.log(2 * math.pi) + log_variance + squares).sum(-1) / 2
+    return row_sums(-logsumexp(log_softmax(wide(logits)) + log_p, -1))
+
+
+def logistic_mixture_rgb(
+    logits: jax.Array,
+    mean: jax.Array,
+    log_scale: jax.Array,
+    coupling: jax.Array,
+    x: jax.Array,
+    *,
+    levels: int = 256,
+) -> jax.Array:
+    """-log p(x) of pixels of three colors: a mixture whose components see the colors before.
+
+    Salimans et al. 2017, arXiv:1701.05517, eq. 3: a pixel has one component for its three colors,
+        p(x) = sum_k pi_k p(r; m_r) p(g; m_g + c_0 r) p(b; m_b + c_1 r + c_2 g),
+    with p(.; m) the mass of a level under a logistic of mean m, as in `logistic_mixture`, and
+    c = tanh(coupling), as in the authors' code, whose log s is at least -7 as here.
+    logits of pi [B, ..., K], mean, log_scale, coupling [B, ..., 3, K], x [B, ..., 3] from -1 to 1
+    -> [B].
+
+    levels: how many values a color has, evenly spaced from -1 to 1.
+    """
+    logits, mean, log_scale, coupling, x = arrays(
+        'B ... K', 'B ... 3 K', 'B ... 3 K', 'B ... 3 K', 'B ... 3',
+        logits=logits, mean=mean, log_scale=log_scale, coupling=coupling, x=x,
+    )  # fmt: skip
+    x, c = wide(x)[..., None], jnp.tanh(wide(coupling))
+    red, green = x[..., 0, :], x[..., 1, :]
+    seen = [0 * red, c[..., 0, :] * red, c[..., 1, :] * red + c[..., 2, :] * green]
+    log_p = _level(wide(mean) + jnp.stack(seen, -2), wide(log_scale), x, levels).sum(-2)
+    return row_sums(-logsumexp(log_softmax(wide(logits)) + log_p, -1))
+
+
+def _level(mean, log_scale, x, levels):
+    """log of the mass that a logistic distribution has within half a level of x."""
+    h = 1 / (levels - 1)
+    steep = jnp.exp(-jnp.clip(log_scale, -7, 30))
+    above, below = steep * (x + h - mean), steep * (x - h - mean)
+    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): exact where both round to 1
+    inner = log_sigmoid(above) + log_sigmoid(-below) + jnp.log(-jnp.expm1(-2 * h * steep))
+    log_p = jnp.where(x < -1 + h, log_sigmoid(above), inner)
+    return jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
