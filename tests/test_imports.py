@@ -27,7 +27,7 @@ HEAVY = {
 EVERY_LOSS = """
 import sys
 sys.path.insert(0, 'tests/losses')
-import cases, jax, jax.numpy as jnp, numpy as np
+import cases, cases_modeling, jax, jax.numpy as jnp, numpy as np
 from ssljax import losses
 
 def number(x):
@@ -44,6 +44,7 @@ losses.gumbel_softmax(key, x, hard=True), losses.dequantize(key, x), losses.bits
 losses.dino_center(x[0], x[:, None]), losses.dino_temperature(3, rise=10)
 run |= {'gradient_penalty', 'r1', 'gumbel_softmax', 'dequantize', 'bits_per_dim'}
 run |= {'dino_center', 'dino_temperature'}
+run |= cases_modeling.apart()
 assert run == set(losses.__all__), set(losses.__all__) - run
 """
 

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
 
+from ssljax.losses._real import real as precise
 from ssljax.losses._rows import Axis, mean, nats, row_means, row_sums
 from ssljax.losses._shapes import arrays
-from ssljax.losses._wide import wide
 
 
 def minimax_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -138,7 +138,7 @@ def relativistic_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
     [B], [B] -> [B].
     """
     real, fake = arrays('B', real=real, fake=fake)
-    return softplus(wide(fake) - wide(real))
+    return softplus(precise(fake) - precise(real))
 
 
 def relativistic_generator(real: jax.Array, fake: jax.Array) -> jax.Array:
@@ -148,7 +148,7 @@ def relativistic_generator(real: jax.Array, fake: jax.Array) -> jax.Array:
     [B], [B] -> [B].
     """
     real, fake = arrays('B', real=real, fake=fake)
-    return softplus(wide(real) - wide(fake))
+    return softplus(precise(real) - precise(fake))
 
 
 def relativistic_average_critic(
@@ -163,7 +163,7 @@ def relativistic_average_critic(
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     real, fake = arrays('B', real=real, fake=fake)
-    real, fake = wide(real), wide(fake)
+    real, fake = precise(real), precise(fake)
     above, below = real - mean(fake, axis_name), fake - mean(real, axis_name)
     return softplus(-above) + softplus(below)
 
@@ -191,7 +191,7 @@ def feature_matching(real: jax.Array, fake: jax.Array, *, axis_name: Axis = None
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     real, fake = arrays('B ...', 'M ...', real=real, fake=fake)
-    return jnp.square(mean(wide(real), axis_name) - mean(wide(fake), axis_name)).sum()
+    return jnp.square(mean(precise(real), axis_name) - mean(precise(fake), axis_name)).sum()
 
 
 def patch(
@@ -232,8 +232,8 @@ def infogan_continuous(
     mean, code, log_variance = arrays(
         'B ...', 'B ...', '-> B ...', mean=mean, code=code, log_variance=log_variance
     )
-    log_variance = jnp.clip(wide(log_variance), -60, 60)
-    squares = jnp.square(wide(code) - wide(mean)) * jnp.exp(-log_variance)
+    log_variance = jnp.clip(precise(log_variance), -60, 60)
+    squares = jnp.square(precise(code) - precise(mean)) * jnp.exp(-log_variance)
     return row_sums((math.log(2 * math.pi) + log_variance + squares) / 2 - math.log(2))
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax
 
+from ssljax.losses._real import real
 from ssljax.losses._shapes import arrays
-from ssljax.losses._wide import wide
 
 
 def ctc_language_model(
@@ -46,10 +46,10 @@ def ctc_language_model(
         logits=logits, log_bigram=log_bigram, log_prior=log_prior, length=length,
     )  # fmt: skip
     B, T, V = logits.shape
-    log_p = log_softmax(wide(logits))
-    language = wide(log_bigram).astype(log_p.dtype)
+    log_p = log_softmax(real(logits))
+    language = real(log_bigram).astype(log_p.dtype)
     if log_prior is not None:
-        log_p = log_p - wide(log_prior)
+        log_p = log_p - real(log_prior)
     is_blank = jnp.arange(V) == blank
     repeats = jnp.eye(V, dtype=bool)
     changes = jnp.where(repeats, -jnp.inf, language)  # a token after itself needs a blank between

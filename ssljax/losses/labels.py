@@ -9,12 +9,13 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.nn import log_softmax, logsumexp
 
+from ssljax.losses._real import real
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
-from ssljax.losses._wide import wide
 
 
 def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -24,7 +25,7 @@ def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     logits, targets [B, ..., K], which sum to one -> [B, ...].
     """
     logits, targets = arrays('B ... K', logits=logits, targets=targets)
-    log_p, targets = log_softmax(wide(logits)), wide(targets)
+    log_p, targets = log_softmax(real(logits)), real(targets)
     # a class of no weight costs nothing, even if it is ruled out by a logit of -inf
     return -(targets * jnp.where(targets == 0, jnp.maximum(log_p, NOTHING), log_p)).sum(-1)
 
@@ -39,10 +40,12 @@ def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array)
     of the right labels, where T is right.
     """
     logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
-    log_p, noise = log_softmax(wide(logits)), wide(noise)
+    log_p, noise = log_softmax(real(logits)), real(noise)
     rates = noise.T[labels]  # [B, K]: of this label, by class
-    log_rates = jnp.where(rates > 0, jnp.log(jnp.where(rates > 0, rates, 1)), NOTHING)
-    return -logsumexp(log_p + log_rates, -1)
+    top = lax.stop_gradient(jnp.where(rates > 0, log_p, NOTHING).max(-1, keepdims=True))
+    # classes of rate zero have a slope by it, but may lie far above the others
+    p = (rates * jnp.exp(jnp.minimum(log_p - top, 60))).sum(-1)
+    return -jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) - top[:, 0]
 
 
 def symmetric_cross_entropy(
@@ -85,9 +88,9 @@ def focal(
     weight: a [K], of each class, such as (0.75, 0.25) of the paper; None: one.
     """
     logits, labels, weight = arrays('B K', 'B', 'K', logits=logits, labels=labels, weight=weight)
-    logits = wide(logits)
+    logits = real(logits)
     own = jnp.arange(logits.shape[-1]) == labels[:, None]
     # the log of 1 - p from the other classes, for it keeps its digits where p rounds to one
     rest = logsumexp(jnp.where(own, NOTHING, logits), -1) - logsumexp(logits, -1)
     loss = jnp.exp(gamma * rest) * nats(logits, labels)
-    return loss if weight is None else wide(weight)[labels] * loss
+    return loss if weight is None else real(weight)[labels] * loss

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
 
+from ssljax.losses._real import real
 from ssljax.losses._rows import nats, unit
 from ssljax.losses._shapes import arrays
-from ssljax.losses._wide import wide
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: float = 0.0) -> jax.Array:
@@ -72,8 +72,8 @@ def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> j
     strong, weak, thresholds = arrays(
         'B K', 'B K', 'K', strong=strong, weak=weak, thresholds=thresholds
     )
-    q = lax.stop_gradient(softmax(wide(weak)))
-    return jnp.where(q.max(-1) >= wide(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
+    q = lax.stop_gradient(softmax(real(weak)))
+    return jnp.where(q.max(-1) >= real(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
 
 
 def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.95) -> jax.Array:
@@ -87,7 +87,7 @@ def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.9
     rows: all rows without a label. While most are not sure of any class, all thresholds are low.
     """
     (counts,) = arrays('K', counts=counts)
-    counts = wide(counts)
+    counts = real(counts)
     learned = counts / jnp.maximum(jnp.maximum(counts.max(), rows - counts.sum()), 1)
     return threshold * learned / (2 - learned)
 
@@ -101,8 +101,8 @@ def mean_teacher(student: jax.Array, teacher: jax.Array) -> jax.Array:
     flows to the teacher, whose weights are a moving average. The weight of it is `ramp_up`.
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
-    target = lax.stop_gradient(softmax(wide(teacher)))
-    return jnp.square(softmax(wide(student)) - target).mean(-1)
+    target = lax.stop_gradient(softmax(real(teacher)))
+    return jnp.square(softmax(real(student)) - target).mean(-1)
 
 
 def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
@@ -110,7 +110,7 @@ def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
 
     Laine & Aila 2016, arXiv:1610.02242, section 2.1:  exp(-5 (1 - t)^2),  t = min(step / rise, 1).
     """
-    t = jnp.clip(wide(jnp.asarray(step)) / rise, 0, 1)
+    t = jnp.clip(real(jnp.asarray(step)) / rise, 0, 1)
     return jnp.exp(-5 * jnp.square(1 - t))
 
 
@@ -120,7 +120,7 @@ def vat(
     direction: jax.Array,
     *,
     radius: float = 8.0,
-    iterations: int = 1,
+    rounds: int = 1,
 ) -> jax.Array:
     """How far the prediction moves at most when a row moves a little; no label is needed.
 
@@ -132,19 +132,19 @@ def vat(
     difference: J^T (diag p - p p^T) J d, with J the derivative of logits.
 
     radius: the length of the step; 8 is that of the authors' code for CIFAR-10.
-    iterations: of the power method.
+    rounds: of the power method.
     """
     x, direction = arrays('B ...', x=x, direction=direction)
-    x = wide(x)
+    x = real(x)
     logits, back = jax.vjp(predict, lax.stop_gradient(x))
-    p = lax.stop_gradient(softmax(wide(logits)))
-    d = _unit_rows(wide(direction))
-    for _ in range(iterations):
-        change = wide(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
+    p = lax.stop_gradient(softmax(real(logits)))
+    d = _unit_rows(real(direction))
+    for _ in range(rounds):
+        change = real(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
         change = p * (change - (p * change).sum(-1, keepdims=True))
         d = _unit_rows(back(change.astype(logits.dtype))[0])
-    moved = log_softmax(wide(predict(x + lax.stop_gradient(radius * d))))
-    return (p * (log_softmax(wide(lax.stop_gradient(logits))) - moved)).sum(-1)
+    moved = log_softmax(real(predict(x + lax.stop_gradient(radius * d))))
+    return (p * (log_softmax(real(lax.stop_gradient(logits))) - moved)).sum(-1)
 
 
 def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
@@ -155,7 +155,7 @@ def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
     targets they go into `soft_cross_entropy`; into a squared error in the paper.
     """
     (p,) = arrays('... K', p=p)
-    p = lax.stop_gradient(wide(p))
+    p = lax.stop_gradient(real(p))
     return softmax(jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) / temperature)
 
 

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
 
+from ssljax.losses._real import real
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
-from ssljax.losses._wide import wide
 
 
 def replaced_token(
@@ -34,7 +34,7 @@ def replaced_token(
     logits, tokens, corrupted, mask = arrays(
         'B T', logits=logits, tokens=tokens, corrupted=corrupted, mask=mask
     )
-    logits = wide(logits)
+    logits = real(logits)
     if mask is not None:
         logits = jnp.where(mask, logits, 0)  # what is not scored may be anything
     loss = softplus(jnp.where(tokens == corrupted, -logits, logits))
@@ -78,9 +78,9 @@ def glove(
         'B D', 'B D', 'B', 'B', 'B',
         word=word, context=context, word_bias=word_bias, context_bias=context_bias, count=count,
     )  # fmt: skip
-    count = lax.stop_gradient(wide(count))
+    count = lax.stop_gradient(real(count))
     occurs = count > 0
     some = jnp.where(occurs, count, 1)
     weight = jnp.where(occurs, jnp.minimum(1, some / largest) ** power, 0)
-    product = (wide(word) * wide(context)).sum(-1)
-    return weight * jnp.square(product + wide(word_bias) + wide(context_bias) - jnp.log(some))
+    product = (real(word) * real(context)).sum(-1)
+    return weight * jnp.square(product + real(word_bias) + real(context_bias) - jnp.log(some))

@@ -1,6 +1,6 @@
 """Norms and penalties of the weights of a layer, without any data.
 
->>> sigma, _ = spectral_norm(jnp.diag(jnp.array([3.0, 1.0])), jnp.ones(2), iterations=20)
+>>> sigma, _ = spectral_norm(jnp.diag(jnp.array([3.0, 1.0])), jnp.ones(2), rounds=20)
 >>> print(f'{sigma:.4f}')
 3.0000
 """
@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from ssljax.losses._real import real
 from ssljax.losses._rows import unit
 from ssljax.losses._shapes import arrays
-from ssljax.losses._wide import wide
 
 
 def spectral_norm(
-    kernel: jax.Array, u: jax.Array, *, iterations: int = 1
+    kernel: jax.Array, u: jax.Array, *, rounds: int = 1
 ) -> tuple[jax.Array, jax.Array]:
     """The largest singular value of a kernel by power iteration, and the state of the iteration.
 
@@ -24,13 +24,13 @@ def spectral_norm(
     kernel [..., outs], u [outs] -> sigma, u. A critic's layer applies kernel / sigma, and keeps u
     for the next step; at first it is a draw of N(0, 1). Gradients flow through W alone, as there.
 
-    iterations: of the power method. One is enough where weights change slowly.
+    rounds: of the power method. One is enough where weights change slowly.
     """
     kernel, u = arrays('... O', 'O', kernel=kernel, u=u)
-    matrix = wide(kernel).reshape(-1, kernel.shape[-1])
-    fixed, u = lax.stop_gradient((matrix, wide(u)))
+    matrix = real(kernel).reshape(-1, kernel.shape[-1])
+    fixed, u = lax.stop_gradient((matrix, real(u)))
     v = unit(jnp.matmul(fixed, u, precision='highest'))
-    for i in range(iterations):
+    for i in range(rounds):
         if i:
             v = unit(jnp.matmul(fixed, u, precision='highest'))
         u = unit(jnp.matmul(v, fixed, precision='highest'))
@@ -48,7 +48,7 @@ def orthogonal_penalty(kernel: jax.Array, *, diagonal: bool = False) -> jax.Arra
     diagonal: whether columns should have length one, too.
     """
     (kernel,) = arrays('... O', kernel=kernel)
-    matrix = wide(kernel).reshape(-1, kernel.shape[-1])
+    matrix = real(kernel).reshape(-1, kernel.shape[-1])
     gram = jnp.matmul(matrix.T, matrix, precision='highest')
     one = jnp.eye(len(gram), dtype=gram.dtype)
     return jnp.square(gram - one if diagonal else gram * (1 - one)).sum()

@@ -6,43 +6,13 @@ both sides of a margin, a hinge or a threshold.
 """
 
 import itertools
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
+import cases_modeling
 import numpy as np
+from case import Case, log_sum_exp, normal, softmax, two, unit
 
 from ssljax import losses
-
-
-class Case(NamedTuple):
-    name: str
-    loss: Callable
-    paper: Callable
-    draw: Callable  # (random, n) -> arguments
-    options: dict = {}
-    moves: tuple = (0, 1)  # arguments that a gradient reaches
-    still: tuple = ()  # real arguments that it must not reach
-    of_set: bool = False
-    constants: Callable = lambda *args: {}  # what the formula holds fixed where it is derived
-
-
-# ---- what the formulas are made of
-
-
-def unit(z):
-    return z / np.linalg.norm(z, axis=-1, keepdims=True)
-
-
-def softmax(x):
-    e = np.exp(x - x.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
-
-
-def log_sum_exp(values):
-    values = np.array(values)
-    return values.max() + np.log(np.exp(values - values.max()).sum())
-
 
 # ---- contrastive
 
@@ -419,11 +389,6 @@ def denoising_score_matching(score, noise, sigma):
 # ---- arguments
 
 
-def normal(*shapes, scale=1.0):
-    """shapes without the batch -> a draw of that many arrays."""
-    return lambda random, n: tuple(scale * random.normal(size=(n, *shape)) for shape in shapes)
-
-
 def labeled_views(random, n):
     return random.normal(size=(n, 2, 5)), random.integers(3, size=n)
 
@@ -481,7 +446,6 @@ def cosines(random, n):
     return (np.tanh(random.normal(size=(n, 4))),)
 
 
-two = normal((5,), (5,))
 reals = normal((), ())
 QUEUE = np.random.default_rng(7).normal(size=(9, 5))
 CENTER = np.random.default_rng(8).normal(size=6)
@@ -635,6 +599,7 @@ CASES = (
          moves=(0,)),
     Case('cycle', losses.cycle, lambda x, back: np.abs(back - x).mean((1, 2)),
          normal((2, 3), (2, 3))),
+    *cases_modeling.CASES,
 )  # fmt: skip
 
 # arrays without a batch: the case, the keyword, the value at which a gradient is taken
@@ -650,5 +615,7 @@ KEYWORDS = (
     ('moco', 'queue', QUEUE),
     ('dino', 'center', CENTER),
     ('dino', 'teacher_temperature', 0.5),
+    *cases_modeling.KEYWORDS,
 )  # fmt: skip
-STILL = ('queue', 'center', 'teacher_temperature')  # no gradient may reach these
+# no gradient may reach these
+STILL = ('queue', 'center', 'teacher_temperature', *cases_modeling.STILL)
