@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
 
-from ssljax.losses._real import real as precise
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, mean, nats, row_means, row_sums
 from ssljax.losses._shapes import arrays
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._shapes import arrays
 
 
@@ -46,10 +46,10 @@ def ctc_language_model(
         logits=logits, log_bigram=log_bigram, log_prior=log_prior, length=length,
     )  # fmt: skip
     B, T, V = logits.shape
-    log_p = log_softmax(real(logits))
-    language = real(log_bigram).astype(log_p.dtype)
+    log_p = log_softmax(precise(logits))
+    language = precise(log_bigram).astype(log_p.dtype)
     if log_prior is not None:
-        log_p = log_p - real(log_prior)
+        log_p = log_p - precise(log_prior)
     is_blank = jnp.arange(V) == blank
     repeats = jnp.eye(V, dtype=bool)
     changes = jnp.where(repeats, -jnp.inf, language)  # a token after itself needs a blank between

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, mean, row_sums
 from ssljax.losses._shapes import arrays
 
@@ -21,7 +21,7 @@ def sparse_l1(codes: jax.Array) -> jax.Array:
     codes h [B, ...] -> [B]. Its slope at zero is zero.
     """
     (codes,) = arrays('B ...', codes=codes)
-    codes = real(codes)
+    codes = precise(codes)
     return row_sums(jnp.sign(codes) * codes)  # as jnp.abs, whose slope at zero is one
 
 
@@ -36,7 +36,7 @@ def sparse_kl(codes: jax.Array, *, target: float = 0.05, axis_name: Axis = None)
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     (codes,) = arrays('B ...', codes=codes)
-    active = jnp.clip(mean(real(codes), axis_name), 1e-6, 1 - 1e-6)  # finite for a dead unit
+    active = jnp.clip(mean(precise(codes), axis_name), 1e-6, 1 - 1e-6)  # finite for a dead unit
     entropy = target * jnp.log(target) + (1 - target) * jnp.log1p(-target)
     cross = target * jnp.log(active) + (1 - target) * jnp.log1p(-active)
     return (entropy - cross).sum()
@@ -50,7 +50,7 @@ def contractive(encoder: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.
     backward pass for each of the H codes; `contractive_sigmoid` costs none.
     """
     (x,) = arrays('B ...', x=x)
-    codes, back = jax.vjp(encoder, real(x))
+    codes, back = jax.vjp(encoder, precise(x))
     each = jnp.eye(codes.shape[1], dtype=codes.dtype)
     slopes = jax.vmap(lambda one: back(jnp.broadcast_to(one, codes.shape))[0])(each)
     return row_sums(jnp.square(slopes).sum(0))
@@ -64,5 +64,5 @@ def contractive_sigmoid(codes: jax.Array, *, kernel: jax.Array) -> jax.Array:
     codes h [B, H], kernel W [D, H] -> [B].
     """
     codes, kernel = arrays('B H', 'D H', codes=codes, kernel=kernel)
-    codes = real(codes)
-    return (jnp.square(codes * (1 - codes)) * jnp.square(real(kernel)).sum(0)).sum(-1)
+    codes = precise(codes)
+    return (jnp.square(codes * (1 - codes)) * jnp.square(precise(kernel)).sum(0)).sum(-1)

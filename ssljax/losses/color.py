@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import row_means
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
@@ -31,7 +31,7 @@ def color_targets(
     color, classes = arrays('... D', 'Q D', color=color, classes=classes)
     if not 1 <= neighbors <= len(classes):
         raise ValueError(f'neighbors={neighbors}: there are {len(classes)} classes')
-    color, classes = lax.stop_gradient((real(color), real(classes)))
+    color, classes = lax.stop_gradient((precise(color), precise(classes)))
     squares = jnp.square(color[..., None, :] - classes).sum(-1)
     _, nearest = lax.top_k(-squares, neighbors)
     near = jax.nn.one_hot(nearest, len(classes), dtype=bool).any(-2)
@@ -48,7 +48,7 @@ def color_weights(frequency: jax.Array, *, mix: float = 0.5) -> jax.Array:
     mix: the share of the uniform distribution in the frequencies.
     """
     (frequency,) = arrays('Q', frequency=frequency)
-    frequency = real(frequency)
+    frequency = precise(frequency)
     weight = 1 / ((1 - mix) * frequency + mix / len(frequency))
     return weight / (frequency * weight).sum()
 
@@ -67,10 +67,10 @@ def color_classes(
     logits, targets, weight = arrays(
         'B ... Q', 'B ... Q', 'Q', logits=logits, targets=targets, weight=weight
     )
-    targets = real(targets)
-    loss = -(targets * log_softmax(real(logits))).sum(-1)
+    targets = precise(targets)
+    loss = -(targets * log_softmax(precise(logits))).sum(-1)
     if weight is not None:
-        loss = real(weight)[targets.argmax(-1)] * loss
+        loss = precise(weight)[targets.argmax(-1)] * loss
     return row_means(loss)
 
 
@@ -89,7 +89,7 @@ def copied(
         'B M D', 'B N D', 'B N C', target=target, reference=reference, values=values
     )
     pointer = softmax(_pointer(target, reference, temperature))
-    return jnp.einsum('bmn,bnc->bmc', pointer, real(values), precision='highest')
+    return jnp.einsum('bmn,bnc->bmc', pointer, precise(values), precision='highest')
 
 
 def color_pointer(
@@ -123,5 +123,5 @@ def color_pointer(
 
 def _pointer(target, reference, temperature):
     """f_j . f_i / temperature, [B, M, N]."""
-    products = jnp.einsum('bmd,bnd->bmn', real(target), real(reference), precision='highest')
+    products = jnp.einsum('bmd,bnd->bmn', precise(target), precise(reference), precision='highest')
     return products / temperature

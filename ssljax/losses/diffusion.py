@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import row_means
 from ssljax.losses._shapes import arrays
 
@@ -29,7 +29,7 @@ def diffuse(x: jax.Array, noise: jax.Array, alpha_bar: jax.Array) -> jax.Array:
     """
     x, noise, alpha_bar = arrays('B ...', 'B ...', 'B', x=x, noise=noise, alpha_bar=alpha_bar)
     signal, sigma = _scales(alpha_bar, x.ndim)
-    return signal * real(x) + sigma * real(noise)
+    return signal * precise(x) + sigma * precise(noise)
 
 
 def ddpm(
@@ -54,10 +54,10 @@ def ddpm(
     prediction, x, noise, alpha_bar = arrays(
         'B ...', 'B ...', 'B ...', 'B', prediction=prediction, x=x, noise=noise, alpha_bar=alpha_bar
     )
-    x, noise = real(x), real(noise)
+    x, noise = precise(x), precise(noise)
     signal, sigma = _scales(alpha_bar, x.ndim)
     wanted = _chosen(target, epsilon=noise, x0=x, v=signal * noise - sigma * x)
-    return row_means(jnp.square(real(prediction) - lax.stop_gradient(wanted)))
+    return row_means(jnp.square(precise(prediction) - lax.stop_gradient(wanted)))
 
 
 def denoised(
@@ -72,7 +72,7 @@ def denoised(
     prediction, noisy, alpha_bar = arrays(
         'B ...', 'B ...', 'B', prediction=prediction, noisy=noisy, alpha_bar=alpha_bar
     )
-    prediction, noisy = real(prediction), real(noisy)
+    prediction, noisy = precise(prediction), precise(noisy)
     signal, sigma = _scales(alpha_bar, noisy.ndim)
     of_noise = (noisy - sigma * prediction) / jnp.maximum(signal, 1e-6)  # pure noise has no answer
     return _chosen(target, epsilon=of_noise, x0=prediction, v=signal * noisy - sigma * prediction)
@@ -85,8 +85,8 @@ def flow_path(x: jax.Array, noise: jax.Array, time: jax.Array, *, sigma: float =
     x, noise e ~ N(0, 1) [B, ...], time t [B] from 0 (noise) to 1 (data) -> [B, ...].
     """
     x, noise, time = arrays('B ...', 'B ...', 'B', x=x, noise=noise, time=time)
-    time = _beside(real(time), x.ndim)
-    return time * real(x) + (1 - (1 - sigma) * time) * real(noise)
+    time = _beside(precise(time), x.ndim)
+    return time * precise(x) + (1 - (1 - sigma) * time) * precise(noise)
 
 
 def flow_matching(
@@ -102,13 +102,13 @@ def flow_matching(
     sigma: the width that is left around x at t = 1.
     """
     velocity, x, noise = arrays('B ...', velocity=velocity, x=x, noise=noise)
-    way = real(x) - (1 - sigma) * real(noise)
-    return row_means(jnp.square(real(velocity) - lax.stop_gradient(way)))
+    way = precise(x) - (1 - sigma) * precise(noise)
+    return row_means(jnp.square(precise(velocity) - lax.stop_gradient(way)))
 
 
 def _scales(alpha_bar, ndim):
     """sqrt(a) and sqrt(1 - a), of a shape that multiplies rows."""
-    alpha_bar = jnp.clip(_beside(real(alpha_bar), ndim), 0, 1)
+    alpha_bar = jnp.clip(_beside(precise(alpha_bar), ndim), 0, 1)
     return _root(alpha_bar), _root(1 - alpha_bar)
 
 

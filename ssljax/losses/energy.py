@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, mean, row_sums
 from ssljax.losses._shapes import arrays
 
@@ -60,8 +60,8 @@ def persistent_contrastive_divergence(
     axis_name: the mapped axis, or axes, whose shards make up the batch, and the chains.
     """
     x, chain = arrays('B ...', 'M ...', x=x, chain=chain)
-    chain = lax.stop_gradient(real(chain))
-    return real(energy(real(x))) - mean(real(energy(chain)), axis_name)
+    chain = lax.stop_gradient(precise(chain))
+    return precise(energy(precise(x))) - mean(precise(energy(chain)), axis_name)
 
 
 def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
@@ -73,9 +73,9 @@ def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: jax.Arra
     `sliced_score_matching` costs one for each direction.
     """
     (x,) = arrays('B ...', x=x)
-    x = real(x)
+    x = precise(x)
     each = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, *x.shape[1:])
-    return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(real(score(x)))) / 2
+    return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(precise(score(x)))) / 2
 
 
 def sliced_score_matching(
@@ -95,8 +95,8 @@ def sliced_score_matching(
     reduced: whether the square is exact, which reduces the variance.
     """
     x, directions = arrays('B ...', 'B P ...', x=x, directions=directions)
-    x, directions = real(x), real(directions)
-    s = real(score(x))
+    x, directions = precise(x), precise(directions)
+    s = precise(score(x))
     slopes = _slopes(score, x, directions).mean(1)
     if reduced:
         return slopes + row_sums(jnp.square(s)) / 2
@@ -109,6 +109,6 @@ def _slopes(score, x, directions):
 
     def slope(v):
         v = jnp.broadcast_to(v, x.shape)
-        return row_sums(v * real(jax.jvp(score, (x,), (v,))[1]))
+        return row_sums(v * precise(jax.jvp(score, (x,), (v,))[1]))
 
     return jax.vmap(slope, 1, 1)(directions)

@@ -12,7 +12,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, everywhere, itself, mean
 from ssljax.losses._shapes import arrays
 
@@ -50,7 +50,7 @@ def mmd(
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     x, y = arrays('B D', 'M D', x=x, y=y, at_least=dict(B=2, M=2) if unbiased else {})
-    x, y = real(x), real(y)
+    x, y = precise(x), precise(y)
     all_x, all_y = everywhere(x, axis_name), everywhere(y, axis_name)
 
     def within(rows, all_rows):
@@ -76,7 +76,7 @@ def renyi_entropy(z: jax.Array, *, sigma: float = 1.0, axis_name: Axis = None) -
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     (z,) = arrays('B D', z=z)
-    z = real(z)
+    z = precise(z)
     constant = z.shape[1] / 2 * math.log(4 * math.pi) + z.shape[1] * jnp.log(sigma)
     return constant - jnp.log(mean(_potentials(z, sigma, axis_name).mean(1), axis_name))
 
@@ -104,7 +104,7 @@ def quadratic_mutual_information(
     if divergence not in ('cauchy_schwarz', 'euclidean'):
         raise ValueError(f'divergence={divergence!r}: it is cauchy_schwarz or euclidean')
     y, z = arrays('B D', 'B E', y=y, z=z)
-    of_y, of_z = (_potentials(real(rows), sigma, axis_name) for rows in (y, z))
+    of_y, of_z = (_potentials(precise(rows), sigma, axis_name) for rows in (y, z))
     joint = mean((of_y * of_z).mean(1), axis_name)
     each = mean(of_y.mean(1), axis_name) * mean(of_z.mean(1), axis_name)
     cross = mean(of_y.mean(1) * of_z.mean(1), axis_name)

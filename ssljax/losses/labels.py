@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
@@ -25,7 +25,7 @@ def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     logits, targets [B, ..., K], which sum to one -> [B, ...].
     """
     logits, targets = arrays('B ... K', logits=logits, targets=targets)
-    log_p, targets = log_softmax(real(logits)), real(targets)
+    log_p, targets = log_softmax(precise(logits)), precise(targets)
     # a class of no weight costs nothing, even if it is ruled out by a logit of -inf
     return -(targets * jnp.where(targets == 0, jnp.maximum(log_p, NOTHING), log_p)).sum(-1)
 
@@ -40,7 +40,7 @@ def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array)
     of the right labels, where T is right.
     """
     logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
-    log_p, noise = log_softmax(real(logits)), real(noise)
+    log_p, noise = log_softmax(precise(logits)), precise(noise)
     rates = noise.T[labels]  # [B, K]: of this label, by class
     top = lax.stop_gradient(jnp.where(rates > 0, log_p, NOTHING).max(-1, keepdims=True))
     # classes of rate zero have a slope by it, but may lie far above the others
@@ -88,9 +88,9 @@ def focal(
     weight: a [K], of each class, such as (0.75, 0.25) of the paper; None: one.
     """
     logits, labels, weight = arrays('B K', 'B', 'K', logits=logits, labels=labels, weight=weight)
-    logits = real(logits)
+    logits = precise(logits)
     own = jnp.arange(logits.shape[-1]) == labels[:, None]
     # the log of 1 - p from the other classes, for it keeps its digits where p rounds to one
     rest = logsumexp(jnp.where(own, NOTHING, logits), -1) - logsumexp(logits, -1)
     loss = jnp.exp(gamma * rest) * nats(logits, labels)
-    return loss if weight is None else real(weight)[labels] * loss
+    return loss if weight is None else precise(weight)[labels] * loss

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, nats, over_shards, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
@@ -118,10 +118,10 @@ def variational_dequantize(
     noise, which is `dequantize`, has a v of the logistic distribution and the cost D log levels.
     """
     x, sample, log_q = arrays('B ...', 'B ...', 'B', x=x, sample=sample, log_q=log_q)
-    sample = real(sample)
+    sample = precise(sample)
     y = (x.astype(sample.dtype) + jax.nn.sigmoid(sample)) / levels
     log_slope = -softplus(sample) - softplus(-sample)  # of the sigmoid
-    return y, real(log_q) + row_sums(math.log(levels) - log_slope)
+    return y, precise(log_q) + row_sums(math.log(levels) - log_slope)
 
 
 def infomax_ica(u: jax.Array, *, weight: jax.Array) -> jax.Array:
@@ -134,8 +134,8 @@ def infomax_ica(u: jax.Array, *, weight: jax.Array) -> jax.Array:
     dW ~ W (1 + u^T (1 - 2 y)).
     """
     u, weight = arrays('B D', 'D D', u=u, weight=weight)
-    u = real(u)
-    return (softplus(u) + softplus(-u)).sum(-1) - jnp.linalg.slogdet(real(weight))[1]
+    u = precise(u)
+    return (softplus(u) + softplus(-u)).sum(-1) - jnp.linalg.slogdet(precise(weight))[1]
 
 
 # ---- models with latent variables
@@ -162,7 +162,7 @@ def free_bits(kl: jax.Array, *, least: float, axis_name: Axis = None) -> jax.Arr
     axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     (kl,) = arrays('B G', kl=kl)
-    return jnp.maximum(over_shards(real(kl).mean(0), axis_name), least).sum()
+    return jnp.maximum(over_shards(precise(kl).mean(0), axis_name), least).sum()
 
 
 def kl_gaussian(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import row_sums
 from ssljax.losses._shapes import arrays
 
@@ -33,10 +33,10 @@ def gaussian_mixture(
         'B ... K', 'B ... K D', 'B ... K D', 'B ... D',
         logits=logits, mean=mean, log_variance=log_variance, x=x,
     )  # fmt: skip
-    log_variance = jnp.clip(real(log_variance), -LARGEST, LARGEST)
-    squares = jnp.square(real(x)[..., None, :] - real(mean)) * jnp.exp(-log_variance)
+    log_variance = jnp.clip(precise(log_variance), -LARGEST, LARGEST)
+    squares = jnp.square(precise(x)[..., None, :] - precise(mean)) * jnp.exp(-log_variance)
     log_p = -(math.log(2 * math.pi) + log_variance + squares).sum(-1) / 2
-    return row_sums(-logsumexp(log_softmax(real(logits)) + log_p, -1))
+    return row_sums(-logsumexp(log_softmax(precise(logits)) + log_p, -1))
 
 
 def logistic_mixture_rgb(
@@ -63,12 +63,12 @@ def logistic_mixture_rgb(
         'B ... K', 'B ... 3 K', 'B ... 3 K', 'B ... 3 K', 'B ... 3',
         logits=logits, mean=mean, log_scale=log_scale, coupling=coupling, x=x,
     )  # fmt: skip
-    x, c = real(x)[..., None], jnp.tanh(real(coupling))
+    x, c = precise(x)[..., None], jnp.tanh(precise(coupling))
     red, green = x[..., 0, :], x[..., 1, :]
     c0, c1, c2 = (c[..., i, :] for i in range(3))
     seen = jnp.stack([jnp.zeros_like(c0), c0 * red, c1 * red + c2 * green], -2)
-    log_p = _level(real(mean) + seen, real(log_scale), x, levels).sum(-2)
-    return row_sums(-logsumexp(log_softmax(real(logits)) + log_p, -1))
+    log_p = _level(precise(mean) + seen, precise(log_scale), x, levels).sum(-2)
+    return row_sums(-logsumexp(log_softmax(precise(logits)) + log_p, -1))
 
 
 def _level(mean, log_scale, x, levels):

@@ -8,7 +8,7 @@
 import jax
 import jax.numpy as jnp
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 
@@ -57,7 +57,7 @@ def beit(logits: jax.Array, tokens: jax.Array, mask: jax.Array) -> jax.Array:
     logits, tokens, mask = arrays('B T V', 'B T', 'B T', logits=logits, tokens=tokens, mask=mask)
     mask = mask.astype(bool)
     # what is not masked may be anything, also a token that does not exist
-    loss = nats(jnp.where(mask[..., None], real(logits), 0), jnp.where(mask, tokens, 0))
+    loss = nats(jnp.where(mask[..., None], precise(logits), 0), jnp.where(mask, tokens, 0))
     return jnp.where(mask, loss, 0).sum(-1) / jnp.maximum(mask.sum(-1), 1)
 
 
@@ -84,7 +84,7 @@ def context_encoder(
         'B H W C', 'B H W C', 'B H W', 'B H W', prediction=prediction, x=x, region=region, seen=seen
     )
     region = region.astype(bool)
-    error = jnp.where(region[..., None], real(prediction) - real(x), 0)
+    error = jnp.where(region[..., None], precise(prediction) - precise(x), 0)
     error = jnp.square(error).mean(-1)
     if seen is not None:
         error = jnp.where(seen.astype(bool), weight, 1) * error

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import nats, unit
 from ssljax.losses._shapes import arrays
 
@@ -72,8 +72,8 @@ def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> j
     strong, weak, thresholds = arrays(
         'B K', 'B K', 'K', strong=strong, weak=weak, thresholds=thresholds
     )
-    q = lax.stop_gradient(softmax(real(weak)))
-    return jnp.where(q.max(-1) >= real(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
+    q = lax.stop_gradient(softmax(precise(weak)))
+    return jnp.where(q.max(-1) >= precise(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
 
 
 def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.95) -> jax.Array:
@@ -87,7 +87,7 @@ def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.9
     rows: all rows without a label. While most are not sure of any class, all thresholds are low.
     """
     (counts,) = arrays('K', counts=counts)
-    counts = real(counts)
+    counts = precise(counts)
     learned = counts / jnp.maximum(jnp.maximum(counts.max(), rows - counts.sum()), 1)
     return threshold * learned / (2 - learned)
 
@@ -101,8 +101,8 @@ def mean_teacher(student: jax.Array, teacher: jax.Array) -> jax.Array:
     flows to the teacher, whose weights are a moving average. The weight of it is `ramp_up`.
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
-    target = lax.stop_gradient(softmax(real(teacher)))
-    return jnp.square(softmax(real(student)) - target).mean(-1)
+    target = lax.stop_gradient(softmax(precise(teacher)))
+    return jnp.square(softmax(precise(student)) - target).mean(-1)
 
 
 def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
@@ -110,7 +110,7 @@ def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
 
     Laine & Aila 2016, arXiv:1610.02242, section 2.1:  exp(-5 (1 - t)^2),  t = min(step / rise, 1).
     """
-    t = jnp.clip(real(jnp.asarray(step)) / rise, 0, 1)
+    t = jnp.clip(precise(jnp.asarray(step)) / rise, 0, 1)
     return jnp.exp(-5 * jnp.square(1 - t))
 
 
@@ -135,16 +135,16 @@ def vat(
     rounds: of the power method.
     """
     x, direction = arrays('B ...', x=x, direction=direction)
-    x = real(x)
+    x = precise(x)
     logits, back = jax.vjp(predict, lax.stop_gradient(x))
-    p = lax.stop_gradient(softmax(real(logits)))
-    d = _unit_rows(real(direction))
+    p = lax.stop_gradient(softmax(precise(logits)))
+    d = _unit_rows(precise(direction))
     for _ in range(rounds):
-        change = real(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
+        change = precise(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
         change = p * (change - (p * change).sum(-1, keepdims=True))
         d = _unit_rows(back(change.astype(logits.dtype))[0])
-    moved = log_softmax(real(predict(x + lax.stop_gradient(radius * d))))
-    return (p * (log_softmax(real(lax.stop_gradient(logits))) - moved)).sum(-1)
+    moved = log_softmax(precise(predict(x + lax.stop_gradient(radius * d))))
+    return (p * (log_softmax(precise(lax.stop_gradient(logits))) - moved)).sum(-1)
 
 
 def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
@@ -155,7 +155,7 @@ def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
     targets they go into `soft_cross_entropy`; into a squared error in the paper.
     """
     (p,) = arrays('... K', p=p)
-    p = lax.stop_gradient(real(p))
+    p = lax.stop_gradient(precise(p))
     return softmax(jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) / temperature)
 
 

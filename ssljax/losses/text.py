@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 
@@ -34,7 +34,7 @@ def replaced_token(
     logits, tokens, corrupted, mask = arrays(
         'B T', logits=logits, tokens=tokens, corrupted=corrupted, mask=mask
     )
-    logits = real(logits)
+    logits = precise(logits)
     if mask is not None:
         logits = jnp.where(mask, logits, 0)  # what is not scored may be anything
     loss = softplus(jnp.where(tokens == corrupted, -logits, logits))
@@ -78,9 +78,9 @@ def glove(
         'B D', 'B D', 'B', 'B', 'B',
         word=word, context=context, word_bias=word_bias, context_bias=context_bias, count=count,
     )  # fmt: skip
-    count = lax.stop_gradient(real(count))
+    count = lax.stop_gradient(precise(count))
     occurs = count > 0
     some = jnp.where(occurs, count, 1)
     weight = jnp.where(occurs, jnp.minimum(1, some / largest) ** power, 0)
-    product = (real(word) * real(context)).sum(-1)
-    return weight * jnp.square(product + real(word_bias) + real(context_bias) - jnp.log(some))
+    product = (precise(word) * precise(context)).sum(-1)
+    return weight * jnp.square(product + precise(word_bias) + precise(context_bias) - jnp.log(some))

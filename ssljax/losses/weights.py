@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._real import real
+from ssljax.losses._precise import precise
 from ssljax.losses._rows import unit
 from ssljax.losses._shapes import arrays
 
@@ -27,13 +27,14 @@ def spectral_norm(
     rounds: of the power method. One is enough where weights change slowly.
     """
     kernel, u = arrays('... O', 'O', kernel=kernel, u=u)
-    matrix = real(kernel).reshape(-1, kernel.shape[-1])
-    fixed, u = lax.stop_gradient((matrix, real(u)))
-    v = unit(jnp.matmul(fixed, u, precision='highest'))
-    for i in range(rounds):
-        if i:
-            v = unit(jnp.matmul(fixed, u, precision='highest'))
-        u = unit(jnp.matmul(v, fixed, precision='highest'))
+    matrix = precise(kernel).reshape(-1, kernel.shape[-1])
+    fixed, u = lax.stop_gradient((matrix, precise(u)))
+
+    def again(_, u_and_v):
+        v = unit(jnp.matmul(fixed, u_and_v[0], precision='highest'))
+        return unit(jnp.matmul(v, fixed, precision='highest')), v
+
+    u, v = lax.fori_loop(0, rounds, again, (u, jnp.zeros_like(fixed[:, 0])))
     return jnp.vdot(v, jnp.matmul(matrix, u, precision='highest'), precision='highest'), u
 
 
@@ -48,7 +49,7 @@ def orthogonal_penalty(kernel: jax.Array, *, diagonal: bool = False) -> jax.Arra
     diagonal: whether columns should have length one, too.
     """
     (kernel,) = arrays('... O', kernel=kernel)
-    matrix = real(kernel).reshape(-1, kernel.shape[-1])
+    matrix = precise(kernel).reshape(-1, kernel.shape[-1])
     gram = jnp.matmul(matrix.T, matrix, precision='highest')
     one = jnp.eye(len(gram), dtype=gram.dtype)
     return jnp.square(gram - one if diagonal else gram * (1 - one)).sum()
