@@ -10,17 +10,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax
+from jax.typing import ArrayLike
 
 from ssljax.losses._precise import precise
 from ssljax.losses._shapes import arrays
 
 
 def ctc_language_model(
-    logits: jax.Array,
+    logits: ArrayLike,
     *,
-    log_bigram: jax.Array,
-    log_prior: jax.Array | None = None,
-    length: jax.Array | None = None,
+    log_bigram: ArrayLike,
+    log_prior: ArrayLike | None = None,
+    length: ArrayLike | None = None,
     blank: int = 0,
 ) -> jax.Array:
     """Negative log-likelihood of frames over all texts of a language and all their alignments.

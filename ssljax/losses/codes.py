@@ -8,24 +8,28 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import Axis, mean, row_sums
 from ssljax.losses._shapes import arrays
 
 
-def sparse_l1(codes: jax.Array) -> jax.Array:
+def sparse_l1(codes: ArrayLike) -> jax.Array:
     """The sum of the magnitudes of a row's codes, which drives most of them to zero.
 
     Lee et al. 2006 (NIPS, Efficient sparse coding), eq. 2, without its weight:  sum_j |h_j|.
     codes h [B, ...] -> [B]. Its slope at zero is zero.
+
+    >>> print(sparse_l1([[0.5, -2.0]]))
+    [2.5]
     """
     (codes,) = arrays('B ...', codes=codes)
     codes = precise(codes)
     return row_sums(jnp.sign(codes) * codes)  # as jnp.abs, whose slope at zero is one
 
 
-def sparse_kl(codes: jax.Array, *, target: float = 0.05, axis_name: Axis = None) -> jax.Array:
+def sparse_kl(codes: ArrayLike, *, target: ArrayLike = 0.05, axis_name: Axis = None) -> jax.Array:
     """How far the mean activations of units are from a small one, a scalar.
 
     Ng 2011 (Stanford CS294A, Sparse autoencoder), section 3: with m_j the mean of unit j over rows,
@@ -34,20 +38,27 @@ def sparse_kl(codes: jax.Array, *, target: float = 0.05, axis_name: Axis = None)
 
     target: the share of time that a unit should be active.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{sparse_kl([[0.0], [1.0]], target=0.5):.4f}')
+    0.0000
     """
     (codes,) = arrays('B ...', codes=codes)
     active = jnp.clip(mean(precise(codes), axis_name), 1e-6, 1 - 1e-6)  # finite for a dead unit
+    target = like(target, active)
     entropy = target * jnp.log(target) + (1 - target) * jnp.log1p(-target)
     cross = target * jnp.log(active) + (1 - target) * jnp.log1p(-active)
     return (entropy - cross).sum()
 
 
-def contractive(encoder: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def contractive(encoder: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.Array:
     """The squared Frobenius norm of an encoder's Jacobian: how much codes change with their row.
 
     Rifai et al. 2011 (ICML, Contractive auto-encoders), eq. 1:  sum_ij (dh_j / dx_i)^2.
     encoder: x [B, ...] -> codes [B, H], each from its own row alone. x [B, ...] -> [B]. It costs a
     backward pass for each of the H codes; `contractive_sigmoid` costs none.
+
+    >>> print(contractive(lambda x: 3 * x, [[1.0, 1.0]]))
+    [18.]
     """
     (x,) = arrays('B ...', x=x)
     codes, back = jax.vjp(encoder, precise(x))
@@ -56,12 +67,15 @@ def contractive(encoder: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.
     return row_sums(jnp.square(slopes).sum(0))
 
 
-def contractive_sigmoid(codes: jax.Array, *, kernel: jax.Array) -> jax.Array:
+def contractive_sigmoid(codes: ArrayLike, *, kernel: ArrayLike) -> jax.Array:
     """`contractive` of one layer of sigmoids, from its codes and kernel.
 
     Rifai et al. 2011 (ICML, Contractive auto-encoders), section 3: with h = sigmoid(x W + b),
         sum_j (h_j (1 - h_j))^2 sum_i W_ij^2.
     codes h [B, H], kernel W [D, H] -> [B].
+
+    >>> print(contractive_sigmoid([[0.5]], kernel=[[4.0]]))
+    [1.]
     """
     codes, kernel = arrays('B H', 'D H', codes=codes, kernel=kernel)
     codes = precise(codes)

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import row_means
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 
 
 def color_targets(
-    color: jax.Array, classes: jax.Array, *, neighbors: int = 5, sigma: float = 5.0
+    color: ArrayLike, classes: ArrayLike, *, neighbors: int = 5, sigma: float = 5.0
 ) -> jax.Array:
     """Colors as distributions over the classes of color that are nearest to them.
 
@@ -27,18 +28,22 @@ def color_targets(
 
     neighbors: how many classes have weight.
     sigma: the width, in units of color.
+
+    >>> print(color_targets([0.0, 0.0], [[0.0, 1.0], [1.0, 0.0]], neighbors=2))
+    [0.5 0.5]
     """
     color, classes = arrays('... D', 'Q D', color=color, classes=classes)
     if not 1 <= neighbors <= len(classes):
         raise ValueError(f'neighbors={neighbors}: there are {len(classes)} classes')
     color, classes = lax.stop_gradient((precise(color), precise(classes)))
+    sigma = lax.stop_gradient(like(sigma, color))
     squares = jnp.square(color[..., None, :] - classes).sum(-1)
     _, nearest = lax.top_k(-squares, neighbors)
     near = jax.nn.one_hot(nearest, len(classes), dtype=bool).any(-2)
     return softmax(jnp.where(near, -squares / (2 * sigma**2), -jnp.inf))
 
 
-def color_weights(frequency: jax.Array, *, mix: float = 0.5) -> jax.Array:
+def color_weights(frequency: ArrayLike, *, mix: ArrayLike = 0.5) -> jax.Array:
     """Weights of classes of color that make up for rare colors, one on average.
 
     Zhang et al. 2016, arXiv:1603.08511, eq. 4: with frequency p over pixels, Q classes,
@@ -46,15 +51,19 @@ def color_weights(frequency: jax.Array, *, mix: float = 0.5) -> jax.Array:
     frequency [Q], which sums to one -> [Q].
 
     mix: the share of the uniform distribution in the frequencies.
+
+    >>> print(color_weights([0.5, 0.5]))
+    [1. 1.]
     """
     (frequency,) = arrays('Q', frequency=frequency)
     frequency = precise(frequency)
+    mix = like(mix, frequency)
     weight = 1 / ((1 - mix) * frequency + mix / len(frequency))
     return weight / (frequency * weight).sum()
 
 
 def color_classes(
-    logits: jax.Array, targets: jax.Array, *, weight: jax.Array | None = None
+    logits: ArrayLike, targets: ArrayLike, *, weight: ArrayLike | None = None
 ) -> jax.Array:
     """Cross entropy of the classes of color of each pixel, in which rare colors weigh more.
 
@@ -63,6 +72,9 @@ def color_classes(
     logits, targets [B, ..., Q] -> [B]. A mean over pixels where the paper has a sum.
 
     weight: w [Q], as from `color_weights`; None: one.
+
+    >>> print(color_classes([[[0.0, 0.0]]], [[[1.0, 0.0]]], weight=[2.0, 1.0]))  # 2 log 2
+    [1.3862944]
     """
     logits, targets, weight = arrays(
         'B ... Q', 'B ... Q', 'Q', logits=logits, targets=targets, weight=weight
@@ -75,7 +87,7 @@ def color_classes(
 
 
 def copied(
-    target: jax.Array, reference: jax.Array, values: jax.Array, *, temperature: float = 1.0
+    target: ArrayLike, reference: ArrayLike, values: ArrayLike, *, temperature: ArrayLike = 1.0
 ) -> jax.Array:
     """What the pixels of a frame copy from those of a reference frame: colors, or an object's mask.
 
@@ -84,6 +96,9 @@ def copied(
     target [B, M, D], reference [B, N, D], values c [B, N, C] -> [B, M, C].
 
     temperature: the paper's is one in training.
+
+    >>> print(copied([[[9.0]]], [[[9.0], [-9.0]]], [[[1.0], [2.0]]]))
+    [[[1.]]]
     """
     target, reference, values = arrays(
         'B M D', 'B N D', 'B N C', target=target, reference=reference, values=values
@@ -93,12 +108,12 @@ def copied(
 
 
 def color_pointer(
-    target: jax.Array,
-    reference: jax.Array,
-    colors: jax.Array,
-    reference_colors: jax.Array,
+    target: ArrayLike,
+    reference: ArrayLike,
+    colors: ArrayLike,
+    reference_colors: ArrayLike,
     *,
-    temperature: float = 1.0,
+    temperature: ArrayLike = 1.0,
 ) -> jax.Array:
     """Cross entropy of the colors of a frame, each copied from where its pixel points to.
 
@@ -109,6 +124,9 @@ def color_pointer(
     alone whose color the reference has: no pointer can be right for the others.
 
     temperature: the paper's is one.
+
+    >>> print(color_pointer([[[0.0]]], [[[1.0], [1.0]]], [[0]], [[0, 1]]))  # log 2
+    [0.6931472]
     """
     target, reference, colors, reference_colors = arrays(
         'B M D', 'B N D', 'B M', 'B N',
@@ -124,4 +142,4 @@ def color_pointer(
 def _pointer(target, reference, temperature):
     """f_j . f_i / temperature, [B, M, N]."""
     products = jnp.einsum('bmd,bnd->bmn', precise(target), precise(reference), precision='highest')
-    return products / temperature
+    return products / like(temperature, products)

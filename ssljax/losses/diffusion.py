@@ -12,20 +12,24 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import row_means
 from ssljax.losses._shapes import arrays
 
 Target = Literal['epsilon', 'x0', 'v']
 
 
-def diffuse(x: jax.Array, noise: jax.Array, alpha_bar: jax.Array) -> jax.Array:
+def diffuse(x: ArrayLike, noise: ArrayLike, alpha_bar: ArrayLike) -> jax.Array:
     """Data with noise in it, as a diffusion model sees them at one level of noise.
 
     Ho et al. 2020, arXiv:2006.11239, eq. 4:  x_t = sqrt(a) x + sqrt(1 - a) e.
     x, noise e ~ N(0, 1) [B, ...]; alpha_bar a [B]: the share of the variance that is left of x,
     from 1 (no noise) down to 0 -> [B, ...].
+
+    >>> print(diffuse([[2.0]], [[0.0]], [0.25]))
+    [[1.]]
     """
     x, noise, alpha_bar = arrays('B ...', 'B ...', 'B', x=x, noise=noise, alpha_bar=alpha_bar)
     signal, sigma = _scales(alpha_bar, x.ndim)
@@ -33,10 +37,10 @@ def diffuse(x: jax.Array, noise: jax.Array, alpha_bar: jax.Array) -> jax.Array:
 
 
 def ddpm(
-    prediction: jax.Array,
-    x: jax.Array,
-    noise: jax.Array,
-    alpha_bar: jax.Array,
+    prediction: ArrayLike,
+    x: ArrayLike,
+    noise: ArrayLike,
+    alpha_bar: ArrayLike,
     *,
     target: Target = 'epsilon',
 ) -> jax.Array:
@@ -50,6 +54,9 @@ def ddpm(
     entries of a row where the paper has a norm. Another weight of the levels multiplies the result.
 
     target: which of the three the net predicts; `denoised` turns each into x.
+
+    >>> print(ddpm([[1.0]], [[2.0]], [[4.0]], [0.25]))  # (1 - 4)^2
+    [9.]
     """
     prediction, x, noise, alpha_bar = arrays(
         'B ...', 'B ...', 'B ...', 'B', prediction=prediction, x=x, noise=noise, alpha_bar=alpha_bar
@@ -61,13 +68,16 @@ def ddpm(
 
 
 def denoised(
-    prediction: jax.Array, noisy: jax.Array, alpha_bar: jax.Array, *, target: Target = 'epsilon'
+    prediction: ArrayLike, noisy: ArrayLike, alpha_bar: ArrayLike, *, target: Target = 'epsilon'
 ) -> jax.Array:
     """The clean data that a prediction from noisy data means.
 
     The inverse of `diffuse`, with a = alpha_bar (Salimans & Ho 2022, arXiv:2202.00512, section 4):
         x = (x_t - sqrt(1 - a) e) / sqrt(a),  x,  or  sqrt(a) x_t - sqrt(1 - a) v.
     prediction, of what `target` says, and noisy x_t [B, ...], alpha_bar [B] -> [B, ...].
+
+    >>> print(denoised([[0.0]], [[1.0]], [0.25]))
+    [[2.]]
     """
     prediction, noisy, alpha_bar = arrays(
         'B ...', 'B ...', 'B', prediction=prediction, noisy=noisy, alpha_bar=alpha_bar
@@ -78,19 +88,24 @@ def denoised(
     return _chosen(target, epsilon=of_noise, x0=prediction, v=signal * noisy - sigma * prediction)
 
 
-def flow_path(x: jax.Array, noise: jax.Array, time: jax.Array, *, sigma: float = 0.0) -> jax.Array:
+def flow_path(
+    x: ArrayLike, noise: ArrayLike, time: ArrayLike, *, sigma: ArrayLike = 0.0
+) -> jax.Array:
     """The point at a time on the straight way from noise to data.
 
     Lipman et al. 2022, arXiv:2210.02747, eq. 22:  x_t = t x + (1 - (1 - s) t) e,  s = sigma.
     x, noise e ~ N(0, 1) [B, ...], time t [B] from 0 (noise) to 1 (data) -> [B, ...].
+
+    >>> print(flow_path([[4.0]], [[0.0]], [0.25]))
+    [[1.]]
     """
     x, noise, time = arrays('B ...', 'B ...', 'B', x=x, noise=noise, time=time)
     time = _beside(precise(time), x.ndim)
-    return time * precise(x) + (1 - (1 - sigma) * time) * precise(noise)
+    return time * precise(x) + (1 - (1 - like(sigma, time)) * time) * precise(noise)
 
 
 def flow_matching(
-    velocity: jax.Array, x: jax.Array, noise: jax.Array, *, sigma: float = 0.0
+    velocity: ArrayLike, x: ArrayLike, noise: ArrayLike, *, sigma: float = 0.0
 ) -> jax.Array:
     """The velocity field at a point between noise and data should be that of their straight way.
 
@@ -100,9 +115,13 @@ def flow_matching(
     norm. Their least value is not zero: many ways cross at a point.
 
     sigma: the width that is left around x at t = 1.
+
+    >>> print(flow_matching([[1.0]], [[4.0]], [[0.0]]))  # (1 - 4)^2
+    [9.]
     """
     velocity, x, noise = arrays('B ...', velocity=velocity, x=x, noise=noise)
-    way = precise(x) - (1 - sigma) * precise(noise)
+    noise = precise(noise)
+    way = precise(x) - (1 - like(sigma, noise)) * noise
     return row_means(jnp.square(precise(velocity) - lax.stop_gradient(way)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from ssljax.losses._precise import precise
 from ssljax.losses._rows import Axis, mean, row_sums
@@ -44,8 +45,8 @@ def denoising_score_matching(
 
 def persistent_contrastive_divergence(
     energy: Callable[[jax.Array], jax.Array],
-    x: jax.Array,
-    chain: jax.Array,
+    x: ArrayLike,
+    chain: ArrayLike,
     *,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -58,19 +59,25 @@ def persistent_contrastive_divergence(
     before this. The value is no likelihood, its gradient estimates that of -log p.
 
     axis_name: the mapped axis, or axes, whose shards make up the batch, and the chains.
+
+    >>> print(persistent_contrastive_divergence(lambda x: x[:, 0], [[3.0]], [[1.0], [2.0]]))
+    [1.5]
     """
     x, chain = arrays('B ...', 'M ...', x=x, chain=chain)
     chain = lax.stop_gradient(precise(chain))
     return precise(energy(precise(x))) - mean(precise(energy(chain)), axis_name)
 
 
-def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.Array:
     """The score, the gradient of the log density, is fitted without knowing it anywhere.
 
     Hyvarinen 2005 (JMLR 6), eq. 4:  l = sum_i d s_i(x) / d x_i + 1/2 s_i(x)^2.
     score s: x [B, ...] -> [B, ...], each row from its own alone; x [B, ...] -> [B]. Its mean is
     1/2 E |s - d log p|^2 less a constant. It costs a forward derivative for each entry of a row;
     `sliced_score_matching` costs one for each direction.
+
+    >>> print(implicit_score_matching(lambda x: -x, [[1.0, 1.0]]))  # -2 + 1
+    [-1.]
     """
     (x,) = arrays('B ...', x=x)
     x = precise(x)
@@ -80,8 +87,8 @@ def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: jax.Arra
 
 def sliced_score_matching(
     score: Callable[[jax.Array], jax.Array],
-    x: jax.Array,
-    directions: jax.Array,
+    x: ArrayLike,
+    directions: ArrayLike,
     *,
     reduced: bool = True,
 ) -> jax.Array:
@@ -93,6 +100,9 @@ def sliced_score_matching(
     [B, P, ...], P for each row, of N(0, 1) or signs -> [B].
 
     reduced: whether the square is exact, which reduces the variance.
+
+    >>> print(sliced_score_matching(lambda x: -x, [[1.0, 1.0]], [[[1.0, -1.0]]]))
+    [-1.]
     """
     x, directions = arrays('B ...', 'B P ...', x=x, directions=directions)
     x, directions = precise(x), precise(directions)

@@ -11,27 +11,28 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import Axis, everywhere, itself, mean
 from ssljax.losses._shapes import arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def gaussian_kernel(*scales: float) -> Kernel:
+def gaussian_kernel(*scales: ArrayLike) -> Kernel:
     """The sum over scales s of exp(-|a - b|^2 / 2 s^2): a function of [A, D], [M, D] -> [A, M]."""
 
-    def kernel(a: jax.Array, b: jax.Array) -> jax.Array:
+    def kernel(a: ArrayLike, b: ArrayLike) -> jax.Array:
         squares = _squares(a, b)
-        return sum(jnp.exp(-squares / (2 * scale**2)) for scale in scales)
+        return sum(jnp.exp(-squares / (2 * like(scale, squares) ** 2)) for scale in scales)
 
     return kernel
 
 
 def mmd(
-    x: jax.Array,
-    y: jax.Array,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
     kernel: Kernel,
     unbiased: bool = True,
@@ -48,6 +49,10 @@ def mmd(
     unbiased: pairs of a row with itself are left out; then equal sets are slightly below zero. If
         not, they count, and the value is never below zero.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> kernel = lambda a, b: a @ b.T
+    >>> print(mmd([[1.0]], [[3.0]], kernel=kernel, unbiased=False))  # (1 - 3)^2
+    4.0
     """
     x, y = arrays('B D', 'M D', x=x, y=y, at_least=dict(B=2, M=2) if unbiased else {})
     x, y = precise(x), precise(y)
@@ -64,7 +69,7 @@ def mmd(
     return within(x, all_x) + within(y, all_y) - 2 * between
 
 
-def renyi_entropy(z: jax.Array, *, sigma: float = 1.0, axis_name: Axis = None) -> jax.Array:
+def renyi_entropy(z: ArrayLike, *, sigma: ArrayLike = 1.0, axis_name: Axis = None) -> jax.Array:
     """Renyi's quadratic entropy of a set of rows, a scalar in nats, by a kernel estimate.
 
     Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering), of the density
@@ -74,18 +79,22 @@ def renyi_entropy(z: jax.Array, *, sigma: float = 1.0, axis_name: Axis = None) -
 
     sigma: the width of the estimate.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{renyi_entropy([[0.0], [0.0]]):.4f}')  # log(4 pi) / 2
+    1.2655
     """
     (z,) = arrays('B D', z=z)
     z = precise(z)
+    sigma = like(sigma, z)
     constant = z.shape[1] / 2 * math.log(4 * math.pi) + z.shape[1] * jnp.log(sigma)
     return constant - jnp.log(mean(_potentials(z, sigma, axis_name).mean(1), axis_name))
 
 
 def quadratic_mutual_information(
-    y: jax.Array,
-    z: jax.Array,
+    y: ArrayLike,
+    z: ArrayLike,
     *,
-    sigma: float = 1.0,
+    sigma: ArrayLike = 1.0,
     divergence: Literal['cauchy_schwarz', 'euclidean'] = 'cauchy_schwarz',
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -100,11 +109,16 @@ def quadratic_mutual_information(
     sigma: the width of the estimate, of y and of z.
     divergence: which of the two distances between p and q.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(quadratic_mutual_information([[0.0], [1.0]], [[2.0], [2.0]]))
+    0.0
     """
     if divergence not in ('cauchy_schwarz', 'euclidean'):
         raise ValueError(f'divergence={divergence!r}: it is cauchy_schwarz or euclidean')
     y, z = arrays('B D', 'B E', y=y, z=z)
-    of_y, of_z = (_potentials(precise(rows), sigma, axis_name) for rows in (y, z))
+    y, z = precise(y), precise(z)
+    sigma = like(sigma, y)
+    of_y, of_z = (_potentials(rows, sigma, axis_name) for rows in (y, z))
     joint = mean((of_y * of_z).mean(1), axis_name)
     each = mean(of_y.mean(1), axis_name) * mean(of_z.mean(1), axis_name)
     cross = mean(of_y.mean(1) * of_z.mean(1), axis_name)

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 
 
-def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+def soft_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
     """Cross entropy with a distribution over classes, such as labels that annotators disagree on.
 
     Szegedy et al. 2015, arXiv:1512.00567, section 7:  -sum_k t_k log softmax(logits)_k.
@@ -30,7 +31,7 @@ def soft_cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return -(targets * jnp.where(targets == 0, jnp.maximum(log_p, NOTHING), log_p)).sum(-1)
 
 
-def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array) -> jax.Array:
+def forward_corrected(logits: ArrayLike, labels: ArrayLike, *, noise: ArrayLike) -> jax.Array:
     """Cross entropy with labels that are wrong at known rates.
 
     Patrini et al. 2016, arXiv:1609.03683, theorem 2: with T[j, k] the chance that a row of class j
@@ -38,6 +39,10 @@ def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array)
         l = -log sum_j T[j, label] softmax(logits)_j.
     logits [B, K], labels int [B], noise T [K, K], whose rows sum to one -> [B]. Its minimum is that
     of the right labels, where T is right.
+
+    >>> noise = [[0.8, 0.2], [0.2, 0.8]]
+    >>> print(f'{forward_corrected([[9.0, -9.0]], [0], noise=noise)[0]:.4f}')  # -log 0.8
+    0.2231
     """
     logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
     log_p, noise = log_softmax(precise(logits)), precise(noise)
@@ -49,12 +54,12 @@ def forward_corrected(logits: jax.Array, labels: jax.Array, *, noise: jax.Array)
 
 
 def symmetric_cross_entropy(
-    logits: jax.Array,
-    labels: jax.Array,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    alpha: float = 0.1,
-    beta: float = 1.0,
-    log_zero: float = -4.0,
+    alpha: ArrayLike = 0.1,
+    beta: ArrayLike = 1.0,
+    log_zero: ArrayLike = -4.0,
 ) -> jax.Array:
     """Cross entropy both ways, of which the reverse is bounded, so wrong labels pull less.
 
@@ -65,18 +70,22 @@ def symmetric_cross_entropy(
 
     alpha, beta: the weights; by default the paper's for CIFAR-10.
     log_zero: A, below zero.
+
+    >>> print(f'{symmetric_cross_entropy([[0.0, 0.0]], [0])[0]:.4f}')  # 0.1 log 2 + 4 / 2
+    2.0693
     """
     logits, labels = arrays('B K', 'B', logits=logits, labels=labels)
     forward = nats(logits, labels)
+    alpha, beta, log_zero = (like(option, forward) for option in (alpha, beta, log_zero))
     return alpha * forward - beta * log_zero * -jnp.expm1(-forward)
 
 
 def focal(
-    logits: jax.Array,
-    labels: jax.Array,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    gamma: float = 2.0,
-    weight: jax.Array | None = None,
+    gamma: ArrayLike = 2.0,
+    weight: ArrayLike | None = None,
 ) -> jax.Array:
     """Cross entropy in which rows that are predicted well already count little.
 
@@ -92,5 +101,5 @@ def focal(
     own = jnp.arange(logits.shape[-1]) == labels[:, None]
     # the log of 1 - p from the other classes, for it keeps its digits where p rounds to one
     rest = logsumexp(jnp.where(own, NOTHING, logits), -1) - logsumexp(logits, -1)
-    loss = jnp.exp(gamma * rest) * nats(logits, labels)
+    loss = jnp.exp(like(gamma, rest) * rest) * nats(logits, labels)
     return loss if weight is None else precise(weight)[labels] * loss

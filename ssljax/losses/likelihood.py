@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import Axis, nats, over_shards, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
@@ -107,7 +108,7 @@ def bits_per_dim(nats: jax.Array, dims: int, *, cell: float = 1.0) -> jax.Array:
 
 
 def variational_dequantize(
-    x: jax.Array, sample: jax.Array, log_q: jax.Array, *, levels: int = 256
+    x: ArrayLike, sample: ArrayLike, log_q: ArrayLike, *, levels: int = 256
 ) -> tuple[jax.Array, jax.Array]:
     """Integers with noise that a net gives, and what the noise costs in the bound.
 
@@ -116,6 +117,10 @@ def variational_dequantize(
         cost = log q(v|x) - sum log u (1 - u) + D log levels.
     x, 0 to levels - 1, sample v [B, ...], log_q of the sample [B] -> y in [0, 1), cost [B]. Uniform
     noise, which is `dequantize`, has a v of the logistic distribution and the cost D log levels.
+
+    >>> y, cost = variational_dequantize([[3]], [[0.0]], [0.0], levels=4)
+    >>> print(y, f'{cost[0]:.4f}')
+    [[0.875]] 2.7726
     """
     x, sample, log_q = arrays('B ...', 'B ...', 'B', x=x, sample=sample, log_q=log_q)
     sample = precise(sample)
@@ -124,7 +129,7 @@ def variational_dequantize(
     return y, precise(log_q) + row_sums(math.log(levels) - log_slope)
 
 
-def infomax_ica(u: jax.Array, *, weight: jax.Array) -> jax.Array:
+def infomax_ica(u: ArrayLike, *, weight: ArrayLike) -> jax.Array:
     """-log p(x) of independent components of x, whose distributions are logistic.
 
     Bell & Sejnowski 1995 (Neural Computation 7), section 2: for u = x W + b the entropy of
@@ -132,6 +137,9 @@ def infomax_ica(u: jax.Array, *, weight: jax.Array) -> jax.Array:
         l = -log |det W| - sum_i log y_i (1 - y_i)
     is least on average. u [B, D], weight W [D, D] -> [B]. Its natural gradient is the rule
     dW ~ W (1 + u^T (1 - 2 y)).
+
+    >>> print(f'{infomax_ica([[0.0]], weight=[[1.0]])[0]:.4f}')  # 2 log 2
+    1.3863
     """
     u, weight = arrays('B D', 'D D', u=u, weight=weight)
     u = precise(u)
@@ -151,7 +159,7 @@ def elbo(reconstruction: jax.Array, kl: jax.Array, *, beta: jax.Array | float = 
     return reconstruction.astype(jnp.float32) + beta * kl.astype(jnp.float32)
 
 
-def free_bits(kl: jax.Array, *, least: float, axis_name: Axis = None) -> jax.Array:
+def free_bits(kl: ArrayLike, *, least: ArrayLike, axis_name: Axis = None) -> jax.Array:
     """The divergence of groups of latents, each free of cost up to a bound: a scalar.
 
     Kingma et al. 2016, arXiv:1606.04934, eq. 15:  sum_j max(least, mean over the batch of KL_j).
@@ -160,9 +168,13 @@ def free_bits(kl: jax.Array, *, least: float, axis_name: Axis = None) -> jax.Arr
 
     least: nats of a group that cost nothing; there it has no gradient.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(free_bits([[0.1, 3.0]], least=0.5))
+    3.5
     """
     (kl,) = arrays('B G', kl=kl)
-    return jnp.maximum(over_shards(precise(kl).mean(0), axis_name), least).sum()
+    kl = precise(kl)
+    return jnp.maximum(over_shards(kl.mean(0), axis_name), like(least, kl)).sum()
 
 
 def kl_gaussian(

@@ -11,6 +11,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp
+from jax.typing import ArrayLike
 
 from ssljax.losses._precise import precise
 from ssljax.losses._rows import row_sums
@@ -20,7 +21,7 @@ LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a
 
 
 def gaussian_mixture(
-    logits: jax.Array, mean: jax.Array, log_variance: jax.Array, x: jax.Array
+    logits: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, x: ArrayLike
 ) -> jax.Array:
     """-log p(x) of a mixture of normal distributions, whose parts a net gives for each row.
 
@@ -28,6 +29,9 @@ def gaussian_mixture(
         -log sum_k pi_k prod_d N(x_d; m_kd, v_kd).
     logits [B, ..., K], mean, log_variance [B, ..., K, D], x [B, ..., D] -> [B], summed over the
     axes between. A component of one variance in all dimensions has it repeated.
+
+    >>> print(f'{gaussian_mixture([[0.0]], [[[0.0]]], [[[0.0]]], [[0.0]])[0]:.4f}')
+    0.9189
     """
     logits, mean, log_variance, x = arrays(
         'B ... K', 'B ... K D', 'B ... K D', 'B ... D',
@@ -40,11 +44,11 @@ def gaussian_mixture(
 
 
 def logistic_mixture_rgb(
-    logits: jax.Array,
-    mean: jax.Array,
-    log_scale: jax.Array,
-    coupling: jax.Array,
-    x: jax.Array,
+    logits: ArrayLike,
+    mean: ArrayLike,
+    log_scale: ArrayLike,
+    coupling: ArrayLike,
+    x: ArrayLike,
     *,
     levels: int = 256,
 ) -> jax.Array:
@@ -58,6 +62,11 @@ def logistic_mixture_rgb(
     -> [B].
 
     levels: how many values a color has, evenly spaced from -1 to 1.
+
+    >>> zero, dark = jnp.zeros((1, 3, 1)), -jnp.ones((1, 3))  # of two levels: even odds
+    >>> loss = logistic_mixture_rgb([[0.0]], zero, zero, zero, dark, levels=2)
+    >>> print(f'{loss[0]:.4f}')  # 3 log 2
+    2.0794
     """
     logits, mean, log_scale, coupling, x = arrays(
         'B ... K', 'B ... 3 K', 'B ... 3 K', 'B ... 3 K', 'B ... 3',

@@ -7,8 +7,9 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 
@@ -46,13 +47,16 @@ def _over_masked(error: jax.Array, mask: jax.Array) -> jax.Array:
     return (error * mask).sum(-1) / jnp.maximum(mask.sum(-1), 1)
 
 
-def beit(logits: jax.Array, tokens: jax.Array, mask: jax.Array) -> jax.Array:
+def beit(logits: ArrayLike, tokens: ArrayLike, mask: ArrayLike) -> jax.Array:
     """Cross entropy of the visual tokens of masked patches.
 
     Bao et al. 2021, arXiv:2106.08254, eq. 1:
         l = -mean over masked patches i of log softmax(logits_i)[tokens_i].
     logits [B, T, V], tokens int [B, T], mask bool [B, T], true where masked -> [B]. A mean over
     masked patches, as in the authors' code, where the paper has a sum; a row without any is zero.
+
+    >>> print(beit([[[0.0, 0.0], [5.0, 0.0]]], [[1, 0]], [[True, False]]))  # log 2
+    [0.6931472]
     """
     logits, tokens, mask = arrays('B T V', 'B T', 'B T', logits=logits, tokens=tokens, mask=mask)
     mask = mask.astype(bool)
@@ -62,12 +66,12 @@ def beit(logits: jax.Array, tokens: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def context_encoder(
-    prediction: jax.Array,
-    x: jax.Array,
-    region: jax.Array,
+    prediction: ArrayLike,
+    x: ArrayLike,
+    region: ArrayLike,
     *,
-    seen: jax.Array | None = None,
-    weight: float = 10.0,
+    seen: ArrayLike | None = None,
+    weight: ArrayLike = 10.0,
 ) -> jax.Array:
     """Squared error of a predicted region, more of it in the margin that the net could see.
 
@@ -79,6 +83,10 @@ def context_encoder(
     seen: which pixels of the region the net was shown, a band along its edge (7 pixels in the
         paper); None: none.
     weight: of the band, beside one.
+
+    >>> x = jnp.zeros((1, 1, 2, 1))
+    >>> print(context_encoder(x + 2, x, [[[True, False]]]))
+    [4.]
     """
     prediction, x, region, seen = arrays(
         'B H W C', 'B H W C', 'B H W', 'B H W', prediction=prediction, x=x, region=region, seen=seen
@@ -87,5 +95,5 @@ def context_encoder(
     error = jnp.where(region[..., None], precise(prediction) - precise(x), 0)
     error = jnp.square(error).mean(-1)
     if seen is not None:
-        error = jnp.where(seen.astype(bool), weight, 1) * error
+        error = jnp.where(seen.astype(bool), like(weight, error), 1) * error
     return error.sum((1, 2)) / jnp.maximum(region.sum((1, 2)), 1)

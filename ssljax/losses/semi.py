@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import nats, unit
 from ssljax.losses._shapes import arrays
 
@@ -60,7 +61,7 @@ def entropy(logits: jax.Array) -> jax.Array:
     return -(jnp.exp(log_p) * log_p).sum(-1)
 
 
-def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> jax.Array:
+def flexmatch(strong: ArrayLike, weak: ArrayLike, *, thresholds: ArrayLike) -> jax.Array:
     """`fixmatch` with a threshold for each class, lower where the class is learned less.
 
     Zhang et al. 2021, arXiv:2110.08263, section 3: with q = softmax(weak), k = argmax q,
@@ -68,6 +69,9 @@ def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> j
     strong, weak [B, K] -> [B]. No gradient flows to the weak view.
 
     thresholds: [K], as from `flexmatch_thresholds`.
+
+    >>> print(flexmatch([[0.0, 0.0]], [[2.0, 0.0]], thresholds=[0.8, 0.9]))  # q is 0.88
+    [0.6931472]
     """
     strong, weak, thresholds = arrays(
         'B K', 'B K', 'K', strong=strong, weak=weak, thresholds=thresholds
@@ -76,7 +80,7 @@ def flexmatch(strong: jax.Array, weak: jax.Array, *, thresholds: jax.Array) -> j
     return jnp.where(q.max(-1) >= precise(thresholds)[q.argmax(-1)], nats(strong, q.argmax(-1)), 0)
 
 
-def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.95) -> jax.Array:
+def flexmatch_thresholds(counts: ArrayLike, *, rows: int, threshold: ArrayLike = 0.95) -> jax.Array:
     """The threshold of each class, by how many rows are surely of it.
 
     Zhang et al. 2021, arXiv:2110.08263, section 3, with its warm-up and convex mapping:
@@ -85,30 +89,39 @@ def flexmatch_thresholds(counts: jax.Array, *, rows: int, threshold: float = 0.9
     probability of at least `threshold` -> [K].
 
     rows: all rows without a label. While most are not sure of any class, all thresholds are low.
+
+    >>> print(flexmatch_thresholds([4, 0], rows=6, threshold=0.75))
+    [0.75 0.  ]
     """
     (counts,) = arrays('K', counts=counts)
     counts = precise(counts)
     learned = counts / jnp.maximum(jnp.maximum(counts.max(), rows - counts.sum()), 1)
-    return threshold * learned / (2 - learned)
+    return like(threshold, learned) * learned / (2 - learned)
 
 
-def mean_teacher(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def mean_teacher(student: ArrayLike, teacher: ArrayLike) -> jax.Array:
     """Squared distance of the prediction of a student from that of its averaged teacher.
 
     Tarvainen & Valpola 2017, arXiv:1703.01780, section 2:
         l = 1/K |softmax(student) - softmax(teacher)|^2.
     logits [B, K], of two views -> [B]. As in the authors' code, a mean over classes. No gradient
     flows to the teacher, whose weights are a moving average. The weight of it is `ramp_up`.
+
+    >>> print(mean_teacher([[0.0, 0.0]], [[99.0, 0.0]]))
+    [0.25]
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
     target = lax.stop_gradient(softmax(precise(teacher)))
     return jnp.square(softmax(precise(student)) - target).mean(-1)
 
 
-def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
+def ramp_up(step: ArrayLike, *, rise: int) -> jax.Array:
     """A weight that rises from near zero to one over the first steps.
 
     Laine & Aila 2016, arXiv:1610.02242, section 2.1:  exp(-5 (1 - t)^2),  t = min(step / rise, 1).
+
+    >>> print(ramp_up(10, rise=10))
+    1.0
     """
     t = jnp.clip(precise(jnp.asarray(step)) / rise, 0, 1)
     return jnp.exp(-5 * jnp.square(1 - t))
@@ -116,10 +129,10 @@ def ramp_up(step: jax.Array | float, *, rise: int) -> jax.Array:
 
 def vat(
     predict: Callable[[jax.Array], jax.Array],
-    x: jax.Array,
-    direction: jax.Array,
+    x: ArrayLike,
+    direction: ArrayLike,
     *,
-    radius: float = 8.0,
+    radius: ArrayLike = 8.0,
     rounds: int = 1,
 ) -> jax.Array:
     """How far the prediction moves at most when a row moves a little; no label is needed.
@@ -133,6 +146,9 @@ def vat(
 
     radius: the length of the step; 8 is that of the authors' code for CIFAR-10.
     rounds: of the power method.
+
+    >>> print(vat(lambda x: 0 * x, [[1.0, 1.0]], [[1.0, 0.0]]))
+    [0.]
     """
     x, direction = arrays('B ...', x=x, direction=direction)
     x = precise(x)
@@ -143,20 +159,23 @@ def vat(
         change = precise(jax.jvp(predict, (lax.stop_gradient(x),), (d,))[1])
         change = p * (change - (p * change).sum(-1, keepdims=True))
         d = _unit_rows(back(change.astype(logits.dtype))[0])
-    moved = log_softmax(precise(predict(x + lax.stop_gradient(radius * d))))
+    moved = log_softmax(precise(predict(x + lax.stop_gradient(like(radius, d) * d))))
     return (p * (log_softmax(precise(lax.stop_gradient(logits))) - moved)).sum(-1)
 
 
-def sharpen(p: jax.Array, *, temperature: float = 0.5) -> jax.Array:
+def sharpen(p: ArrayLike, *, temperature: float = 0.5) -> jax.Array:
     """A distribution over classes of lower entropy: the targets of MixMatch.
 
     Berthelot et al. 2019, arXiv:1905.02249, eq. 7:  p_k^(1/T) / sum_j p_j^(1/T),  T = temperature.
     p [..., K], there the mean of the predictions of several views -> [..., K], no gradient. As
     targets they go into `soft_cross_entropy`; into a squared error in the paper.
+
+    >>> print(sharpen([0.5, 0.5]))
+    [0.5 0.5]
     """
     (p,) = arrays('... K', p=p)
     p = lax.stop_gradient(precise(p))
-    return softmax(jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) / temperature)
+    return softmax(jnp.log(jnp.maximum(p, jnp.finfo(p.dtype).tiny)) / like(temperature, p))
 
 
 def _unit_rows(x):

@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
+from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._precise import like, precise
 from ssljax.losses._rows import nats
 from ssljax.losses._shapes import arrays
 
 
 def replaced_token(
-    logits: jax.Array,
-    tokens: jax.Array,
-    corrupted: jax.Array,
+    logits: ArrayLike,
+    tokens: ArrayLike,
+    corrupted: ArrayLike,
     *,
-    mask: jax.Array | None = None,
+    mask: ArrayLike | None = None,
 ) -> jax.Array:
     """Cross entropy of a critic that says of every token whether it is the text's own.
 
@@ -30,6 +31,9 @@ def replaced_token(
     of this has weight 50 beside `masked_token` of the generator.
 
     mask: bool [B, T], which tokens are scored; None: all. Elsewhere the loss is zero.
+
+    >>> print(replaced_token([[0.0]], [[3]], [[4]]))  # log 2
+    [[0.6931472]]
     """
     logits, tokens, corrupted, mask = arrays(
         'B T', logits=logits, tokens=tokens, corrupted=corrupted, mask=mask
@@ -41,7 +45,7 @@ def replaced_token(
     return loss if mask is None else jnp.where(mask, loss, 0)
 
 
-def sentence_pair(logits: jax.Array, follows: jax.Array) -> jax.Array:
+def sentence_pair(logits: ArrayLike, follows: ArrayLike) -> jax.Array:
     """Cross entropy of whether the second of two texts is what follows the first.
 
     Devlin et al. 2018, arXiv:1810.04805, section 3.1 (next sentence: the other half of the pairs
@@ -55,14 +59,14 @@ def sentence_pair(logits: jax.Array, follows: jax.Array) -> jax.Array:
 
 
 def glove(
-    word: jax.Array,
-    context: jax.Array,
-    word_bias: jax.Array,
-    context_bias: jax.Array,
-    count: jax.Array,
+    word: ArrayLike,
+    context: ArrayLike,
+    word_bias: ArrayLike,
+    context_bias: ArrayLike,
+    count: ArrayLike,
     *,
-    largest: float = 100.0,
-    power: float = 0.75,
+    largest: ArrayLike = 100.0,
+    power: ArrayLike = 0.75,
 ) -> jax.Array:
     """Weighted squared error of the log of how often two words occur together.
 
@@ -73,6 +77,9 @@ def glove(
 
     largest: the count from which on pairs weigh the same.
     power: how the weight grows up to there.
+
+    >>> print(f'{glove([[1.0]], [[2.0]], [0.0], [0.0], [100.0])[0]:.4f}')  # (2 - log 100)^2
+    6.7869
     """
     word, context, word_bias, context_bias, count = arrays(
         'B D', 'B D', 'B', 'B', 'B',
@@ -81,6 +88,6 @@ def glove(
     count = lax.stop_gradient(precise(count))
     occurs = count > 0
     some = jnp.where(occurs, count, 1)
-    weight = jnp.where(occurs, jnp.minimum(1, some / largest) ** power, 0)
+    weight = jnp.where(occurs, jnp.minimum(1, some / like(largest, some)) ** like(power, some), 0)
     product = (precise(word) * precise(context)).sum(-1)
     return weight * jnp.square(product + precise(word_bias) + precise(context_bias) - jnp.log(some))

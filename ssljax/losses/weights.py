@@ -8,6 +8,7 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from ssljax.losses._precise import precise
 from ssljax.losses._rows import unit
@@ -15,7 +16,7 @@ from ssljax.losses._shapes import arrays
 
 
 def spectral_norm(
-    kernel: jax.Array, u: jax.Array, *, rounds: int = 1
+    kernel: ArrayLike, u: ArrayLike, *, rounds: int = 1
 ) -> tuple[jax.Array, jax.Array]:
     """The largest singular value of a kernel by power iteration, and the state of the iteration.
 
@@ -38,7 +39,7 @@ def spectral_norm(
     return jnp.vdot(v, jnp.matmul(matrix, u, precision='highest'), precision='highest'), u
 
 
-def orthogonal_penalty(kernel: jax.Array, *, diagonal: bool = False) -> jax.Array:
+def orthogonal_penalty(kernel: ArrayLike, *, diagonal: bool = False) -> jax.Array:
     """How far the columns of a kernel are from being orthogonal, a scalar.
 
     Brock et al. 2018, arXiv:1809.11096, section 3.1: with W the kernel as a matrix [inputs, outs],
@@ -47,6 +48,9 @@ def orthogonal_penalty(kernel: jax.Array, *, diagonal: bool = False) -> jax.Arra
     kernel [..., outs] -> scalar. The paper's weight of it is 1e-4.
 
     diagonal: whether columns should have length one, too.
+
+    >>> print(orthogonal_penalty([[1.0, 1.0]]))
+    2.0
     """
     (kernel,) = arrays('... O', kernel=kernel)
     matrix = precise(kernel).reshape(-1, kernel.shape[-1])

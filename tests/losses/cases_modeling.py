@@ -105,12 +105,12 @@ def copied(target, reference, values, temperature=1.0):
     )
 
 
-def color_pointer(target, reference, colors, reference_colors):
+def color_pointer(target, reference, colors, reference_colors, temperature=1.0):
     """With colors as one-hot vectors that are copied."""
     values = np.zeros(len(target))
     for b in range(len(target)):
         there = np.eye(3)[reference_colors[b]]
-        copies = copied(target[b : b + 1], reference[b : b + 1], there[None])[0]
+        copies = copied(target[b : b + 1], reference[b : b + 1], there[None], temperature)[0]
         chances = [copy[color] for copy, color in zip(copies, colors[b])]
         values[b] = np.mean([-np.log(p) for p in chances if p > 0] or [0.0])
     return values
@@ -304,11 +304,11 @@ def replaced_token(logits, tokens, corrupted, mask):
     return np.where(tokens == corrupted, -np.log(D), -np.log(1 - D)) * mask
 
 
-def glove(word, context, word_bias, context_bias, count):
+def glove(word, context, word_bias, context_bias, count, largest=100.0, power=0.75):
     values = np.zeros(len(count))
     for i, X in enumerate(count):
         if X > 0:
-            weight = (X / 100) ** 0.75 if X < 100 else 1
+            weight = (X / largest) ** power if X < largest else 1
             error = word[i] @ context[i] + word_bias[i] + context_bias[i] - np.log(X)
             values[i] = weight * error**2
     return values
@@ -341,10 +341,10 @@ def forward_corrected(logits, labels, noise):
     return np.array([-np.log((noise.T @ softmax(x))[y]) for x, y in zip(logits, labels)])
 
 
-def symmetric_cross_entropy(logits, labels, alpha=0.1, beta=1.0, A=-4.0):
+def symmetric_cross_entropy(logits, labels, alpha=0.1, beta=1.0, log_zero=-4.0):
     values = []
     for p, y in zip(softmax(logits), labels):
-        log_q = [0.0 if k == y else A for k in range(len(p))]
+        log_q = [0.0 if k == y else log_zero for k in range(len(p))]
         values.append(-alpha * np.log(p[y]) - beta * sum(a * b for a, b in zip(p, log_q)))
     return np.array(values)
 
@@ -476,7 +476,7 @@ def spoken(random, n):
 CASES = (
     Case('beit', losses.beit, beit, hidden_tokens, moves=(0,)),
     Case('context_encoder',
-         lambda p, x, region, seen: losses.context_encoder(p, x, region, seen=seen),
+         lambda *args, **options: losses.context_encoder(*args[:3], seen=args[3], **options),
          context_encoder, holes),
     Case('sparse_l1', losses.sparse_l1, lambda h: np.abs(h).sum(1), normal((3,)), moves=(0,)),
     Case('sparse_kl', losses.sparse_kl, sparse_kl, uniform(3), dict(target=0.3), moves=(0,),
@@ -571,17 +571,31 @@ CASES = (
 )  # fmt: skip
 
 KEYWORDS = (
+    ('context_encoder', 'weight', 3.0),
+    ('sparse_kl', 'target', 0.2),
     ('contractive_sigmoid', 'kernel', W),
     ('color_targets', 'classes', CLASSES),
     ('color_classes', 'weight', THRESHOLDS),
+    ('copied', 'temperature', 0.7),
+    ('color_pointer', 'temperature', 0.7),
+    ('free_bits', 'least', 0.9),
     ('infomax_ica', 'weight', A),
+    ('flow_path', 'sigma', 0.2),
+    ('renyi_entropy', 'sigma', 0.8),
+    ('quadratic_mutual_information', 'sigma', 0.8),
+    ('glove', 'largest', 90.0),
+    ('glove', 'power', 0.6),
     ('ctc_language_model', 'log_bigram', BIGRAM),
     ('ctc_language_model', 'log_prior', PRIOR),
     ('forward_corrected', 'noise', NOISE),
+    *(('symmetric_cross_entropy', *option) for option in (
+        ('alpha', 0.3), ('beta', 0.8), ('log_zero', -5.0))),
     ('focal', 'weight', THRESHOLDS),
+    ('focal', 'gamma', 1.5),
     ('flexmatch', 'thresholds', THRESHOLDS),
-)
-STILL = ('classes', 'thresholds')
+    ('vat', 'radius', 1.0),
+)  # fmt: skip
+STILL = ('classes', 'thresholds', 'radius')
 
 
 def apart():
