@@ -62,6 +62,7 @@ def contractive(encoder: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.
     """
     (x,) = arrays('B ...', x=x)
     codes, back = jax.vjp(encoder, precise(x))
+    arrays('B ...', 'B H', x=x, encoder=codes)
     each = jnp.eye(codes.shape[1], dtype=codes.dtype)
     slopes = jax.vmap(lambda one: back(jnp.broadcast_to(one, codes.shape))[0])(each)
     return row_sums(jnp.square(slopes).sum(0))

@@ -18,13 +18,14 @@ from ssljax.losses._strips import NOTHING
 
 
 def color_targets(
-    color: ArrayLike, classes: ArrayLike, *, neighbors: int = 5, sigma: float = 5.0
+    color: ArrayLike, classes: ArrayLike, *, neighbors: int = 5, sigma: ArrayLike = 5.0
 ) -> jax.Array:
     """Colors as distributions over the classes of color that are nearest to them.
 
     Zhang et al. 2016, arXiv:1603.08511, section 2.1: of the nearest classes c, the weights are
     exp(-|y - c|^2 / 2 sigma^2), over their sum.
-    color y [..., 2], such as a and b of CIE Lab, classes [Q, 2] -> [..., Q], no gradient.
+    color y [..., 2], such as a and b of CIE Lab, classes [Q, 2] -> [..., Q]. No gradient flows to
+    either.
 
     neighbors: how many classes have weight.
     sigma: the width, in units of color.
@@ -36,7 +37,7 @@ def color_targets(
     if not 1 <= neighbors <= len(classes):
         raise ValueError(f'neighbors={neighbors}: there are {len(classes)} classes')
     color, classes = lax.stop_gradient((precise(color), precise(classes)))
-    sigma = lax.stop_gradient(like(sigma, color))
+    sigma = like(sigma, color)
     squares = jnp.square(color[..., None, :] - classes).sum(-1)
     _, nearest = lax.top_k(-squares, neighbors)
     near = jax.nn.one_hot(nearest, len(classes), dtype=bool).any(-2)

@@ -105,7 +105,7 @@ def flow_path(
 
 
 def flow_matching(
-    velocity: ArrayLike, x: ArrayLike, noise: ArrayLike, *, sigma: float = 0.0
+    velocity: ArrayLike, x: ArrayLike, noise: ArrayLike, *, sigma: ArrayLike = 0.0
 ) -> jax.Array:
     """The velocity field at a point between noise and data should be that of their straight way.
 
@@ -120,9 +120,9 @@ def flow_matching(
     [9.]
     """
     velocity, x, noise = arrays('B ...', velocity=velocity, x=x, noise=noise)
-    noise = precise(noise)
-    way = precise(x) - (1 - like(sigma, noise)) * noise
-    return row_means(jnp.square(precise(velocity) - lax.stop_gradient(way)))
+    x, noise = lax.stop_gradient((precise(x), precise(noise)))
+    way = x - (1 - like(sigma, noise)) * noise
+    return row_means(jnp.square(precise(velocity) - way))
 
 
 def _scales(alpha_bar, ndim):

@@ -65,7 +65,8 @@ def persistent_contrastive_divergence(
     """
     x, chain = arrays('B ...', 'M ...', x=x, chain=chain)
     chain = lax.stop_gradient(precise(chain))
-    return precise(energy(precise(x))) - mean(precise(energy(chain)), axis_name)
+    x, of_x = arrays('B ...', 'B', x=x, energy=energy(precise(x)))
+    return precise(of_x) - mean(precise(energy(chain)), axis_name)
 
 
 def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.Array:
@@ -82,7 +83,8 @@ def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: ArrayLik
     (x,) = arrays('B ...', x=x)
     x = precise(x)
     each = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, *x.shape[1:])
-    return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(precise(score(x)))) / 2
+    x, s = arrays('B ...', x=x, score=score(x))
+    return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(precise(s))) / 2
 
 
 def sliced_score_matching(
@@ -106,7 +108,8 @@ def sliced_score_matching(
     """
     x, directions = arrays('B ...', 'B P ...', x=x, directions=directions)
     x, directions = precise(x), precise(directions)
-    s = precise(score(x))
+    x, s = arrays('B ...', x=x, score=score(x))
+    s = precise(s)
     slopes = _slopes(score, x, directions).mean(1)
     if reduced:
         return slopes + row_sums(jnp.square(s)) / 2

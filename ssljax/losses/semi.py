@@ -153,6 +153,7 @@ def vat(
     x, direction = arrays('B ...', x=x, direction=direction)
     x = precise(x)
     logits, back = jax.vjp(predict, lax.stop_gradient(x))
+    arrays('B ...', 'B K', x=x, predict=logits)
     p = lax.stop_gradient(softmax(precise(logits)))
     d = _unit_rows(precise(direction))
     for _ in range(rounds):
@@ -163,12 +164,12 @@ def vat(
     return (p * (log_softmax(precise(lax.stop_gradient(logits))) - moved)).sum(-1)
 
 
-def sharpen(p: ArrayLike, *, temperature: float = 0.5) -> jax.Array:
+def sharpen(p: ArrayLike, *, temperature: ArrayLike = 0.5) -> jax.Array:
     """A distribution over classes of lower entropy: the targets of MixMatch.
 
     Berthelot et al. 2019, arXiv:1905.02249, eq. 7:  p_k^(1/T) / sum_j p_j^(1/T),  T = temperature.
-    p [..., K], there the mean of the predictions of several views -> [..., K], no gradient. As
-    targets they go into `soft_cross_entropy`; into a squared error in the paper.
+    p [..., K], there the mean of the predictions of several views -> [..., K]. No gradient flows to
+    p. As targets they go into `soft_cross_entropy`; into a squared error in the paper.
 
     >>> print(sharpen([0.5, 0.5]))
     [0.5 0.5]

@@ -473,6 +473,16 @@ def spoken(random, n):
     return random.normal(size=(n, 4, 3)), np.where(np.arange(n) % 2, 3, 4)
 
 
+def weighted(distribution):
+    """So that the sum has a slope, where that of shares is one."""
+
+    def of(*args, **options):
+        p = distribution(*args, **options)
+        return p * np.arange(p.shape[-1], dtype=p.dtype)
+
+    return of
+
+
 CASES = (
     Case('beit', losses.beit, beit, hidden_tokens, moves=(0,)),
     Case('context_encoder',
@@ -485,9 +495,9 @@ CASES = (
          moves=(0,)),
     Case('contractive_sigmoid', partial(losses.contractive_sigmoid, kernel=W),
          partial(contractive_sigmoid, kernel=W), uniform(3), moves=(0,)),
-    Case('color_targets', partial(losses.color_targets, classes=CLASSES),
-         partial(color_targets, classes=CLASSES), normal((2,)), dict(neighbors=3, sigma=1.5),
-         moves=(), still=(0,)),
+    Case('color_targets', weighted(partial(losses.color_targets, classes=CLASSES)),
+         weighted(partial(color_targets, classes=CLASSES)), normal((2,)),
+         dict(neighbors=3, sigma=1.5), moves=(), still=(0,)),
     Case('color_classes', partial(losses.color_classes, weight=THRESHOLDS),
          partial(color_classes, weight=THRESHOLDS), soft_labels(2, 3)),
     Case('copied', losses.copied, copied, normal((2, 2), (3, 2), (3, 2)), dict(temperature=0.5),
@@ -566,8 +576,8 @@ CASES = (
          still=(1,)),
     Case('vat', partial(losses.vat, score), vat, normal((3,), (3,)), dict(radius=2.0), moves=(0,),
          still=(1,), constants=vat_held),
-    Case('sharpen', losses.sharpen, sharpened, lambda r, n: (softmax(r.normal(size=(n, 3))),),
-         moves=(), still=(0,)),
+    Case('sharpen', weighted(losses.sharpen), weighted(sharpened),
+         lambda random, n: (softmax(random.normal(size=(n, 3))),), moves=(), still=(0,)),
 )  # fmt: skip
 
 KEYWORDS = (
@@ -576,11 +586,13 @@ KEYWORDS = (
     ('contractive_sigmoid', 'kernel', W),
     ('color_targets', 'classes', CLASSES),
     ('color_classes', 'weight', THRESHOLDS),
+    ('color_targets', 'sigma', 1.2),
     ('copied', 'temperature', 0.7),
     ('color_pointer', 'temperature', 0.7),
     ('free_bits', 'least', 0.9),
     ('infomax_ica', 'weight', A),
     ('flow_path', 'sigma', 0.2),
+    ('flow_matching', 'sigma', 0.2),
     ('renyi_entropy', 'sigma', 0.8),
     ('quadratic_mutual_information', 'sigma', 0.8),
     ('glove', 'largest', 90.0),
@@ -594,6 +606,7 @@ KEYWORDS = (
     ('focal', 'gamma', 1.5),
     ('flexmatch', 'thresholds', THRESHOLDS),
     ('vat', 'radius', 1.0),
+    ('sharpen', 'temperature', 0.7),
 )  # fmt: skip
 STILL = ('classes', 'thresholds', 'radius')
 
