@@ -6,6 +6,8 @@
 0.2877
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -55,11 +57,12 @@ def ctc_language_model(
     repeats = jnp.eye(V, dtype=bool)
     changes = jnp.where(repeats, -jnp.inf, language)  # a token after itself needs a blank between
 
-    @jax.checkpoint  # keeps a token and a blank for each frame, not all pairs of tokens
+    # for the backward pass it keeps a token and a blank for each frame, not all pairs of tokens
+    @partial(jax.checkpoint, prevent_cse=False)
     def frame(state, t_and_log_p):
         token, pause = state  # log p of all ways so far whose last token is v: in it, or after it
         t, log_p = t_and_log_p
-        arrivals = [(token[:, :, None] + changes), (pause[:, :, None] + language)]
+        arrivals = [token[:, :, None] + changes, pause[:, :, None] + language]
         arrivals = _log_sum(jnp.concatenate([*arrivals, token[:, None]], 1), 1)
         new_token = jnp.where(is_blank, -jnp.inf, arrivals + log_p)
         new_pause = _log_sum(jnp.stack([token, pause]), 0) + log_p[:, blank, None]
