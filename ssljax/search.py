@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-NEVER = -1e9  # stands for the logarithm of zero, but is finite
+NEVER = -jnp.inf  # the logarithm of zero
 
 
 def best_path(logits: jax.Array, *, length: jax.Array | None = None) -> jax.Array:
@@ -62,7 +62,7 @@ def _beam(log_p, length, K):
         prefix, size, blank, token = state  # [K, T], [K], log p of those ending in either [K]
         last = prefix[jnp.arange(K), size - 1]  # of the empty one: -1, from the far end
         total = jnp.logaddexp(blank, token)
-        taken = total > NEVER / 2
+        taken = total > NEVER
         # a prefix stays what it is by the blank, or by its last token again
         stays_blank = total + p[V]
         stays_token = jnp.where(size > 0, token + p[last], NEVER)

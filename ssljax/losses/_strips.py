@@ -1,9 +1,9 @@
 """Reductions over all pairs of rows: all columns at once, or a strip of columns at a time.
 
 value(i) = reduce over k of s(i, k) = a(i).b(k). With strips, the array of all pairs is never made:
-the backward pass computes each strip again, from the rows and the value. With several shards, the
-columns are passed from shard to shard in a ring. In the backward pass their gradient travels with
-them; after one round each gradient is back on the shard that has its columns.
+in the backward pass each strip is computed again. With several shards, the columns are passed from
+shard to shard in a ring. All of it is plain code to JAX: derivatives of any order, forward mode and
+vmap pass through.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from ssljax.losses._rows import Axis, everywhere, own, products
+from ssljax.losses._rows import Axis, everywhere, own, products, shards
 
-NOTHING = jnp.finfo(jnp.float32).min / 2  # finite, so a row without any pair has no NaN gradient
+NOTHING = float(jnp.finfo(jnp.float32).min) / 2  # finite, so a row without any pair has no NaN
 
 
 class Fold(NamedTuple):
@@ -25,12 +25,11 @@ class Fold(NamedTuple):
     start: tuple[float, ...]
     add: Callable  # carry, each [A], and s [A, T] -> carry
     value: Callable  # carry -> [A]
-    slope: Callable  # s [A, T], value [A, 1] -> d value / d s, [A, T]
 
 
 def _add_exp(carry, s):
-    largest, total = carry
-    new = jnp.maximum(largest, s.max(-1))
+    largest, total = carry  # the value does not depend on `largest`: it is no path of a gradient
+    new = jnp.maximum(largest, lax.stop_gradient(s).max(-1))
     return new, total * jnp.exp(largest - new) + jnp.exp(s - new[:, None]).sum(-1)
 
 
@@ -38,14 +37,18 @@ LOG_SUM_EXP = Fold(
     start=(NOTHING, 0.0),
     add=_add_exp,
     value=lambda carry: carry[0] + jnp.log(carry[1]),
-    slope=lambda s, value: jnp.exp(s - value),
 )
 SUM_SOFTPLUS = Fold(
     start=(0.0,),
     add=lambda carry, s: (carry[0] + jax.nn.softplus(s).sum(-1),),
     value=lambda carry: carry[0],
-    slope=lambda s, value: jax.nn.sigmoid(s),
 )
+
+
+class Columns(NamedTuple):
+    b: jax.Array  # [T, D]
+    index: jax.Array  # int [T], among the columns of all shards
+    out: jax.Array | None  # bool [T], true for columns that are left out
 
 
 def over_pairs(
@@ -55,6 +58,7 @@ def over_pairs(
     *,
     itself: bool = True,
     out: jax.Array | None = None,
+    where: jax.Array | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -62,30 +66,39 @@ def over_pairs(
 
     itself: whether row i is paired with column i.
     out: bool [A, N], true for pairs that are left out; N the columns of all shards.
+    where: bool [M], true for columns that count; None: all.
     block: how many columns at a time; None: all at once.
     axis_name: the mapped axis whose shards make up the batch; None: there is one shard.
     """
-    if block is not None:
-        if block < 1:
-            raise ValueError(f'block={block}: the columns at a time are one or more, or None')
-        return _in_strips(fold, itself, block, axis_name, a, b, out)
-    all_b = everywhere(b, axis_name)
-    columns = Columns(all_b, jnp.arange(len(all_b)), None)
-    s, left_out = _pairs(a, columns, own(len(a), axis_name), itself, out)
-    return fold.value(fold.add(_start(fold, a), _replaced(left_out, NOTHING, s)))
+    if block is not None and block < 1:
+        raise ValueError(f'block={block}: the columns at a time are one or more, or None')
+    rows = own(len(a), axis_name)
+
+    def strip(carry, columns):
+        s, left_out = _pairs(a, columns, rows, itself, out)
+        return fold.add(carry, s if left_out is None else jnp.where(left_out, NOTHING, s)), None
+
+    start = tuple(jnp.full_like(a[:, 0], value) for value in fold.start)
+    if block is None or axis_name is None:
+        b = everywhere(b, axis_name)
+        where = None if where is None else everywhere(where, axis_name)
+        columns = Columns(b, jnp.arange(len(b), dtype=jnp.int32), _not(where))
+        if block is None:
+            return fold.value(strip(start, columns)[0])
+        return fold.value(_in_strips(strip, start, columns, block))
+    columns = Columns(b, own(len(b), axis_name), _not(where))
+    return fold.value(_in_a_ring(strip, start, columns, block, axis_name))
 
 
-class Columns(NamedTuple):
-    b: jax.Array  # [T, D]
-    index: jax.Array  # int [T], among the columns of all shards
-    padding: jax.Array | None  # bool [T], true for columns that only fill up the last strip
+def _not(where):
+    return None if where is None else ~where
 
 
-def _pairs(a, columns, index, itself, out):
-    """s [A, T] of the rows `index`, and the pairs left out: bool, broadcast to [A, T], or None."""
-    left_out = columns.padding
+def _pairs(a, columns, rows, itself, out):
+    """s [A, T] of the rows, and the pairs left out: bool, broadcast to [A, T], or None."""
+    left_out = columns.out
     if not itself:
-        same = index[:, None] == columns.index
+        same = rows[:, None] == columns.index
         left_out = same if left_out is None else left_out | same
     if out is not None:
         out = out[:, columns.index]
@@ -93,70 +106,22 @@ def _pairs(a, columns, index, itself, out):
     return products(a, columns.b), left_out
 
 
-def _replaced(left_out, value, s):
-    return s if left_out is None else jnp.where(left_out, value, s)
+def _in_strips(strip, carry, columns, block):
+    # nothing of a strip is kept for the backward pass but what enters it
+    strip = jax.checkpoint(strip, prevent_cse=False)
+    return lax.scan(strip, carry, _cut(columns, block))[0]
 
 
-def _start(fold, a):
-    return tuple(jnp.full_like(a[:, 0], value) for value in fold.start)
+def _in_a_ring(strip, carry, columns, block, axis_name):
+    size = shards(axis_name)
 
+    def shard(loop, _):  # the columns go on to the next shard, the rows and what they carry stay
+        carry, columns = loop
+        carry = _in_strips(strip, carry, columns, block)
+        ring = partial(lax.ppermute, perm=[(i, (i + 1) % size) for i in range(size)])
+        return (carry, jax.tree.map(lambda x: ring(x, axis_name), columns)), None
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _in_strips(fold, itself, block, axis_name, a, b, out):
-    return _forward(fold, itself, block, axis_name, a, b, out)[0]
-
-
-def _forward(fold, itself, block, axis_name, a, b, out):
-    index = own(len(a), axis_name)
-
-    def strip(carry, columns):
-        s, left_out = _pairs(a, columns, index, itself, out)
-        return fold.add(carry, _replaced(left_out, NOTHING, s)), None
-
-    carry, _ = _over_strips(strip, _start(fold, a), None, b, block, axis_name)
-    value = fold.value(carry)
-    return value, (a, b, out, value)
-
-
-def _backward(fold, itself, block, axis_name, saved, g):
-    a, b, out, value = saved
-    index = own(len(a), axis_name)
-
-    def strip(da, columns):
-        s, left_out = _pairs(a, columns, index, itself, out)
-        slope = _replaced(left_out, 0, fold.slope(s, value[:, None])) * g[:, None]
-        return da + products(slope, columns.b.T), products(slope.T, a.T)
-
-    da, db = _over_strips(strip, jnp.zeros_like(a), jnp.zeros_like(b), b, block, axis_name)
-    return da, db, None
-
-
-_in_strips.defvjp(_forward, _backward)
-
-
-def _over_strips(strip, carry, sums, b, block, axis_name):
-    """Calls strip(carry, columns) -> carry, terms for every strip of the columns of all shards.
-
-    Returns the last carry, and for this shard's columns sums + their terms of all shards [M, ...].
-    """
-
-    def shard(carry, columns):
-        carry, terms = lax.scan(strip, carry, _cut(columns, block))
-        return carry, jax.tree.map(partial(_joined, count=len(b)), terms)
-
-    columns = Columns(b, own(len(b), axis_name), None)
-    if axis_name is None:
-        return shard(carry, columns)
-    size = lax.axis_size(axis_name)
-
-    def pass_on(_, loop):  # `columns` and `sums` go to the next shard, `carry` stays
-        carry, columns, sums = loop
-        carry, terms = shard(carry, columns)
-        sent = [columns, jax.tree.map(jnp.add, sums, terms)]
-        return carry, *lax.ppermute(sent, axis_name, [(i, (i + 1) % size) for i in range(size)])
-
-    carry, _, sums = lax.fori_loop(0, size, pass_on, (carry, columns, sums))
-    return carry, sums
+    return lax.scan(shard, (carry, columns), length=size)[0][0]
 
 
 def _cut(columns: Columns, block: int) -> Columns:
@@ -169,14 +134,14 @@ def _cut(columns: Columns, block: int) -> Columns:
     strips = -(-count // min(block, count))
     missing = -count % strips
 
-    def cut(x):
-        x = jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)], constant_values=-1)
+    def cut(x, filled_up_by):
+        edges = [(0, missing), *[(0, 0)] * (x.ndim - 1)]
+        x = jnp.pad(x, edges, constant_values=filled_up_by)
         return x.reshape(-1, strips, *x.shape[1:]).swapaxes(0, 1)
 
-    b, index = cut(columns.b), cut(columns.index)
-    return Columns(b, index, index < 0 if missing else None)
-
-
-def _joined(x, count):
-    """The inverse of `_cut`: [strips, T, ...] -> [M, ...]."""
-    return x.swapaxes(0, 1).reshape(-1, *x.shape[2:])[:count]
+    out = columns.out
+    if missing and out is None:
+        out = jnp.zeros_like(columns.index, bool)
+    return Columns(
+        cut(columns.b, 0), cut(columns.index, 0), None if out is None else cut(out, True)
+    )

@@ -17,85 +17,115 @@ import jax.numpy as jnp
 from jax.nn import relu, softplus
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
-from ssljax.losses._rows import Axis, mean, nats, row_means, row_sums
+from ssljax.losses._rows import Axis, absolute, mean, nats, precise, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
 
-def minimax_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+def minimax_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """Cross entropy of a classifier of real and fake.
 
     Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  -log D(real) - log(1 - D(fake)).
     [B], [B] -> [B].
+
+    >>> print(f'{minimax_critic([0.0], [0.0])[0]:.4f}')  # 2 log 2
+    1.3863
     """
-    return softplus(-real.astype(jnp.float32)) + softplus(fake.astype(jnp.float32))
+    real, fake = arrays('B', real=real, fake=fake)
+    return softplus(-precise(real)) + softplus(precise(fake))
 
 
-def minimax_generator(fake: jax.Array) -> jax.Array:
+def minimax_generator(fake: ArrayLike) -> jax.Array:
     """Minus the critic's loss on fake; its gradient is near zero where the critic is right.
 
     Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  log(1 - D(fake)). [B] -> [B].
+
+    >>> print(f'{minimax_generator([0.0])[0]:.4f}')  # -log 2
+    -0.6931
     """
-    return -softplus(fake.astype(jnp.float32))
+    (fake,) = arrays('B', fake=fake)
+    return -softplus(precise(fake))
 
 
-def non_saturating_generator(fake: jax.Array) -> jax.Array:
+def non_saturating_generator(fake: ArrayLike) -> jax.Array:
     """The critic's loss with fake labeled as real; its gradient is large where the critic is right.
 
     Goodfellow et al. 2014, arXiv:1406.2661, section 3:  -log D(fake). [B] -> [B].
+
+    >>> print(f'{non_saturating_generator([0.0])[0]:.4f}')  # log 2
+    0.6931
     """
-    return softplus(-fake.astype(jnp.float32))
+    (fake,) = arrays('B', fake=fake)
+    return softplus(-precise(fake))
 
 
-def least_squares_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+def least_squares_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """Squared error of a critic whose value should be 1 on real and 0 on fake.
 
     Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  ((f(real) - 1)^2 + f(fake)^2) / 2.
     [B], [B] -> [B].
+
+    >>> print(least_squares_critic([1.0], [2.0]))
+    [2.]
     """
-    real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
+    real, fake = map(precise, arrays('B', real=real, fake=fake))
     return (jnp.square(real - 1) + jnp.square(fake)) / 2
 
 
-def least_squares_generator(fake: jax.Array) -> jax.Array:
+def least_squares_generator(fake: ArrayLike) -> jax.Array:
     """Squared error where the critic's value on fake should be 1.
 
     Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  (f(fake) - 1)^2 / 2. [B] -> [B].
+
+    >>> print(least_squares_generator([3.0]))
+    [2.]
     """
-    return jnp.square(fake.astype(jnp.float32) - 1) / 2
+    (fake,) = arrays('B', fake=fake)
+    return jnp.square(precise(fake) - 1) / 2
 
 
-def hinge_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+def hinge_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """Zero where the critic's value is above 1 on real and below -1 on fake; else linear.
 
     Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16:
         max(0, 1 - f(real)) + max(0, 1 + f(fake)).
     [B], [B] -> [B]. The generator's loss is `wasserstein_generator`.
+
+    >>> print(hinge_critic([2.0], [0.5]))
+    [1.5]
     """
-    return relu(1 - real.astype(jnp.float32)) + relu(1 + fake.astype(jnp.float32))
+    real, fake = map(precise, arrays('B', real=real, fake=fake))
+    return relu(1 - real) + relu(1 + fake)
 
 
-def wasserstein_critic(real: jax.Array, fake: jax.Array) -> jax.Array:
+def wasserstein_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """The critic's loss: minus the difference of its values on real and fake.
 
     Arjovsky et al. 2017, arXiv:1701.07875, eq. 3:  f(fake) - f(real). [B], [B] -> [B].
+
+    >>> print(wasserstein_critic([3.0], [1.0]))
+    [-2.]
     """
-    return fake.astype(jnp.float32) - real.astype(jnp.float32)
+    real, fake = map(precise, arrays('B', real=real, fake=fake))
+    return fake - real
 
 
-def wasserstein_generator(fake: jax.Array) -> jax.Array:
+def wasserstein_generator(fake: ArrayLike) -> jax.Array:
     """The generator's loss: minus the critic's value on fake.
 
     Arjovsky et al. 2017, arXiv:1701.07875:  -f(fake). [B] -> [B].
+
+    >>> print(wasserstein_generator([1.0]))
+    [-1.]
     """
-    return -fake.astype(jnp.float32)
+    (fake,) = arrays('B', fake=fake)
+    return -precise(fake)
 
 
 def gradient_penalty(
     key: jax.Array,
     critic: Callable[[jax.Array], jax.Array],
-    real: jax.Array,
-    fake: jax.Array,
+    real: ArrayLike,
+    fake: ArrayLike,
     *,
     one_sided: bool = False,
 ) -> jax.Array:
@@ -105,31 +135,43 @@ def gradient_penalty(
         x = e real + (1 - e) fake,  e ~ U[0, 1] per example;  (|grad_x f(x)| - 1)^2.
     one_sided: only norms above one count (Petzka et al. 2017, arXiv:1709.08894).
     critic: x [B, ...] -> [B], each value from its own row alone. real, fake [B, ...] -> [B].
+
+    >>> x = jnp.ones((1, 2))
+    >>> print(gradient_penalty(jax.random.key(0), lambda x: 3 * x[:, 0], x, -x))  # (3 - 1)^2
+    [4.]
     """
-    real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
-    e = jax.random.uniform(key, (len(real),) + (1,) * (real.ndim - 1))
+    real, fake = map(precise, arrays('B ...', real=real, fake=fake))
+    e = jax.random.uniform(key, (len(real),) + (1,) * (real.ndim - 1), real.dtype)
     # the small number keeps the gradient finite where the slope is zero
     norm = jnp.sqrt(_steepness(critic, e * real + (1 - e) * fake) + 1e-12)
     return jnp.square(relu(norm - 1) if one_sided else norm - 1)
 
 
-def r1(critic: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+def r1(critic: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.Array:
     """R1: the squared norm of the critic's gradient at data, where it should become zero.
 
     Mescheder et al. 2018, arXiv:1801.04406, eq. 9, without gamma:  1/2 |grad_x f(x)|^2. For
     fake instead of real rows it is their R2.
     critic: x [B, ...] -> [B], each value from its own row alone. x [B, ...] -> [B].
+
+    >>> print(r1(lambda x: 3 * x[:, 0], jnp.ones((1, 2))))  # 3^2 / 2
+    [4.5]
     """
-    return _steepness(critic, x.astype(jnp.float32)) / 2
+    (x,) = arrays('B ...', x=x)
+    return _steepness(critic, precise(x)) / 2
 
 
-def cycle(x: jax.Array, back: jax.Array) -> jax.Array:
+def cycle(back: ArrayLike, x: ArrayLike) -> jax.Array:
     """Cycle consistency: a row mapped to the other domain and back should be itself.
 
     Zhu et al. 2017, arXiv:1703.10593, eq. 2:  |F(G(x)) - x|_1; as in the authors' code, the mean
-    over pixels. x, back [B, ...] -> [B].
+    over pixels. back F(G(x)), x [B, ...] -> [B].
+
+    >>> print(cycle([[1.0, 5.0]], [[1.0, 1.0]]))
+    [2.]
     """
-    return row_means(jnp.abs(back.astype(jnp.float32) - x.astype(jnp.float32)))
+    back, x = map(precise, arrays('B ...', back=back, x=x))
+    return row_means(absolute(back - x))
 
 
 def relativistic_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
@@ -264,5 +306,11 @@ def infogan_continuous(
 
 def _steepness(critic, x):
     """|grad_x f(x)|^2, [B]."""
-    slope = jax.grad(lambda x: critic(x).astype(jnp.float32).sum())(x)
-    return row_sums(jnp.square(slope))
+
+    def whole(x):
+        value = critic(x)
+        if value.shape != x.shape[:1]:
+            raise ValueError(f'critic: its value is {[*value.shape]}; it must be {[len(x)]}')
+        return precise(value).sum()
+
+    return row_sums(jnp.square(jax.grad(whole)(x)))

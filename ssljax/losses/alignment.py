@@ -14,7 +14,7 @@ from jax import lax
 from jax.nn import log_softmax
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
+from ssljax.losses._rows import like, precise
 from ssljax.losses._shapes import arrays
 
 
@@ -50,9 +50,9 @@ def ctc_language_model(
     )  # fmt: skip
     B, T, V = logits.shape
     log_p = log_softmax(precise(logits))
-    language = precise(log_bigram).astype(log_p.dtype)
+    language = like(log_bigram, log_p)
     if log_prior is not None:
-        log_p = log_p - precise(log_prior)
+        log_p = log_p - like(log_prior, log_p)
     is_blank = jnp.arange(V) == blank
     repeats = jnp.eye(V, dtype=bool)
     changes = jnp.where(repeats, -jnp.inf, language)  # a token after itself needs a blank between

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import Axis, mean, row_sums
+from ssljax.losses._rows import Axis, absolute, like, mean, precise, row_sums
 from ssljax.losses._shapes import arrays
 
 
@@ -26,10 +25,16 @@ def sparse_l1(codes: ArrayLike) -> jax.Array:
     """
     (codes,) = arrays('B ...', codes=codes)
     codes = precise(codes)
-    return row_sums(jnp.sign(codes) * codes)  # as jnp.abs, whose slope at zero is one
+    return row_sums(absolute(codes))
 
 
-def sparse_kl(codes: ArrayLike, *, target: ArrayLike = 0.05, axis_name: Axis = None) -> jax.Array:
+def sparse_kl(
+    codes: ArrayLike,
+    *,
+    target: ArrayLike = 0.05,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
     """How far the mean activations of units are from a small one, a scalar.
 
     Ng 2011 (Stanford CS294A, Sparse autoencoder), section 3: with m_j the mean of unit j over rows,
@@ -37,13 +42,15 @@ def sparse_kl(codes: ArrayLike, *, target: ArrayLike = 0.05, axis_name: Axis = N
     codes [B, ...] between 0 and 1 -> scalar.
 
     target: the share of time that a unit should be active.
+    where: bool [B], the rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(f'{sparse_kl([[0.0], [1.0]], target=0.5):.4f}')
     0.0000
     """
-    (codes,) = arrays('B ...', codes=codes)
-    active = jnp.clip(mean(precise(codes), axis_name), 1e-6, 1 - 1e-6)  # finite for a dead unit
+    codes, where = arrays('B ...', 'B', codes=codes, where=where)
+    active = mean(precise(codes), axis_name, where)
+    active = jnp.clip(active, 1e-6, 1 - 1e-6)  # finite for a dead unit
     target = like(target, active)
     entropy = target * jnp.log(target) + (1 - target) * jnp.log1p(-target)
     cross = target * jnp.log(active) + (1 - target) * jnp.log1p(-active)

@@ -11,8 +11,7 @@ from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import row_means
+from ssljax.losses._rows import like, precise, row_means
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 

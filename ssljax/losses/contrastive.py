@@ -1,8 +1,9 @@
 """Losses that compare the views of one example with those of all others.
 
-A loss over all pairs has an option `block`: it computes so many columns at a time and never makes
-the array of all pairs, forward or backward. The value is the same. With `block` there is no second
-derivative. `axis_name` is the mapped axis whose shards make up the batch.
+A loss over all pairs has the options `block`, how many columns at a time: the array of all pairs is
+then never made, forward or backward, and value and derivatives are the same; `where`, bool [B]: a
+row that is off, whatever is in it, is neither anchor nor positive nor negative, and its loss is
+zero; `axis_name`, the mapped axis, or axes, whose shards make up the batch.
 
 >>> z = jnp.eye(4)  # four examples, orthogonal
 >>> print(f'{info_nce(z, z, temperature=0.1).mean():.4f}')
@@ -13,16 +14,31 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp, softplus
+from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, own, products, unit
-from ssljax.losses._strips import LOG_SUM_EXP, SUM_SOFTPLUS, over_pairs
+from ssljax.losses._rows import (
+    Axis,
+    everywhere,
+    itself,
+    least,
+    like,
+    on,
+    own,
+    precise,
+    products,
+    total,
+    unit,
+)
+from ssljax.losses._shapes import arrays
+from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, over_pairs
 
 
 def nt_xent(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    temperature: jax.Array | float = 0.5,
+    temperature: ArrayLike = 0.5,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -31,16 +47,28 @@ def nt_xent(
     Chen et al. 2020, arXiv:2002.05709, eq. 1: with z the 2B unit rows of z1, z2, and j(i) the
     other view of i,
         l(i) = -log exp(z_i.z_j(i) / t) / sum_{k != i} exp(z_i.z_k / t).
-    z1, z2 [B, D] -> [B], the mean of an example's two anchors.
+    z1, z2 [B, D], B at least 2 -> [B], the mean of an example's two anchors.
+
+    temperature: t; 0.5 is the paper's for CIFAR-10 (appendix B.9), 0.1 for ImageNet.
+    where: bool [B], rows that count; None: all.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{nt_xent(jnp.eye(2), jnp.eye(2), temperature=1.0)[0]:.4f}')  # log(e + 2) - 1
+    0.5514
     """
-    return _all_views(z1, z2, temperature, True, block, axis_name)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    return _all_views(z1, z2, temperature, True, where, block, axis_name)
 
 
 def decoupled(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    temperature: jax.Array | float = 0.1,
+    temperature: ArrayLike = 0.1,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -48,19 +76,32 @@ def decoupled(
 
     Yeh et al. 2021, arXiv:2110.06848, eq. 6: with z and j(i) as in `nt_xent`,
         l(i) = -z_i.z_j(i) / t + log sum_{k not in {i, j(i)}} exp(z_i.z_k / t).
-    z1, z2 [B, D], B at least 2 -> [B], the mean of an example's two anchors.
+    z1, z2 [B, D], B at least 2 -> [B], the mean of an example's two anchors; zero for a row that
+    `where` leaves alone.
+
+    temperature: t; 0.1 is the paper's (section 4).
+    where: bool [B], rows that count; None: all.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{decoupled(jnp.eye(2), jnp.eye(2), temperature=1.0)[0]:.4f}')  # log 2 - 1
+    -0.3069
     """
-    return _all_views(z1, z2, temperature, False, block, axis_name)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    return _all_views(z1, z2, temperature, False, where, block, axis_name)
 
 
 def info_nce(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    temperature: jax.Array | float = 0.07,
-    negatives: jax.Array | None = None,
-    alike: jax.Array | None = None,
+    temperature: ArrayLike = 0.07,
+    negatives: ArrayLike | None = None,
+    alike: ArrayLike | None = None,
     symmetric: bool = False,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -69,73 +110,112 @@ def info_nce(
     van den Oord et al. 2018, arXiv:1807.03748, eq. 4, with unit vectors and the temperature of
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(z1_i.z2_i / t) / sum_k exp(z1_i.z2_k / t).
-    z1, z2 [B, D] -> [B].
+    z1, z2 [B, D], B at least 2 or `negatives` -> [B].
 
-    temperature: t, the divisor of the cosines.
+    temperature: t, the divisor of the cosines; 0.07 is that of He et al.
     negatives: [M, D], more rows in the sum of every i; the same on all shards.
     alike: bool [B, N], N the rows of all shards; true where row k is no true negative of i. Row k
     is then left out of the sum of i, except k = i.
     symmetric: whether to take the mean with the loss of z2 among all z1.
+    where: bool [B], rows that count; None: all.
     block: columns at a time; None: all at once.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{info_nce(jnp.eye(2), jnp.eye(2), temperature=1.0)[0]:.4f}')  # log(e + 1) - 1
+    0.3133
     """
-    z1, z2 = unit(z1), unit(z2)
-    positive = (z1 * z2).sum(-1) / temperature
+    z1, z2, negatives, alike, where = arrays(
+        'B D', 'B D', 'M D', 'B N', 'B', at_least=_some(negatives, axis_name),
+        z1=z1, z2=z2, negatives=negatives, alike=alike, where=where,
+    )  # fmt: skip
+    (alike,) = arrays(f'B {total(len(z1), axis_name)}', alike=alike)
+    where = None if where is None else where.astype(bool)
+    z1, z2 = unit(on(where, z1)), unit(on(where, z2))
+    t = like(temperature, z1)
+    positive = (z1 * z2).sum(-1) / t
+    more = None if negatives is None else unit(negatives)
+    if more is not None and axis_name is not None:
+        more += 0 * z1[:1]  # marks them as different on each shard, since their gradient is
 
     def among(z, other, out):
-        out = None if out is None else out & ~itself(len(z), axis_name)
-        log_sum = _log_sum(z / temperature, other, out=out, block=block, axis_name=axis_name)
-        if negatives is not None:
-            # 0 * z marks the negatives as different on each shard, since their gradient is
-            more = _log_sum(z / temperature, unit(negatives) + 0 * z[:1], block=block)
-            log_sum = jnp.logaddexp(log_sum, more)
+        out = None if out is None else out.astype(bool) & ~itself(len(z), axis_name)
+        options = dict(out=out, where=where, axis_name=axis_name)
+        log_sum = _log_sum(z / t, other, block=block, **options)
+        if more is not None:
+            log_sum = jnp.logaddexp(log_sum, _log_sum(z / t, more, block=block))
         return log_sum - positive
 
     if not symmetric:
-        return among(z1, z2, alike)
+        return on(where, among(z1, z2, alike))
     alike_z2 = None if alike is None else everywhere(alike, axis_name).T[own(len(z1), axis_name)]
-    return (among(z1, z2, alike) + among(z2, z1, alike_z2)) / 2
+    return on(where, (among(z1, z2, alike) + among(z2, z1, alike_z2)) / 2)
 
 
 def moco(
-    query: jax.Array, keys: jax.Array, queue: jax.Array, *, temperature: float = 0.07
+    query: ArrayLike, keys: ArrayLike, queue: ArrayLike, *, temperature: ArrayLike = 0.07
 ) -> jax.Array:
     """InfoNCE: cross entropy of a query with its key among this key and a queue of older keys.
 
     He et al. 2020, arXiv:1911.05722, eq. 1:
         l(i) = -log exp(q_i.k_i / t) / (exp(q_i.k_i / t) + sum_m exp(q_i.queue_m / t)).
-    query, keys [B, D], queue [M, D] -> [B]. No gradient flows to keys, new or old.
+    query, keys [B, D], queue [M, D] -> [B]. No gradient flows to keys, new or old. The default of
+    t is the paper's.
+
+    >>> one, other = jnp.eye(2)[:1], jnp.eye(2)[1:]
+    >>> print(f'{moco(one, one, other, temperature=1.0)[0]:.4f}')  # log(e + 1) - 1
+    0.3133
     """
-    k, queue = (jax.lax.stop_gradient(unit(k)) for k in (keys, queue))
+    query, keys, queue = arrays(
+        'B D', 'B D', 'M D', query=query, keys=keys, queue=queue, at_least=dict(M=1)
+    )
+    k, queue = (lax.stop_gradient(unit(k)) for k in (keys, queue))
     q = unit(query)
-    positive = (q * k).sum(-1) / temperature
-    return jnp.logaddexp(positive, logsumexp(products(q, queue) / temperature, -1)) - positive
+    t = like(temperature, q)
+    positive = (q * k).sum(-1) / t
+    return (
+        jnp.logaddexp(positive, logsumexp(products(q, everywhere(queue, None)) / t, -1)) - positive
+    )
 
 
 def clip(
-    image: jax.Array,
-    text: jax.Array,
+    image: ArrayLike,
+    text: ArrayLike,
     *,
-    scale: jax.Array | float = 1 / 0.07,
+    scale: ArrayLike = 1 / 0.07,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """CLIP: cross entropy of each image with its text, and of each text with its image.
 
-    Radford et al. 2021, arXiv:2103.00020, figure 3: the mean of the cross entropies of the rows
-    and of the columns of  scale * image_i.text_k. The paper learns log(scale), at most log(100).
-    image, text [B, D] -> [B].
+    Radford et al. 2021, arXiv:2103.00020, figure 3: with s_ik = scale * image_i.text_k,
+        l(i) = -1/2 log softmax_k(s_ik)[i] - 1/2 log softmax_k(s_ki)[i].
+    image, text [B, D], B at least 2 -> [B].
+
+    scale: of the cosines, one over a temperature; the paper learns log(scale), at most log(100),
+    from this value (section 2.5).
+    where: bool [B], rows that count; None: all.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{clip(jnp.eye(2), jnp.eye(2), scale=1.0)[0]:.4f}')  # log(e + 1) - 1
+    0.3133
     """
-    options = dict(temperature=1 / scale, symmetric=True, block=block, axis_name=axis_name)
-    return info_nce(image, text, **options)
+    image, text, where = arrays(
+        'B D', 'B D', 'B', at_least=dict(B=least(2, axis_name)),
+        image=image, text=text, where=where,
+    )  # fmt: skip
+    options = dict(symmetric=True, where=where, block=block, axis_name=axis_name)
+    return info_nce(image, text, temperature=1 / like(scale, precise(image)), **options)
 
 
 def siglip(
-    image: jax.Array,
-    text: jax.Array,
+    image: ArrayLike,
+    text: ArrayLike,
     *,
-    scale: jax.Array | float = 10.0,
-    bias: jax.Array | float = -10.0,
+    scale: ArrayLike = 10.0,
+    bias: ArrayLike = -10.0,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -143,26 +223,37 @@ def siglip(
 
     Zhai et al. 2023, arXiv:2303.15343, eq. 1: with s_ik = 1 for k = i, else -1,
         l(i) = -sum_k log sigmoid(s_ik (scale * image_i.text_k + bias)).
-    image, text [B, D] -> [B].
+    image, text [B, D], B at least 2 -> [B].
 
     scale, bias: of the cosines; the paper learns log(scale) and bias, starting from these values.
+    where: bool [B], rows that count; None: all.
     block: columns at a time; None: all at once.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{siglip(jnp.eye(2), jnp.eye(2), scale=0.0, bias=0.0)[0]:.4f}')  # 2 log 2
+    1.3863
     """
-    image, text = unit(image), unit(text)
+    image, text, where = arrays(
+        'B D', 'B D', 'B', at_least=dict(B=least(2, axis_name)),
+        image=image, text=text, where=where,
+    )  # fmt: skip
+    where = None if where is None else where.astype(bool)
+    image, text = unit(on(where, image)), unit(on(where, text))
+    scale, bias = like(scale, image), like(bias, image)
     own_logit = scale * (image * text).sum(-1) + bias
     # the bias is the product of one more feature: `bias` of every image, 1 of every text
-    a = jnp.pad(scale * image, ((0, 0), (0, 1))).at[:, -1].set(bias)
-    b = jnp.pad(text, ((0, 0), (0, 1)), constant_values=1)
-    options = dict(itself=False, block=block, axis_name=axis_name)
-    return softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options)
+    one = jnp.ones_like(image[:, :1])
+    a, b = jnp.concatenate([scale * image, bias * one], 1), jnp.concatenate([text, one], 1)
+    options = dict(itself=False, where=where, block=block, axis_name=axis_name)
+    return on(where, softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options))
 
 
 def sup_con(
-    z: jax.Array,
-    labels: jax.Array,
+    z: ArrayLike,
+    labels: ArrayLike,
     *,
-    temperature: jax.Array | float = 0.1,
+    temperature: ArrayLike = 0.1,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -170,47 +261,84 @@ def sup_con(
 
     Khosla et al. 2020, arXiv:2004.11362, eq. 2: with P(i) the other views of i's class,
         l(i) = -1/|P(i)| sum_{p in P(i)} log exp(z_i.z_p / t) / sum_{k != i} exp(z_i.z_k / t).
-    z [B, V, D], labels int [B] -> [B], the mean of an example's V anchors; zero where P is empty.
+    z [B, V, D], labels int [B], B at least 2 -> [B], the mean of an example's V anchors; zero where
+    P is empty.
+
+    temperature: t; 0.1 is the paper's (section 4).
+    where: bool [B], rows that count; None: all.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.stack([jnp.eye(2), jnp.eye(2)], 1)
+    >>> print(f'{sup_con(z, [0, 1], temperature=1.0)[0]:.4f}')  # log(e + 2) - 1, as nt_xent
+    0.5514
     """
+    z, labels, where = arrays(
+        'B V D', 'B', 'B', z=z, labels=labels, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    where = None if where is None else where.astype(bool)
     B, V, D = z.shape
-    z = unit(z)
-    rows = z.reshape(-1, D)
-    others = _log_sum(rows / temperature, rows, itself=False, block=block, axis_name=axis_name)
+    z = unit(on(where, z))
+    t, rows = like(temperature, z), z.reshape(-1, D)
+    options = dict(itself=False, block=block, axis_name=axis_name)
+    off = None if where is None else jnp.repeat(where, V)
+    others = _log_sum(rows / t, rows, where=off, **options)
     # the mean over P(i) of z_i.z_p is z_i.(sum of its class - z_i) / |P(i)|
     all_labels = everywhere(labels, axis_name)
+    labels = labels if axis_name is not None else all_labels
     group = jnp.searchsorted(jnp.sort(all_labels), labels)  # [B], below N, the same on all shards
-    sums = jnp.zeros((len(all_labels), D)).at[group].add(z.sum(1))
-    sizes = jnp.zeros(len(all_labels), int).at[group].add(V)
+    views = like(V, z) * jnp.ones(B, z.dtype)
+    counts = views if where is None else on(where, views)
+    terms = [z.sum(1), counts] if axis_name else [everywhere(x, None) for x in (z.sum(1), counts)]
+    sums, sizes = (
+        jnp.zeros((len(all_labels), *x.shape[1:]), x.dtype).at[group].add(x) for x in terms
+    )
     if axis_name is not None:
         sums, sizes = lax.psum((sums, sizes), axis_name)
     count = sizes[group, None] - 1  # [B, 1]
-    positive = (z * (sums[group, None] - z)).sum(-1) / temperature / jnp.maximum(count, 1)  # [B, V]
-    return jnp.where(count > 0, others.reshape(B, V) - positive, 0).mean(-1)
+    positive = (z * (sums[group, None] - z)).sum(-1) / t / jnp.maximum(count, 1)  # [B, V]
+    return on(where, jnp.where(count > 0, others.reshape(B, V) - positive, 0).mean(-1))
 
 
-def margin_pair(z1: jax.Array, z2: jax.Array, same: jax.Array, *, margin: float = 1.0) -> jax.Array:
+def margin_pair(
+    z1: ArrayLike, z2: ArrayLike, same: ArrayLike, *, margin: ArrayLike = 1.0
+) -> jax.Array:
     """Pairs that are the same attract; others repel while they are nearer than the margin.
 
     Hadsell, Chopra, LeCun 2006 (CVPR), eq. 4: with d = |z1 - z2|,
         l = d^2 / 2 where same, else max(0, margin - d)^2 / 2.
-    z1, z2 [B, D], same bool [B] -> [B]. Rows are not normalized.
+    z1, z2 [B, D], same bool [B] -> [B]. Rows are not normalized; the paper names no margin.
+
+    >>> print(f'{margin_pair([[0.0, 0.0]], [[0.3, 0.4]], [False])[0]:.4f}')  # (1 - 0.5)^2 / 2
+    0.1250
     """
+    z1, z2, same = arrays('B D', 'B D', 'B', z1=z1, z2=z2, same=same)
     square = _square_distance(z1, z2)
     distance = jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
-    return jnp.where(same, square, jnp.square(jnp.maximum(margin - distance, 0))) / 2
+    apart = jnp.maximum(like(margin, distance) - distance, 0)
+    return jnp.where(same, square, jnp.square(apart)) / 2
 
 
 def triplet(
-    anchor: jax.Array, positive: jax.Array, negative: jax.Array, *, margin: float = 0.2
+    anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *, margin: ArrayLike = 0.2
 ) -> jax.Array:
     """The positive should be nearer to the anchor than the negative, by a margin.
 
     Schroff et al. 2015, arXiv:1503.03832, eq. 3:
         l = max(0, |a - p|^2 - |a - n|^2 + margin).
-    [B, D] each -> [B]. Rows are not normalized; the paper's have length one.
+    [B, D] each -> [B]. Rows are not normalized; the paper's have length one, and its margin is 0.2.
+
+    >>> print(triplet([[0.0]], [[0.5]], [[0.5]]))
+    [0.2]
     """
+    anchor, positive, negative = arrays('B D', anchor=anchor, positive=positive, negative=negative)
     difference = _square_distance(anchor, positive) - _square_distance(anchor, negative)
-    return jnp.maximum(difference + margin, 0)
+    return jnp.maximum(difference + like(margin, difference), 0)
+
+
+def _some(negatives, axis_name):
+    """The least sizes of a batch and of negatives: there must be one."""
+    return dict(M=1, B=least(2, axis_name) if negatives is None else 1)
 
 
 def _log_sum(a: jax.Array, b: jax.Array, **options) -> jax.Array:
@@ -218,21 +346,24 @@ def _log_sum(a: jax.Array, b: jax.Array, **options) -> jax.Array:
     return over_pairs(LOG_SUM_EXP, a, b, **options)
 
 
-def _all_views(z1, z2, temperature, positives, block, axis_name) -> jax.Array:
+def _all_views(z1, z2, temperature, positives, where, block, axis_name) -> jax.Array:
     """The mean over an example's two anchors i of log sum exp(z_i.z_k / t) - z_i.z_j(i) / t: [B].
 
     The sum is over the views k of all other examples and, with `positives`, over j(i).
     """
-    z1, z2 = unit(z1), unit(z2)
-    options = dict(block=block, axis_name=axis_name)
+    where = None if where is None else where.astype(bool)
+    z1, z2 = unit(on(where, z1)), unit(on(where, z2))
+    t = like(temperature, z1)
+    options = dict(where=where, block=block, axis_name=axis_name)
 
     def others(z, first, second):  # the views of all examples, first those that have z itself
-        z = z / temperature
-        log_sum = _log_sum(z, first, itself=False, **options)
-        return jnp.logaddexp(log_sum, _log_sum(z, second, itself=positives, **options))
+        log_sum = _log_sum(z / t, first, itself=False, **options)
+        return jnp.logaddexp(log_sum, _log_sum(z / t, second, itself=positives, **options))
 
-    return (others(z1, z1, z2) + others(z2, z2, z1)) / 2 - (z1 * z2).sum(-1) / temperature
+    anchors = others(z1, z1, z2) + others(z2, z2, z1)
+    value = anchors / 2 - (z1 * z2).sum(-1) / t
+    return on(where, jnp.where(anchors > NOTHING, value, 0))  # zero: `where` leaves no negative
 
 
 def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)).sum(-1)
+    return jnp.square(precise(a) - precise(b)).sum(-1)

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import row_means
+from ssljax.losses._rows import like, precise, row_means
 from ssljax.losses._shapes import arrays
 
 Target = Literal['epsilon', 'x0', 'v']

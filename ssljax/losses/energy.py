@@ -11,24 +11,27 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
-from ssljax.losses._rows import Axis, mean, row_sums
+from ssljax.losses._rows import Axis, like, mean, precise, row_sums
 from ssljax.losses._shapes import arrays
 
 
-def free_energy_difference(real: jax.Array, model: jax.Array) -> jax.Array:
+def free_energy_difference(real: ArrayLike, model: ArrayLike) -> jax.Array:
     """Free energy of data minus that of the model's samples; its gradient estimates -log p's.
 
     Hinton 2002 (Neural Computation 14):  d -log p(x) = dF(x) - E_model dF(x'), so
         l = F(x) - F(x').
     F(v) = -log sum_h exp -E(v, h) of each row, [B], [B] -> [B]. The samples x' are constants, from
     a Markov chain: in contrastive divergence, a few steps from data. The value is no likelihood.
+
+    >>> print(free_energy_difference([1.0, 2.0], [3.0, 2.0]))
+    [-2.  0.]
     """
-    return real.astype(jnp.float32) - model.astype(jnp.float32)
+    real, model = arrays('B', real=real, model=model)
+    return precise(real) - precise(model)
 
 
 def denoising_score_matching(
-    score: jax.Array, noise: jax.Array, *, sigma: jax.Array | float = 1.0
+    score: ArrayLike, noise: ArrayLike, *, sigma: ArrayLike = 1.0
 ) -> jax.Array:
     """The score, the gradient of the log density, at a noisy row should point to the clean row.
 
@@ -36,10 +39,13 @@ def denoising_score_matching(
     same weight: Song & Ermon 2019, arXiv:1907.05600, eqs. 5 and 6. With x' = x + sigma e,
         l = 1/2 |sigma s(x') + e|^2.
     score s(x'), noise e [B, ...]; sigma: a number, or [B] -> [B].
+
+    >>> print(denoising_score_matching([[1.0, 0.0]], [[-2.0, 0.0]], sigma=2.0))
+    [0.]
     """
-    score, noise = score.astype(jnp.float32), lax.stop_gradient(noise.astype(jnp.float32))
-    sigma = jnp.asarray(sigma, jnp.float32)
-    sigma = sigma.reshape(sigma.shape + (1,) * (score.ndim - sigma.ndim))
+    score, noise, sigma = arrays('B ...', 'B ...', '-> B', score=score, noise=noise, sigma=sigma)
+    score, noise = precise(score), lax.stop_gradient(precise(noise))
+    sigma = like(sigma, score).reshape((-1,) + (1,) * (score.ndim - 1))
     return row_sums(jnp.square(sigma * score + noise)) / 2
 
 

@@ -7,14 +7,14 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import Axis, everywhere, itself, mean
+from ssljax.losses._rows import Axis, everywhere, itself, like, mean, on, precise, size
 from ssljax.losses._shapes import arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
@@ -69,7 +69,9 @@ def mmd(
     return within(x, all_x) + within(y, all_y) - 2 * between
 
 
-def renyi_entropy(z: ArrayLike, *, sigma: ArrayLike = 1.0, axis_name: Axis = None) -> jax.Array:
+def renyi_entropy(
+    z: ArrayLike, *, sigma: ArrayLike = 1.0, where: ArrayLike | None = None, axis_name: Axis = None
+) -> jax.Array:
     """Renyi's quadratic entropy of a set of rows, a scalar in nats, by a kernel estimate.
 
     Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering), of the density
@@ -78,16 +80,18 @@ def renyi_entropy(z: ArrayLike, *, sigma: ArrayLike = 1.0, axis_name: Axis = Non
     z [B, D] -> scalar. Of normal rows of variance v it is near D/2 log(4 pi (v + sigma^2)).
 
     sigma: the width of the estimate.
+    where: bool [B], the rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(f'{renyi_entropy([[0.0], [0.0]]):.4f}')  # log(4 pi) / 2
     1.2655
     """
-    (z,) = arrays('B D', z=z)
-    z = precise(z)
+    z, where = arrays('B D', 'B', z=z, where=where)
+    z = precise(on(where, z))
     sigma = like(sigma, z)
     constant = z.shape[1] / 2 * math.log(4 * math.pi) + z.shape[1] * jnp.log(sigma)
-    return constant - jnp.log(mean(_potentials(z, sigma, axis_name).mean(1), axis_name))
+    potentials = _mean_of_columns(_potentials(z, sigma, axis_name), where, axis_name)
+    return constant - jnp.log(mean(potentials, axis_name, where))
 
 
 def quadratic_mutual_information(
@@ -96,6 +100,7 @@ def quadratic_mutual_information(
     *,
     sigma: ArrayLike = 1.0,
     divergence: Literal['cauchy_schwarz', 'euclidean'] = 'cauchy_schwarz',
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """How much rows of y say of their rows of z, a scalar: zero if and only if nothing.
@@ -108,6 +113,7 @@ def quadratic_mutual_information(
 
     sigma: the width of the estimate, of y and of z.
     divergence: which of the two distances between p and q.
+    where: bool [B], the rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(quadratic_mutual_information([[0.0], [1.0]], [[2.0], [2.0]]))
@@ -115,13 +121,14 @@ def quadratic_mutual_information(
     """
     if divergence not in ('cauchy_schwarz', 'euclidean'):
         raise ValueError(f'divergence={divergence!r}: it is cauchy_schwarz or euclidean')
-    y, z = arrays('B D', 'B E', y=y, z=z)
-    y, z = precise(y), precise(z)
+    y, z, where = arrays('B D', 'B E', 'B', y=y, z=z, where=where)
+    y, z = precise(on(where, y)), precise(on(where, z))
     sigma = like(sigma, y)
     of_y, of_z = (_potentials(rows, sigma, axis_name) for rows in (y, z))
-    joint = mean((of_y * of_z).mean(1), axis_name)
-    each = mean(of_y.mean(1), axis_name) * mean(of_z.mean(1), axis_name)
-    cross = mean(of_y.mean(1) * of_z.mean(1), axis_name)
+    pairs = partial(_mean_of_columns, where=where, axis_name=axis_name)
+    joint = mean(pairs(of_y * of_z), axis_name, where)
+    each = mean(pairs(of_y), axis_name, where) * mean(pairs(of_z), axis_name, where)
+    cross = mean(pairs(of_y) * pairs(of_z), axis_name, where)
     if divergence == 'cauchy_schwarz':  # constant factors of the density cancel
         return jnp.log(joint) + jnp.log(each) - 2 * jnp.log(cross)
     return (joint + each - 2 * cross) * (4 * math.pi * sigma**2) ** (-(y.shape[1] + z.shape[1]) / 2)
@@ -130,6 +137,14 @@ def quadratic_mutual_information(
 def _potentials(z, sigma, axis_name):
     """N(z_i - z_k; 0, 2 sigma^2) without its constant, to the rows of all shards: [B, N]."""
     return jnp.exp(-_squares(z, everywhere(z, axis_name)) / (4 * sigma**2))
+
+
+def _mean_of_columns(k, where, axis_name):
+    """The mean of [B, N] over the rows of all shards that count: [B]."""
+    if where is None:
+        return k.mean(1)
+    counts = everywhere(where, axis_name)
+    return jnp.where(counts, k, 0).sum(1) / size(k, axis_name, where)
 
 
 def _squares(a, b):

@@ -13,8 +13,7 @@ from jax import lax
 from jax.nn import log_softmax, logsumexp
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import nats
+from ssljax.losses._rows import like, nats, precise
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 

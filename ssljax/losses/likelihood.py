@@ -13,8 +13,7 @@ from jax import lax
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import Axis, nats, over_shards, row_means, row_sums
+from ssljax.losses._rows import Axis, expected, like, mean, nats, precise, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
 LOG_2PI = math.log(2 * math.pi)
@@ -24,40 +23,54 @@ LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a
 # ---- likelihoods
 
 
-def bernoulli(logits: jax.Array, x: jax.Array) -> jax.Array:
+def bernoulli(logits: ArrayLike, x: ArrayLike) -> jax.Array:
     """-log p(x) of independent bits; for x between 0 and 1, the cross entropy.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 11:  -sum_d x log p + (1 - x) log(1 - p) with
     p = sigmoid(logits). logits, x [B, ...] -> [B].
+
+    >>> print(f'{bernoulli([[0.0, 0.0]], [[1.0, 0.5]])[0]:.4f}')  # 2 log 2
+    1.3863
     """
-    logits = logits.astype(jnp.float32)
+    logits, x = map(precise, arrays('B ...', logits=logits, x=x))
     return row_sums(softplus(logits) - x * logits)
 
 
-def gaussian(mean: jax.Array, x: jax.Array, *, log_variance: jax.Array | float = 0.0) -> jax.Array:
+def gaussian(mean: ArrayLike, x: ArrayLike, *, log_variance: ArrayLike = 0.0) -> jax.Array:
     """-log p(x) of independent normal variables.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 12:
         1/2 sum_d log(2 pi) + log v + (x - m)^2 / v.
-    mean, x [B, ...], log_variance broadcasts to their shape -> [B].
+    mean, x [B, ...], log_variance broadcasts to their shape -> [B]. By default the variance is one;
+    |log v| counts up to 60.
+
+    >>> print(f'{gaussian([[0.0]], [[1.0]])[0]:.4f}')  # (log 2 pi + 1) / 2
+    1.4189
     """
-    return row_sums(_gaussian(mean, x, log_variance))
+    mean, x, log_variance = arrays(
+        'B ...', 'B ...', '-> B ...', mean=mean, x=x, log_variance=log_variance
+    )
+    return row_sums(_gaussian(precise(mean), precise(x), log_variance))
 
 
-def categorical(logits: jax.Array, x: jax.Array) -> jax.Array:
+def categorical(logits: ArrayLike, x: ArrayLike) -> jax.Array:
     """-log p(x) of independent categorical variables, such as pixels with 256 values.
 
     van den Oord et al. 2016, arXiv:1601.06759, section 2.2:  -sum_d log softmax(logits_d)[x_d].
-    logits [B, ..., K], x int [B, ...] -> [B].
+    logits [B, ..., K], x int [B, ...] -> [B]. A value that is no class makes the loss NaN.
+
+    >>> print(f'{categorical(jnp.zeros((1, 2, 4)), [[0, 3]])[0]:.4f}')  # 2 log 4
+    2.7726
     """
+    logits, x = arrays('B ... K', 'B ...', logits=logits, x=x)
     return row_sums(nats(logits, x))
 
 
 def logistic_mixture(
-    logits: jax.Array,
-    mean: jax.Array,
-    log_scale: jax.Array,
-    x: jax.Array,
+    logits: ArrayLike,
+    mean: ArrayLike,
+    log_scale: ArrayLike,
+    x: ArrayLike,
     *,
     levels: int = 256,
 ) -> jax.Array:
@@ -67,10 +80,22 @@ def logistic_mixture(
     is half their distance, and the first and last level also get the mass beyond them;
         p(x) = sum_k pi_k [sigmoid((x + h - m_k) / s_k) - sigmoid((x - h - m_k) / s_k)].
     logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As in the authors' code,
-    log s is at least -7.
+    log s is at least -7. The default is the levels of a byte.
+
+    >>> wide = jnp.full((1, 1, 1), 20.0)  # all but in the two end levels
+    >>> print(f'{logistic_mixture(wide, wide, wide, [[-1.0]], levels=2)[0]:.4f}')  # log 2
+    0.6931
     """
-    logits, mean, log_scale = (y.astype(jnp.float32) for y in (logits, mean, log_scale))
-    x, h = x.astype(jnp.float32)[..., None], 1 / (levels - 1)
+    logits, mean, log_scale, x = map(
+        precise,
+        arrays(
+            'B ... K', 'B ... K', 'B ... K', 'B ...',
+            logits=logits, mean=mean, log_scale=log_scale, x=x,
+        ),
+    )  # fmt: skip
+    if levels < 2:
+        raise ValueError(f'logistic_mixture: levels={levels}; it must be 2 or more')
+    x, h = x[..., None], 1 / (levels - 1)
     steep = jnp.exp(-jnp.clip(log_scale, -7, 30))
     above, below = steep * (x + h - mean), steep * (x - h - mean)
     # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): exact where both round to 1
@@ -80,31 +105,45 @@ def logistic_mixture(
     return row_sums(-logsumexp(log_softmax(logits) + log_p, -1))
 
 
-def change_of_variables(z: jax.Array, log_det: jax.Array) -> jax.Array:
+def change_of_variables(z: ArrayLike, log_det: ArrayLike) -> jax.Array:
     """-log p(x) of a flow that maps x to z, which is standard normal.
 
     Dinh et al. 2016, arXiv:1605.08803, eq. 2:  -log N(z; 0, 1) - log |det dz/dx|.
     z [B, ...], log_det [B] -> [B].
+
+    >>> print(f'{change_of_variables([[1.0]], [0.0])[0]:.4f}')  # (log 2 pi + 1) / 2
+    1.4189
     """
-    return row_sums(_gaussian(0.0, z, 0.0)) - log_det
+    z, log_det = map(precise, arrays('B ...', 'B', z=z, log_det=log_det))
+    return row_sums(_gaussian(0, z, 0.0)) - log_det
 
 
-def dequantize(key: jax.Array, x: jax.Array, *, levels: int = 256) -> jax.Array:
+def dequantize(key: ArrayLike, x: ArrayLike, *, levels: int = 256) -> jax.Array:
     """Integers with uniform noise, so that the likelihood of a density model is bounded.
 
     Theis et al. 2015, arXiv:1511.01844, section 3.1:  (x + u) / levels,  u ~ U[0, 1).
-    x, 0 to levels - 1 -> in [0, 1). -log p of the result plus D log(levels) bounds -log P(x).
+    x [...], 0 to levels - 1 -> [...], in [0, 1). -log p of the result plus D log(levels) bounds
+    -log P(x). The default is the levels of a byte.
+
+    >>> print(jnp.floor(256 * dequantize(jax.random.key(0), [7, 255])))
+    [  7. 255.]
     """
-    return (x + jax.random.uniform(key, x.shape)) / levels
+    (x,) = map(precise, arrays('...', x=x))
+    return (x + jax.random.uniform(key, x.shape, x.dtype)) / levels
 
 
-def bits_per_dim(nats: jax.Array, dims: int, *, cell: float = 1.0) -> jax.Array:
+def bits_per_dim(nats: ArrayLike, dims: int, *, cell: ArrayLike = 1.0) -> jax.Array:
     """-log p(x) in bits per dimension, of data whose levels are `cell` apart.
 
     Theis et al. 2015, arXiv:1511.01844, section 3.1:  (nats / D - log cell) / log 2. For pixels
     that `dequantize` put in [0, 1) the cell is 1/256; for these scaled to [-1, 1) it is 2/256.
+    nats [...] -> [...]. The default is a density of levels themselves.
+
+    >>> print(bits_per_dim(jnp.log(2.0), 1))
+    1.0
     """
-    return (nats / dims - math.log(cell)) / math.log(2)
+    (nats,) = map(precise, arrays('...', nats=nats))
+    return (nats / dims - jnp.log(like(cell, nats))) / math.log(2)
 
 
 def variational_dequantize(
@@ -149,17 +188,27 @@ def infomax_ica(u: ArrayLike, *, weight: ArrayLike) -> jax.Array:
 # ---- models with latent variables
 
 
-def elbo(reconstruction: jax.Array, kl: jax.Array, *, beta: jax.Array | float = 1.0) -> jax.Array:
+def elbo(reconstruction: ArrayLike, kl: ArrayLike, *, beta: ArrayLike = 1.0) -> jax.Array:
     """The negative evidence lower bound: the reconstruction error plus the latent's divergence.
 
     Kingma & Welling 2013, arXiv:1312.6114, eq. 3; beta: Higgins et al. 2017 (ICLR), eq. 4:
         -E log p(x|z) + beta KL(q(z|x) | p(z)).
-    reconstruction, such as `bernoulli` given a sample z, and kl, such as `kl_gaussian`, [B] -> [B].
+    reconstruction, such as `bernoulli` given a sample z, and kl, such as `kl_gaussian`, [B];
+    beta a number or [B], 1 for the bound -> [B].
+
+    >>> print(elbo([3.0], [2.0], beta=4.0))
+    [11.]
     """
-    return reconstruction.astype(jnp.float32) + beta * kl.astype(jnp.float32)
+    reconstruction, kl, beta = arrays(
+        'B', 'B', '-> B', reconstruction=reconstruction, kl=kl, beta=beta
+    )
+    kl = precise(kl)
+    return precise(reconstruction) + like(beta, kl) * kl
 
 
-def free_bits(kl: ArrayLike, *, least: ArrayLike, axis_name: Axis = None) -> jax.Array:
+def free_bits(
+    kl: ArrayLike, *, least: ArrayLike, where: ArrayLike | None = None, axis_name: Axis = None
+) -> jax.Array:
     """The divergence of groups of latents, each free of cost up to a bound: a scalar.
 
     Kingma et al. 2016, arXiv:1606.04934, eq. 15:  sum_j max(least, mean over the batch of KL_j).
@@ -167,100 +216,131 @@ def free_bits(kl: ArrayLike, *, least: ArrayLike, axis_name: Axis = None) -> jax
     have it by `jax.vmap(kl_gaussian, 1, 1)(mean, log_variance)`.
 
     least: nats of a group that cost nothing; there it has no gradient.
+    where: bool [B], the rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(free_bits([[0.1, 3.0]], least=0.5))
     3.5
     """
-    (kl,) = arrays('B G', kl=kl)
+    kl, where = arrays('B G', 'B', kl=kl, where=where)
     kl = precise(kl)
-    return jnp.maximum(over_shards(kl.mean(0), axis_name), like(least, kl)).sum()
+    return jnp.maximum(mean(kl, axis_name, where), like(least, kl)).sum()
 
 
 def kl_gaussian(
-    mean: jax.Array,
-    log_variance: jax.Array,
+    mean: ArrayLike,
+    log_variance: ArrayLike,
     *,
-    prior_mean: jax.Array | float = 0.0,
-    prior_log_variance: jax.Array | float = 0.0,
+    prior_mean: ArrayLike = 0.0,
+    prior_log_variance: ArrayLike = 0.0,
 ) -> jax.Array:
     """KL(q | p) of independent normal variables; by default p is standard normal.
 
     Kingma & Welling 2013, arXiv:1312.6114, appendix B:
         1/2 sum_d log v_p - log v + (v + (m - m_p)^2) / v_p - 1.
-    mean, log_variance [B, ...] -> [B].
+    mean, log_variance [B, ...], those of the prior broadcast to their shape -> [B].
+
+    >>> print(kl_gaussian([[2.0]], [[0.0]]))  # 2^2 / 2
+    [2.]
     """
-    mean, prior = mean.astype(jnp.float32), jnp.asarray(prior_log_variance, jnp.float32)
-    ratio = jnp.clip(log_variance.astype(jnp.float32) - prior, -LARGEST, LARGEST)
-    squares = jnp.square(mean - prior_mean) * jnp.exp(-jnp.clip(prior, -LARGEST, LARGEST))
+    mean, log_variance, prior_mean, prior_log_variance = arrays(
+        'B ...', 'B ...', '-> B ...', '-> B ...', mean=mean, log_variance=log_variance,
+        prior_mean=prior_mean, prior_log_variance=prior_log_variance,
+    )  # fmt: skip
+    mean, log_variance = precise(mean), precise(log_variance)
+    prior, distance = like(prior_log_variance, log_variance), mean - like(prior_mean, mean)
+    ratio = jnp.clip(log_variance - prior, -LARGEST, LARGEST)
+    squares = jnp.square(distance) * jnp.exp(-jnp.clip(prior, -LARGEST, LARGEST))
     return row_sums(jnp.expm1(ratio) - ratio + squares) / 2  # expm1: accurate near ratio = 0
 
 
-def kl_bernoulli(logits: jax.Array, *, prior_logits: jax.Array | float = 0.0) -> jax.Array:
+def kl_bernoulli(logits: ArrayLike, *, prior_logits: ArrayLike = 0.0) -> jax.Array:
     """KL(q | p) of independent bits; by default p is 1/2 for each.
 
-    sum_d q log(q / p) + (1 - q) log((1 - q) / (1 - p)), with q = sigmoid(logits): [B, ...] -> [B].
+        sum_d q log(q / p) + (1 - q) log((1 - q) / (1 - p)),  q = sigmoid(logits).
+    logits [B, ...], prior_logits broadcast to their shape -> [B].
+
+    >>> print(f'{kl_bernoulli([[50.0]])[0]:.4f}')  # sure of what the prior gives 1/2: log 2
+    0.6931
     """
-    q, p = logits.astype(jnp.float32), jnp.asarray(prior_logits, jnp.float32)
+    logits, prior_logits = arrays('B ...', '-> B ...', logits=logits, prior_logits=prior_logits)
+    q = precise(logits)
+    p = like(prior_logits, q)
     return row_sums(jax.nn.sigmoid(q) * (q - p) - softplus(q) + softplus(p))
 
 
-def kl_categorical(logits: jax.Array, *, prior_logits: jax.Array | float = 0.0) -> jax.Array:
+def kl_categorical(logits: ArrayLike, *, prior_logits: ArrayLike = 0.0) -> jax.Array:
     """KL(q | p) of independent categorical variables; by default p is uniform.
 
-    sum_d sum_k q_k log(q_k / p_k), with q = softmax(logits): [B, ..., K] -> [B].
+        sum_d sum_k q_k log(q_k / p_k),  q = softmax(logits), with 0 log 0 = 0.
+    logits [B, ..., K], prior_logits broadcast to their shape -> [B].
+
+    >>> print(f'{kl_categorical([[0.0, 0.0, -jnp.inf, -jnp.inf]])[0]:.4f}')  # log 4 - log 2
+    0.6931
     """
-    log_q = log_softmax(logits.astype(jnp.float32))
-    log_p = log_softmax(jnp.broadcast_to(prior_logits, logits.shape).astype(jnp.float32))
-    return row_sums((jnp.exp(log_q) * (log_q - log_p)).sum(-1))
+    logits, prior_logits = arrays('B ... K', '-> B ... K', logits=logits, prior_logits=prior_logits)
+    log_q = log_softmax(precise(logits))
+    log_p = log_softmax(like(prior_logits, log_q))
+    q = jnp.exp(log_q)
+    return row_sums(expected(q, log_q) - expected(q, log_p))
 
 
-def iwae(log_weights: jax.Array) -> jax.Array:
+def iwae(log_weights: ArrayLike) -> jax.Array:
     """The importance-weighted upper bound on -log p(x); it gets tighter with more samples.
 
     Burda et al. 2015, arXiv:1509.00519, eq. 8: with w_k = p(x, z_k) / q(z_k|x), z_k ~ q,
         -log 1/K sum_k w_k.
     log_weights [B, K] -> [B]. With one sample it is the negative ELBO with a sampled KL.
+
+    >>> print(iwae([[0.0, 0.0]]))
+    [0.]
     """
-    log_weights = log_weights.astype(jnp.float32)
+    (log_weights,) = map(precise, arrays('B K', log_weights=log_weights, at_least=dict(K=1)))
     return math.log(log_weights.shape[-1]) - logsumexp(log_weights, -1)
 
 
-def vq(z: jax.Array, code: jax.Array, *, commitment: float = 0.25) -> jax.Array:
+def vq(z: ArrayLike, code: ArrayLike, *, commitment: ArrayLike = 0.25) -> jax.Array:
     """Moves codes to the features that chose them, and features to their codes.
 
     van den Oord et al. 2017, arXiv:1711.00937, eq. 3:
         mean (sg(z) - e)^2 + commitment * mean (z - sg(e))^2.
     z, and the code e that each feature chose, [B, ..., D] -> [B]. As in the authors' code, a
-    mean where the paper has a norm.
+    mean where the paper has a norm. The commitment, the paper's beta, is its value.
+
+    >>> print(vq([[0.0, 2.0]], [[0.0, 0.0]]))  # (1 + 0.25) 2^2 / 2
+    [2.5]
     """
-    z, code = z.astype(jnp.float32), code.astype(jnp.float32)
+    z, code = map(precise, arrays('B ... D', z=z, code=code))
     to_z = jnp.square(lax.stop_gradient(z) - code)
     to_code = jnp.square(z - lax.stop_gradient(code))
-    return row_means(to_z + commitment * to_code)
+    return row_means(to_z + like(commitment, to_code) * to_code)
 
 
 def gumbel_softmax(
-    key: jax.Array,
-    logits: jax.Array,
+    key: ArrayLike,
+    logits: ArrayLike,
     *,
-    temperature: jax.Array | float = 1.0,
+    temperature: ArrayLike = 1.0,
     hard: bool = False,
 ) -> jax.Array:
     """A sample of a categorical variable that has a gradient; one-hot as temperature goes to zero.
 
     Jang et al. 2016, arXiv:1611.01144, eq. 2:  softmax((logits + g) / t),  g ~ Gumbel(0, 1).
     logits [..., K] -> [..., K]. hard: the value is one-hot, the gradient that of the soft sample.
+    The paper learns or anneals t; 1 is where it starts.
+
+    >>> print(gumbel_softmax(jax.random.key(0), [0.0, 99.0], hard=True))
+    [0. 1.]
     """
-    logits = logits.astype(jnp.float32)
-    soft = jax.nn.softmax((logits + jax.random.gumbel(key, logits.shape)) / temperature)
+    (logits,) = map(precise, arrays('... K', logits=logits))
+    noise = jax.random.gumbel(key, logits.shape, logits.dtype)
+    soft = jax.nn.softmax((logits + noise) / like(temperature, logits))
     if not hard:
         return soft
-    choice = jax.nn.one_hot(soft.argmax(-1), soft.shape[-1])
+    choice = jax.nn.one_hot(soft.argmax(-1), soft.shape[-1], dtype=soft.dtype)
     return choice + soft - lax.stop_gradient(soft)
 
 
 def _gaussian(mean, x, log_variance):
-    x = x.astype(jnp.float32)
-    log_variance = jnp.clip(jnp.asarray(log_variance, jnp.float32), -LARGEST, LARGEST)
+    log_variance = jnp.clip(like(log_variance, x), -LARGEST, LARGEST)
     return (LOG_2PI + log_variance + jnp.square(x - mean) * jnp.exp(-log_variance)) / 2

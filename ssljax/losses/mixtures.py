@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
-from ssljax.losses._rows import row_sums
+from ssljax.losses._rows import precise, row_sums
 from ssljax.losses._shapes import arrays
 
 LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow

@@ -10,8 +10,7 @@ from jax import lax
 from jax.nn import softplus
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import like, precise
-from ssljax.losses._rows import nats
+from ssljax.losses._rows import like, nats, on, precise
 from ssljax.losses._shapes import arrays
 
 
@@ -38,11 +37,8 @@ def replaced_token(
     logits, tokens, corrupted, mask = arrays(
         'B T', logits=logits, tokens=tokens, corrupted=corrupted, mask=mask
     )
-    logits = precise(logits)
-    if mask is not None:
-        logits = jnp.where(mask, logits, 0)  # what is not scored may be anything
-    loss = softplus(jnp.where(tokens == corrupted, -logits, logits))
-    return loss if mask is None else jnp.where(mask, loss, 0)
+    logits = on(mask, precise(logits))  # what is not scored may be anything
+    return on(mask, softplus(jnp.where(tokens == corrupted, -logits, logits)))
 
 
 def sentence_pair(logits: ArrayLike, follows: ArrayLike) -> jax.Array:

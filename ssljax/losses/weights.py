@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from ssljax.losses._precise import precise
-from ssljax.losses._rows import unit
+from ssljax.losses._rows import precise, unit
 from ssljax.losses._shapes import arrays
 
 

@@ -60,12 +60,12 @@ def cyclegan(
         judged = net.critic_x(fake_x), net.critic_y(fake_y)
         fooling = sum(2 * adversarial.least_squares_generator(f).mean() for f in judged)
         # 2. There and back, eq. 2.
-        back = adversarial.cycle(x, net.F(fake_y)) + adversarial.cycle(y, net.G(fake_x))
+        back = adversarial.cycle(net.F(fake_y), x) + adversarial.cycle(net.G(fake_x), y)
         value = fooling + cycle * back.mean()
         logs = {'fooling': fooling, 'cycle': back.mean()}
         # 3. What is of a domain already stays, section 5.2.
         if identity:
-            same = adversarial.cycle(x, net.F(x)) + adversarial.cycle(y, net.G(y))
+            same = adversarial.cycle(net.F(x), x) + adversarial.cycle(net.G(y), y)
             value, logs = value + identity * same.mean(), logs | {'identity': same.mean()}
         return value, state.memory, logs
 

@@ -203,12 +203,13 @@ def dino(student, teacher, center, student_temperature=0.1, teacher_temperature=
 # ---- reconstruction, sequence, semi-supervised
 
 
-def mae(prediction, patches, mask, normalize=True):
+def mae(prediction, patches, mask, normalize=True, ddof=0):
     values = []
     for p, x, m in zip(prediction, patches, mask):
         errors = []
         for t in np.flatnonzero(m):
-            target = (x[t] - x[t].mean()) / np.sqrt(x[t].var() + 1e-6) if normalize else x[t]
+            target = (x[t] - x[t].mean()) / np.sqrt(x[t].var(ddof=ddof) + 1e-6)
+            target = target if normalize else x[t]
             errors.append(((p[t] - target) ** 2).mean())
         values.append(np.mean(errors))
     return np.array(values)
@@ -462,8 +463,37 @@ def two_alike(random, n):
     return *two(random, n), alike(n)
 
 
-def info_nce_alike(z1, z2, out, **options):
-    return losses.info_nce(z1, z2, alike=out, **options)
+def info_nce_alike(z1, z2, out, where=None, **options):
+    return losses.info_nce(z1, z2, alike=out, where=where, **options)
+
+
+def on(random, n):
+    """Which rows count: most, and at least two."""
+    return random.permutation(n) < n - n // 3
+
+
+def padded(name, loss, paper, draw, options={}, **more):
+    """The case with a last argument, the rows that count; the paper knows of those alone."""
+
+    def kept(*args, **options):
+        where = args[-1]
+        args = [a[where] for a in args[:-1]]
+        args = [a[:, where] if name.startswith('info_nce') and i == 2 else a
+                for i, a in enumerate(args)]  # fmt: skip
+        value = np.asarray(paper(*args, **options))
+        if not value.ndim:
+            return value
+        whole = np.zeros((len(where), *value.shape[1:]))
+        whole[where] = value
+        return whole
+
+    def given(*args, **options):
+        return loss(*args[:-1], where=args[-1], **options)
+
+    return Case(
+        name, given, kept, lambda random, n: (*draw(random, n), on(random, n)), options,
+        of_set=True, **more,
+    )  # fmt: skip
 
 
 def with_lengths(loss):
@@ -499,7 +529,7 @@ CASES = (
     Case('siglip', losses.siglip, siglip, two, of_set=True),
     Case('sup_con', losses.sup_con, sup_con, labeled_views, moves=(0,), of_set=True),
     *(
-        Case(f'{name} block', *what, dict(block=4, **options), of_set=True, **more)
+        padded(f'{name} block', *what, dict(block=4, **options), **more)
         for name, what, options, more in (
             ('nt_xent', (losses.nt_xent, nt_xent, two), {}, {}),
             ('decoupled', (losses.decoupled, decoupled, two), {}, {}),
@@ -515,12 +545,22 @@ CASES = (
     Case('barlow_twins', losses.barlow_twins, barlow_twins, two, of_set=True),
     Case('barlow_twins small', losses.barlow_twins, barlow_twins, normal((5,), (5,), scale=3e-3),
          of_set=True),
+    padded('barlow_twins where', losses.barlow_twins, barlow_twins, two),
+    padded('vicreg where', losses.vicreg, vicreg, two),
+    padded('koleo where', losses.koleo, koleo, normal((5,)), moves=(0,)),
+    padded('sinkhorn where', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3),
+           moves=(), still=(0,)),
+    padded('swav where', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,),
+           constants=lambda scores, where: dict(
+               codes=[sinkhorn(scores[where, g], 0.3) for g in range(2)])),
     Case('vicreg', losses.vicreg, vicreg, two, of_set=True),
     Case('vicreg small', losses.vicreg, vicreg, normal((5,), (5,), scale=1e-2), of_set=True),
     Case('koleo', losses.koleo, koleo, normal((5,)), moves=(0,), of_set=True),
     Case('sinkhorn', losses.sinkhorn, sinkhorn, cosines, moves=(), still=(0,), of_set=True),
     Case('sinkhorn soft', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3, rounds=7),
          moves=(), still=(0,), of_set=True),
+    Case('sinkhorn no rounds', losses.sinkhorn, lambda scores, **_: softmax(scores / 0.3),
+         normal((4,)), dict(epsilon=0.3, rounds=0), moves=(), still=(0,)),
     Case('swav', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,), of_set=True,
          constants=lambda scores: dict(codes=[sinkhorn(scores[:, g], 0.3) for g in range(2)])),
     Case('deepcluster', lambda x, y, w: losses.deepcluster(x, y, weight=w), deepcluster, assigned,
@@ -534,6 +574,7 @@ CASES = (
     Case('mae', losses.mae, mae, masked),
     Case('mae flat', losses.mae, mae, partial(masked, contrast=1e-3)),
     Case('mae plain', losses.mae, mae, masked, dict(normalize=False)),
+    Case('mae as the authors', losses.mae, mae, masked, dict(ddof=1)),
     Case('simmim', losses.simmim, simmim, masked),
     Case('next_token', losses.next_token, next_token, sentences, moves=(0,)),
     Case('next_token weighted', lambda x, t, w: losses.next_token(x, t, mask=w),
@@ -597,7 +638,7 @@ CASES = (
     Case('wasserstein_critic', losses.wasserstein_critic, lambda real, fake: fake - real, reals),
     Case('wasserstein_generator', losses.wasserstein_generator, np.negative, normal(()),
          moves=(0,)),
-    Case('cycle', losses.cycle, lambda x, back: np.abs(back - x).mean((1, 2)),
+    Case('cycle', losses.cycle, lambda back, x: np.abs(back - x).mean((1, 2)),
          normal((2, 3), (2, 3))),
     *cases_modeling.CASES,
 )  # fmt: skip
@@ -606,16 +647,33 @@ CASES = (
 KEYWORDS = (
     *((name, 'temperature', 0.4) for name in (
         'nt_xent', 'nt_xent block', 'decoupled', 'decoupled block', 'info_nce', 'info_nce block',
-        'sup_con', 'sup_con block',
+        'sup_con', 'sup_con block', 'moco', 'swav',
     )),
     *((name, 'scale', 3.0) for name in ('clip', 'clip block', 'siglip', 'siglip block')),
     *((name, 'bias', -2.0) for name in ('siglip', 'siglip block')),
     *((name, 'negatives', QUEUE) for name in ('info_nce', 'info_nce block')),
+    *(('vicreg', part, 2.0) for part in ('invariance', 'variance', 'covariance')),
+    ('barlow_twins', 'weight', 0.1),
+    ('margin_pair', 'margin', 1.5),
+    ('triplet', 'margin', 0.5),
     ('elbo', 'beta', 3.0),
     ('moco', 'queue', QUEUE),
     ('dino', 'center', CENTER),
+    ('dino', 'student_temperature', 0.5),
     ('dino', 'teacher_temperature', 0.5),
+    ('sinkhorn', 'epsilon', 0.2),
+    ('swav', 'epsilon', 0.3),
+    ('cross_entropy', 'smoothing', 0.2),
+    ('fixmatch', 'threshold', 0.5),
+    ('pseudo_label', 'threshold', 0.4),
+    ('vq', 'commitment', 0.5),
     *cases_modeling.KEYWORDS,
 )  # fmt: skip
-# no gradient may reach these
-STILL = ('queue', 'center', 'teacher_temperature', *cases_modeling.STILL)
+STILL = (
+    'queue',
+    'center',
+    'teacher_temperature',
+    'epsilon',
+    'threshold',
+    *cases_modeling.STILL,
+)  # no gradient may reach these

@@ -52,6 +52,16 @@ def test_what_is_not_masked_is_not_read():
     )(logits[..., 0] + jnp.array([0, jnp.nan]))
     close(value, np.log(2))
     close(grad, [[-0.5, 0]])
+    rows, where = jnp.array([[0.5], [0.2], [jnp.nan]]), jnp.array([True, True, False])
+    for loss in (
+        losses.sparse_kl,
+        partial(losses.free_bits, least=0.1),
+        losses.renyi_entropy,
+        lambda z, **where: losses.quadratic_mutual_information(z, z, **where),
+    ):
+        close(call(loss, rows, where=where), call(loss, rows[:2]))
+        grad = jax.jit(jax.grad(partial(loss, where=where)))(rows)
+        assert np.isfinite(grad).all() and not grad[2].any()
     image = jnp.ones((1, 1, 2, 3)).at[0, 0, 1].set(jnp.nan)
     region = mask[:, None]
     grad = jax.grad(lambda p: call(losses.context_encoder, p, image, region).sum())(2 * image)
