@@ -71,11 +71,10 @@ from ssljax.losses.likelihood import (
     kl_bernoulli,
     kl_categorical,
     kl_gaussian,
-    logistic_mixture,
     variational_dequantize,
     vq,
 )
-from ssljax.losses.mixtures import gaussian_mixture, logistic_mixture_rgb
+from ssljax.losses.mixtures import gaussian_mixture, logistic_mixture, logistic_mixture_rgb
 from ssljax.losses.reconstruction import beit, context_encoder, mae, simmim
 from ssljax.losses.redundancy import barlow_twins, koleo, vicreg
 from ssljax.losses.semi import (

@@ -10,7 +10,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
+from jax.nn import log_softmax, logsumexp, softplus
 from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, expected, like, mean, nats, precise, row_means, row_sums
@@ -64,45 +64,6 @@ def categorical(logits: ArrayLike, x: ArrayLike) -> jax.Array:
     """
     logits, x = arrays('B ... K', 'B ...', logits=logits, x=x)
     return row_sums(nats(logits, x))
-
-
-def logistic_mixture(
-    logits: ArrayLike,
-    mean: ArrayLike,
-    log_scale: ArrayLike,
-    x: ArrayLike,
-    *,
-    levels: int = 256,
-) -> jax.Array:
-    """-log p(x) of a mixture of logistic distributions, discretized to levels.
-
-    Salimans et al. 2017, arXiv:1701.05517, eqs. 1 and 2: levels are evenly spaced from -1 to 1, h
-    is half their distance, and the first and last level also get the mass beyond them;
-        p(x) = sum_k pi_k [sigmoid((x + h - m_k) / s_k) - sigmoid((x - h - m_k) / s_k)].
-    logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As in the authors' code,
-    log s is at least -7. The default is the levels of a byte.
-
-    >>> wide = jnp.full((1, 1, 1), 20.0)  # all but in the two end levels
-    >>> print(f'{logistic_mixture(wide, wide, wide, [[-1.0]], levels=2)[0]:.4f}')  # log 2
-    0.6931
-    """
-    logits, mean, log_scale, x = map(
-        precise,
-        arrays(
-            'B ... K', 'B ... K', 'B ... K', 'B ...',
-            logits=logits, mean=mean, log_scale=log_scale, x=x,
-        ),
-    )  # fmt: skip
-    if levels < 2:
-        raise ValueError(f'logistic_mixture: levels={levels}; it must be 2 or more')
-    x, h = x[..., None], 1 / (levels - 1)
-    steep = jnp.exp(-jnp.clip(log_scale, -7, 30))
-    above, below = steep * (x + h - mean), steep * (x - h - mean)
-    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): exact where both round to 1
-    inner = log_sigmoid(above) + log_sigmoid(-below) + jnp.log(-jnp.expm1(-2 * h * steep))
-    log_p = jnp.where(x < -1 + h, log_sigmoid(above), inner)
-    log_p = jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
-    return row_sums(-logsumexp(log_softmax(logits) + log_p, -1))
 
 
 def change_of_variables(z: ArrayLike, log_det: ArrayLike) -> jax.Array:

@@ -6,8 +6,6 @@
 1.4852
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp
@@ -15,8 +13,7 @@ from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, row_sums
 from ssljax.losses._shapes import arrays
-
-LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow
+from ssljax.losses.likelihood import LARGEST, LOG_2PI
 
 
 def gaussian_mixture(
@@ -38,8 +35,39 @@ def gaussian_mixture(
     )  # fmt: skip
     log_variance = jnp.clip(precise(log_variance), -LARGEST, LARGEST)
     squares = jnp.square(precise(x)[..., None, :] - precise(mean)) * jnp.exp(-log_variance)
-    log_p = -(math.log(2 * math.pi) + log_variance + squares).sum(-1) / 2
+    log_p = -(LOG_2PI + log_variance + squares).sum(-1) / 2
     return row_sums(-logsumexp(log_softmax(precise(logits)) + log_p, -1))
+
+
+def logistic_mixture(
+    logits: ArrayLike,
+    mean: ArrayLike,
+    log_scale: ArrayLike,
+    x: ArrayLike,
+    *,
+    levels: int = 256,
+) -> jax.Array:
+    """-log p(x) of a mixture of logistic distributions, discretized to levels.
+
+    Salimans et al. 2017, arXiv:1701.05517, eqs. 1 and 2: levels are evenly spaced from -1 to 1, h
+    is half their distance, and the first and last level also get the mass beyond them;
+        p(x) = sum_k pi_k [sigmoid((x + h - m_k) / s_k) - sigmoid((x - h - m_k) / s_k)].
+    logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As in the authors' code,
+    log s is at least -7. The default is the levels of a byte.
+
+    >>> wide = jnp.full((1, 1, 1), 20.0)  # all but in the two end levels
+    >>> print(f'{logistic_mixture(wide, wide, wide, [[-1.0]], levels=2)[0]:.4f}')  # log 2
+    0.6931
+    """
+    logits, mean, log_scale, x = map(
+        precise,
+        arrays(
+            'B ... K', 'B ... K', 'B ... K', 'B ...',
+            logits=logits, mean=mean, log_scale=log_scale, x=x,
+        ),
+    )  # fmt: skip
+    log_p = _level(mean, log_scale, x[..., None], levels)
+    return row_sums(-logsumexp(log_softmax(logits) + log_p, -1))
 
 
 def logistic_mixture_rgb(
@@ -81,10 +109,13 @@ def logistic_mixture_rgb(
 
 def _level(mean, log_scale, x, levels):
     """log of the mass that a logistic distribution has within half a level of x."""
+    if levels < 2:
+        raise ValueError(f'levels={levels}; it must be 2 or more')
     h = 1 / (levels - 1)
     steep = jnp.exp(-jnp.clip(log_scale, -7, 30))
     above, below = steep * (x + h - mean), steep * (x - h - mean)
     # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): exact where both round to 1
     inner = log_sigmoid(above) + log_sigmoid(-below) + jnp.log(-jnp.expm1(-2 * h * steep))
     log_p = jnp.where(x < -1 + h, log_sigmoid(above), inner)
-    return jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
+    log_p = jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
+    return log_p
