@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,6 +133,43 @@ def scipy_entropy(logits):
     from scipy.stats import entropy
 
     return entropy(softmax(logits.astype(np.float64), 1), axis=1).mean()
+
+
+def scikit_mixture(logits, mean, log_variance, x):
+    from scipy.special import softmax
+    from sklearn.mixture import GaussianMixture
+
+    model = GaussianMixture(len(logits), covariance_type='diag')
+    model.weights_, model.means_ = softmax(logits.astype(np.float64)), mean
+    model.precisions_cholesky_ = np.exp(-log_variance.astype(np.float64) / 2)
+    return -model.score_samples(x).mean()
+
+
+def scikit_mmd(x, y):
+    from sklearn.metrics.pairwise import rbf_kernel
+
+    k = partial(rbf_kernel, gamma=1 / (2 * 1.5**2))
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    return k(x, x).mean() + k(y, y).mean() - 2 * k(x, y).mean()
+
+
+def scipy_logistic(u, W):
+    from scipy.stats import logistic
+
+    return -logistic.logpdf(u).sum(1).mean() - np.linalg.slogdet(W.astype(np.float64))[1]
+
+
+def scipy_sparsity(_, h):
+    from scipy.special import rel_entr
+
+    m = h.astype(np.float64).mean(0)
+    return (rel_entr(0.1, m) + rel_entr(0.9, 1 - m)).sum()
+
+
+def scipy_norm(W, u):
+    from scipy.linalg import svdvals
+
+    return svdvals(W.astype(np.float64))[0]
 
 
 def koleo_rows(z):
@@ -345,6 +383,34 @@ PAIRS = (
          lambda p, x: losses.mae(p, x, jnp.ones((4, 6), bool)).mean(),
          in_torch(lambda T, F, p, x: F.mse_loss(p, F.layer_norm(x, (12,), eps=1e-6))),
          'all patches masked'),
+    Pair('focal', 'optax', 'sigmoid_focal_loss',
+         lambda random: (*normal((9,))(random), random.integers(2, size=9)),
+         lambda x, y: losses.focal(
+             jnp.stack([0 * x, x], 1), y, weight=jnp.array([0.75, 0.25])).mean(),
+         with_optax(lambda lib, x, y: lib.sigmoid_focal_loss(x, y, alpha=0.25).mean()),
+         'two classes, ' + ALIKE),
+    Pair('soft_cross_entropy', 'optax', 'softmax_cross_entropy', shares,
+         lambda x, t: losses.soft_cross_entropy(x, t).mean(),
+         with_optax(lambda lib, x, t: lib.softmax_cross_entropy(x, t).mean()), ALIKE),
+    Pair('replaced_token', 'optax', 'sigmoid_binary_cross_entropy',
+         lambda random: (*normal((4, 6))(random), *random.integers(2, size=(2, 4, 6))),
+         lambda x, a, b: losses.replaced_token(x, a, b).mean(),
+         with_optax(lambda lib, x, a, b: lib.sigmoid_binary_cross_entropy(
+             x, (a == b).astype(x.dtype)).mean()), ALIKE),
+    Pair('gaussian_mixture', 'scikit-learn', 'GaussianMixture.score_samples',
+         normal((3,), (3, 2), (3, 2), (7, 2)),
+         lambda *a: losses.gaussian_mixture(
+             *(jnp.broadcast_to(p, (7, *p.shape)) for p in a[:3]), a[3]).mean(),
+         scikit_mixture, 'one mixture for all rows, ' + ALIKE),
+    Pair('mmd', 'scikit-learn', 'metrics.pairwise.rbf_kernel', normal((7, 3), (5, 3)),
+         lambda x, y: losses.mmd(x, y, kernel=losses.gaussian_kernel(1.5), unbiased=False),
+         scikit_mmd, 'means of their kernel'),
+    Pair('infomax_ica', 'scipy', 'stats.logistic', normal((6, 3), (3, 3)),
+         lambda u, W: losses.infomax_ica(u, weight=W).mean(), scipy_logistic, ALIKE),
+    Pair('sparse_kl', 'scipy', 'special.rel_entr', shares,
+         lambda _, h: losses.sparse_kl(h, target=0.1), scipy_sparsity),
+    Pair('spectral_norm', 'scipy', 'linalg.svdvals', normal((6, 4), (4,)),
+         lambda W, u: losses.spectral_norm(W, u, rounds=200)[0], scipy_norm, 'after 200 rounds'),
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ HEAVY = {
 EVERY_LOSS = """
 import sys
 sys.path.insert(0, 'tests/losses')
-import cases, jax, jax.numpy as jnp, numpy as np
+import cases, cases_modeling, jax, jax.numpy as jnp, numpy as np
 from ssljax import losses
 
 def number(x):
@@ -45,6 +45,7 @@ losses.dino_center(x[0], x[:, None]), losses.dino_temperature(3, rise=10)
 run |= {'gradient_penalty', 'r1', 'gumbel_softmax', 'dequantize', 'bits_per_dim'}
 losses.sinkhorn_center(x, temperature=1.0), losses.assignment(x)
 run |= {'dino_center', 'dino_temperature', 'sinkhorn_center', 'assignment'}
+run |= cases_modeling.apart()
 assert run == set(losses.__all__), set(losses.__all__) - run
 """
 

@@ -9,6 +9,7 @@ is the sigmoid of the value.
 [-2.]
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jax.nn import relu, softplus
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import absolute, precise, row_means, row_sums
+from ssljax.losses._rows import Axis, absolute, mean, nats, precise, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
 
@@ -171,6 +172,136 @@ def cycle(back: ArrayLike, x: ArrayLike) -> jax.Array:
     """
     back, x = map(precise, arrays('B ...', back=back, x=x))
     return row_means(absolute(back - x))
+
+
+def relativistic_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
+    """Cross entropy of which of two rows is the real one.
+
+    Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.1:  -log sigmoid(f(real) - f(fake)).
+    [B], [B] -> [B].
+
+    >>> print(relativistic_critic([2.0], [2.0]))  # log 2
+    [0.6931472]
+    """
+    real, fake = arrays('B', real=real, fake=fake)
+    return softplus(precise(fake) - precise(real))
+
+
+def relativistic_generator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
+    """The critic's loss with real and fake exchanged: fake should look more real than real.
+
+    Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.1:  -log sigmoid(f(fake) - f(real)).
+    [B], [B] -> [B].
+
+    >>> print(relativistic_generator([2.0], [2.0]))  # log 2
+    [0.6931472]
+    """
+    real, fake = arrays('B', real=real, fake=fake)
+    return softplus(precise(real) - precise(fake))
+
+
+def relativistic_average_critic(
+    real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None
+) -> jax.Array:
+    """Cross entropy of whether a row is more real than the mean of the other kind.
+
+    Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.2:
+        -log sigmoid(f(real) - mean f(fake)) - log(1 - sigmoid(f(fake) - mean f(real))).
+    [B], [B] -> [B].
+
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(relativistic_average_critic([2.0], [2.0]))  # 2 log 2
+    [1.3862944]
+    """
+    real, fake = arrays('B', real=real, fake=fake)
+    real, fake = precise(real), precise(fake)
+    above, below = real - mean(fake, axis_name), fake - mean(real, axis_name)
+    return softplus(-above) + softplus(below)
+
+
+def relativistic_average_generator(
+    real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None
+) -> jax.Array:
+    """The average critic's loss with real and fake exchanged.
+
+    Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.2:
+        -log sigmoid(f(fake) - mean f(real)) - log(1 - sigmoid(f(real) - mean f(fake))).
+    [B], [B] -> [B].
+
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(relativistic_average_generator([2.0], [2.0]))  # 2 log 2
+    [1.3862944]
+    """
+    return relativistic_average_critic(fake, real, axis_name=axis_name)
+
+
+def feature_matching(real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None) -> jax.Array:
+    """The squared distance of the mean features of real and of fake rows, a scalar.
+
+    Salimans et al. 2016, arXiv:1606.03498, section 3.1:  |mean f(x) - mean f(G(z))|^2, with f a
+    layer within the critic. real [B, ...], fake [M, ...] -> scalar, for the generator.
+
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(feature_matching([[1.0, 2.0]], [[0.0, 2.0]]))
+    1.0
+    """
+    real, fake = arrays('B ...', 'M ...', real=real, fake=fake)
+    return jnp.square(mean(precise(real), axis_name) - mean(precise(fake), axis_name)).sum()
+
+
+def patch(
+    loss: Callable[..., jax.Array], values: ArrayLike, others: ArrayLike | None = None
+) -> jax.Array:
+    """A loss of this file for a critic that has a value for each patch of its image.
+
+    Isola et al. 2016, arXiv:1611.07004, section 3.2.2: the mean over patches of
+        loss(values)  or  loss(values, others).
+    loss: [B] -> [B], or of two, such as `hinge_critic`; values, others [B, ...] -> [B].
+
+    >>> print(patch(wasserstein_generator, [[1.0, 3.0]]))
+    [-2.]
+    """
+    values, others = arrays('B ...', values=values, others=others)
+    each = [x.reshape(len(x), -1) for x in (values, others) if x is not None]
+    return jax.vmap(loss, 1, 1)(*each).mean(1)
+
+
+def infogan(logits: ArrayLike, code: ArrayLike) -> jax.Array:
+    """Minus a bound on the information that an image has about the code it was made from.
+
+    Chen et al. 2016, arXiv:1606.03657, eq. 5, of codes c whose K values are equally likely:
+        -I(c; G(z, c)) <= -log Q(c|x) - H(c),  Q = softmax(logits),  H = log K for each.
+    logits [B, ..., K], code int [B, ...] -> [B]. Zero where Q knows nothing. It moves both
+    generator and Q.
+
+    >>> print(infogan([[0.0, 0.0]], [1]))
+    [0.]
+    """
+    logits, code = arrays('B ... K', 'B ...', logits=logits, code=code)
+    return row_sums(nats(logits, code) - math.log(logits.shape[-1]))
+
+
+def infogan_continuous(
+    mean: ArrayLike, code: ArrayLike, *, log_variance: ArrayLike = 0.0
+) -> jax.Array:
+    """`infogan` of codes that are uniform from -1 to 1: Q(c|x) is normal.
+
+    Chen et al. 2016, arXiv:1606.03657, eq. 5:
+        -I(c; G(z, c)) <= -log N(c; mean, variance) - H(c),  H = log 2 for each.
+    mean, code [B, ...], log_variance broadcasts to their shape -> [B].
+
+    >>> print(f'{infogan_continuous([[0.0]], [[0.0]])[0]:.4f}')  # log(pi / 2) / 2
+    0.2258
+    """
+    mean, code, log_variance = arrays(
+        'B ...', 'B ...', '-> B ...', mean=mean, code=code, log_variance=log_variance
+    )
+    log_variance = jnp.clip(precise(log_variance), -60, 60)
+    squares = jnp.square(precise(code) - precise(mean)) * jnp.exp(-log_variance)
+    return row_sums((math.log(2 * math.pi) + log_variance + squares) / 2 - math.log(2))
 
 
 def _steepness(critic, x):

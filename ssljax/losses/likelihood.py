@@ -10,10 +10,10 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_sigmoid, log_softmax, logsumexp, softplus
+from jax.nn import log_softmax, logsumexp, softplus
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import expected, like, nats, precise, row_means, row_sums
+from ssljax.losses._rows import Axis, expected, like, mean, nats, precise, row_means, row_sums
 from ssljax.losses._shapes import arrays
 
 LOG_2PI = math.log(2 * math.pi)
@@ -66,45 +66,6 @@ def categorical(logits: ArrayLike, x: ArrayLike) -> jax.Array:
     return row_sums(nats(logits, x))
 
 
-def logistic_mixture(
-    logits: ArrayLike,
-    mean: ArrayLike,
-    log_scale: ArrayLike,
-    x: ArrayLike,
-    *,
-    levels: int = 256,
-) -> jax.Array:
-    """-log p(x) of a mixture of logistic distributions, discretized to levels.
-
-    Salimans et al. 2017, arXiv:1701.05517, eqs. 1 and 2: levels are evenly spaced from -1 to 1, h
-    is half their distance, and the first and last level also get the mass beyond them;
-        p(x) = sum_k pi_k [sigmoid((x + h - m_k) / s_k) - sigmoid((x - h - m_k) / s_k)].
-    logits of pi, mean, log_scale [B, ..., K], x [B, ...] -> [B]. As in the authors' code,
-    log s is at least -7. The default is the levels of a byte.
-
-    >>> wide = jnp.full((1, 1, 1), 20.0)  # all but in the two end levels
-    >>> print(f'{logistic_mixture(wide, wide, wide, [[-1.0]], levels=2)[0]:.4f}')  # log 2
-    0.6931
-    """
-    logits, mean, log_scale, x = map(
-        precise,
-        arrays(
-            'B ... K', 'B ... K', 'B ... K', 'B ...',
-            logits=logits, mean=mean, log_scale=log_scale, x=x,
-        ),
-    )  # fmt: skip
-    if levels < 2:
-        raise ValueError(f'logistic_mixture: levels={levels}; it must be 2 or more')
-    x, h = x[..., None], 1 / (levels - 1)
-    steep = jnp.exp(-jnp.clip(log_scale, -7, 30))
-    above, below = steep * (x + h - mean), steep * (x - h - mean)
-    # sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)): exact where both round to 1
-    inner = log_sigmoid(above) + log_sigmoid(-below) + jnp.log(-jnp.expm1(-2 * h * steep))
-    log_p = jnp.where(x < -1 + h, log_sigmoid(above), inner)
-    log_p = jnp.where(x > 1 - h, log_sigmoid(-below), log_p)
-    return row_sums(-logsumexp(log_softmax(logits) + log_p, -1))
-
-
 def change_of_variables(z: ArrayLike, log_det: ArrayLike) -> jax.Array:
     """-log p(x) of a flow that maps x to z, which is standard normal.
 
@@ -146,6 +107,45 @@ def bits_per_dim(nats: ArrayLike, dims: int, *, cell: ArrayLike = 1.0) -> jax.Ar
     return (nats / dims - jnp.log(like(cell, nats))) / math.log(2)
 
 
+def variational_dequantize(
+    x: ArrayLike, sample: ArrayLike, log_q: ArrayLike, *, levels: int = 256
+) -> tuple[jax.Array, jax.Array]:
+    """Integers with noise that a net gives, and what the noise costs in the bound.
+
+    Ho et al. 2019, arXiv:1902.00275, section 3.1: with u = sigmoid(v), v a sample of a flow q(v|x),
+        y = (x + u) / levels,  -log P(x) <= E -log p(y) + cost,
+        cost = log q(v|x) - sum log u (1 - u) + D log levels.
+    x, 0 to levels - 1, sample v [B, ...], log_q of the sample [B] -> y in [0, 1), cost [B]. Uniform
+    noise, which is `dequantize`, has a v of the logistic distribution and the cost D log levels.
+
+    >>> y, cost = variational_dequantize([[3]], [[0.0]], [0.0], levels=4)
+    >>> print(y, f'{cost[0]:.4f}')
+    [[0.875]] 2.7726
+    """
+    x, sample, log_q = arrays('B ...', 'B ...', 'B', x=x, sample=sample, log_q=log_q)
+    sample = precise(sample)
+    y = (x.astype(sample.dtype) + jax.nn.sigmoid(sample)) / levels
+    log_slope = -softplus(sample) - softplus(-sample)  # of the sigmoid
+    return y, precise(log_q) + row_sums(math.log(levels) - log_slope)
+
+
+def infomax_ica(u: ArrayLike, *, weight: ArrayLike) -> jax.Array:
+    """-log p(x) of independent components of x, whose distributions are logistic.
+
+    Bell & Sejnowski 1995 (Neural Computation 7), section 2: for u = x W + b the entropy of
+    y = sigmoid(u) is largest where
+        l = -log |det W| - sum_i log y_i (1 - y_i)
+    is least on average. u [B, D], weight W [D, D] -> [B]. Its natural gradient is the rule
+    dW ~ W (1 + u^T (1 - 2 y)).
+
+    >>> print(f'{infomax_ica([[0.0]], weight=[[1.0]])[0]:.4f}')  # 2 log 2
+    1.3863
+    """
+    u, weight = arrays('B D', 'D D', u=u, weight=weight)
+    u = precise(u)
+    return (softplus(u) + softplus(-u)).sum(-1) - jnp.linalg.slogdet(precise(weight))[1]
+
+
 # ---- models with latent variables
 
 
@@ -165,6 +165,27 @@ def elbo(reconstruction: ArrayLike, kl: ArrayLike, *, beta: ArrayLike = 1.0) -> 
     )
     kl = precise(kl)
     return precise(reconstruction) + like(beta, kl) * kl
+
+
+def free_bits(
+    kl: ArrayLike, *, least: ArrayLike, where: ArrayLike | None = None, axis_name: Axis = None
+) -> jax.Array:
+    """The divergence of groups of latents, each free of cost up to a bound: a scalar.
+
+    Kingma et al. 2016, arXiv:1606.04934, eq. 15:  sum_j max(least, mean over the batch of KL_j).
+    kl of each group [B, G] -> scalar, in the place of the mean of `kl` of `elbo`. Groups [B, G, D]
+    have it by `jax.vmap(kl_gaussian, 1, 1)(mean, log_variance)`.
+
+    least: nats of a group that cost nothing; there it has no gradient.
+    where: bool [B], the rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(free_bits([[0.1, 3.0]], least=0.5))
+    3.5
+    """
+    kl, where = arrays('B G', 'B', kl=kl, where=where)
+    kl = precise(kl)
+    return jnp.maximum(mean(kl, axis_name, where), like(least, kl)).sum()
 
 
 def kl_gaussian(

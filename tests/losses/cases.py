@@ -9,6 +9,7 @@ import itertools
 from functools import partial
 
 import cases_comparing
+import cases_modeling
 import numpy as np
 from case import Case, log_sum_exp, normal, softmax, two, unit
 
@@ -642,6 +643,7 @@ CASES = (
     Case('cycle', losses.cycle, lambda back, x: np.abs(back - x).mean((1, 2)),
          normal((2, 3), (2, 3))),
     *cases_comparing.CASES,
+    *cases_modeling.CASES,
 )  # fmt: skip
 
 # arrays without a batch: the case, the keyword, the value at which a gradient is taken
@@ -669,6 +671,7 @@ KEYWORDS = (
     ('fixmatch', 'threshold', 0.5),
     ('pseudo_label', 'threshold', 0.4),
     ('vq', 'commitment', 0.5),
+    *cases_modeling.KEYWORDS,
 )  # fmt: skip
 STILL = (
     'queue',
@@ -677,4 +680,5 @@ STILL = (
     *cases_comparing.STILL,
     'epsilon',
     'threshold',
+    *cases_modeling.STILL,
 )  # no gradient may reach these
