@@ -170,10 +170,10 @@ def test_dropout_of_a_transformer():
     added = np.asarray(apply(drawn, x, True, rngs={'dropout': KEY})) - x  # by attention
     assert 0.4 < (added == 0).mean() < 0.6
     assert (apply(drawn, x, False) != x).all()
-    drawn['params']['mlp_out']['bias'] += 100.0
+    drawn['params']['mlp_out']['bias'] += 1000.0
     both = np.asarray(apply(drawn, x, True, rngs={'dropout': KEY})) - x
-    assert 0.4 < (np.abs(both) > 50).mean() < 0.6  # by the mlp
-    np.testing.assert_allclose(both.max(), 200, rtol=0.1)  # what is kept is doubled
+    assert 0.4 < (np.abs(both) > 500).mean() < 0.6  # by the mlp
+    np.testing.assert_allclose(both.max(), 2000, rtol=0.1)  # what is kept is doubled
 
 
 def test_the_decoder_knows_where_a_patch_is():

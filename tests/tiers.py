@@ -79,8 +79,9 @@ def pytest_collection_modifyitems(config, items):
     kept = []
     for item in items:
         method = method_of(item)
-        if name := about(item):  # one worker has all of a method, and so its job and its programs
-            item.add_marker(pytest.mark.xdist_group(name))
+        # one worker has all of a method, or of a file, and so its job and its programs
+        name = about(item)
+        item.add_marker(pytest.mark.xdist_group(name or item.path.stem))
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
         item.user_properties.append(('tests', counts[method]))
@@ -88,7 +89,9 @@ def pytest_collection_modifyitems(config, items):
         if method in asked if config.getoption('tier') else method in ('', *asked) and not learning:
             kept.append(item)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+    # what starts processes takes long: at the end, one worker would wait for another
+    first = [item for item in kept if item.get_closest_marker('slow') and not about(item)]
+    items[:] = [*first, *(item for item in kept if item not in first)]
 
 
 class Record:
