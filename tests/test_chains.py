@@ -298,9 +298,9 @@ def bowl(k=4.0, rows=20000, **options):
 
 def test_langevin_steps_go_to_the_models_own_variance():
     """Of a bowl they are x <- (1 - rate k / 2) x + sqrt(rate) noise, whose variance is known."""
-    method, state, batch = bowl()
-    x = np.asarray(jax.jit(partial(method.readouts['sample'], steps=50))(KEY, state, batch))
-    exact = 0.05 / (1 - (1 - 0.05 * 4 / 2) ** 2)  # 0.263, toward 1 / 4 as the rate falls
+    method, state, batch = bowl(rate=0.2, noise=0.2**0.5)
+    x = np.asarray(jax.jit(partial(method.readouts['sample'], steps=10))(KEY, state, batch))
+    exact = 0.2 / (1 - (1 - 0.2 * 4 / 2) ** 2)  # 0.3125, toward 1 / 4 as the rate falls
     np.testing.assert_allclose(x.var(0), exact, rtol=4.5 * (2 / 20000) ** 0.5)
     np.testing.assert_allclose(x.mean(0), 0, atol=4.5 * (exact / 20000) ** 0.5)
     method, state, batch = bowl(noise=0.0, rate=0.5)  # without noise they fall
@@ -332,7 +332,7 @@ def test_in_the_plane_the_density_is_whole():
 
 def test_samples_are_kept_and_some_start_anew():
     for fresh, share in ((0.0, 1.0), (1.0, 0.0)):
-        method, state, _ = bowl(rows=100, rate=1e-9, noise=0.0, fresh=fresh)
+        method, state, _ = bowl(rows=100, rate=1e-9, noise=0.0, fresh=fresh, steps=2)
         batch = {'x': np.zeros((40, 2), 'f')}
         value, memory, logs = jax.device_get(
             jax.jit(method.turns['energy'].loss)(KEY, state, batch)
