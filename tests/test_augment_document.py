@@ -190,8 +190,6 @@ def test_the_view_is_the_machines_one_after_another():
 
     np.testing.assert_allclose(show(view, x), show(both, x), atol=1e-5)
     assert document.document(kinds=())(KEY, x) is x
-    none = document.document(kinds=tuple(document.KINDS), severity=0.0)
-    np.testing.assert_allclose(show(none, x), x, atol=1e-5)
     color = augment.make(dict(name='document', kinds=tuple(document.KINDS)))
     assert jax.eval_shape(color, KEY, picture(3)).shape == (24, 31, 3)
     for options, says in [

@@ -39,7 +39,7 @@ VIEWS = {
 }
 
 
-IN_GRAY = ('jitter', 'gray', 'quarter, solarize, salt_pepper', *VIEWS)  # what channels matter to
+IN_GRAY = ('jitter', 'gray', 'simclr', 'ink')  # to these, channels matter
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def asked(monkeypatch):
     own choice, whether it acts, stays in force: NaN where it does not.
     """
 
-    def asked(view, n=4000):
+    def asked(view, n=2000):
         calls = {}
 
         def writer(name, x, *given, size=None, radius=None, **named):
@@ -323,7 +323,7 @@ def test_all_that_ink_draws_is_apart_and_within_its_bounds(asked):
 def test_all_that_a_random_operator_draws_is_apart(asked):
     """Its amount and the first number of its grain; of cutout the box and whether it is cut."""
     for name in ('noise', 'field', 'salt_pepper'):
-        check(dict(enumerate(asked(getattr(texture, f'random_{name}'))[name].T)), {})
+        check(dict(enumerate(asked(getattr(texture, f'random_{name}'), 1000)[name].T)), {})
     cutout = partial(texture.random_cutout, side=(3.0, 9.0), chance=0.3)
     top, left, side, _, _ = asked(cutout)['cutout'].T
     drawn = dict(top=(top + side / 2) / 32, left=(left + side / 2) / 32, side=side)
