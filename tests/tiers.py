@@ -61,6 +61,11 @@ def about(item) -> str:
     return item.path.stem.removeprefix('test_') if item.path.parent.name == 'methods' else ''
 
 
+def group(item) -> str:
+    """What one worker has all of, and so its job and its programs: a method, or a file."""
+    return about(item) or item.path.stem
+
+
 def method_of(item) -> str:
     """The method that a tier 2 test is about, or ''."""
     return about(item) if item.get_closest_marker('slow') else ''
@@ -79,9 +84,8 @@ def pytest_collection_modifyitems(config, items):
     kept = []
     for item in items:
         method = method_of(item)
-        # one worker has all of a method, or of a file, and so its job and its programs
         name = about(item)
-        item.add_marker(pytest.mark.xdist_group(name or item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(group(item)))
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
         item.user_properties.append(('tests', counts[method]))
