@@ -250,7 +250,8 @@ def check(drawn, laws):
     """Each number has its law, and of no two of them does one tell about the other."""
     for name, law in laws.items():
         assert law(drawn[name][np.isfinite(drawn[name])]) > 1e-4, name
-    ranks = {name: scipy.stats.rankdata(values) for name, values in drawn.items()}
+    rank = scipy.stats.rankdata
+    ranks = {name: rank(values, nan_policy='omit') for name, values in drawn.items()}
     for a, b in itertools.combinations(drawn, 2):
         at = np.isfinite(drawn[a]) & np.isfinite(drawn[b])
         one, other = ranks[a][at], ranks[b][at]
