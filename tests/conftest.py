@@ -1,5 +1,6 @@
 """Eight simulated devices for every test; compiled programs are cached between runs."""
 
+import ctypes
 import gc
 import os
 import sys
@@ -31,6 +32,28 @@ cache.programs()
 gc.freeze()  # a tenth of the time: what is imported stays, and few of the many small objects of
 gc.set_threshold(200_000, 20, 100)  # a trace are garbage
 pytest_plugins = ['tiers']
+ROOM = 2**28  # bytes that programs may take before they are dropped
+held = 0  # bytes after they were dropped for the last time
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Programs of one method or file are of no use to the next; kept, they grow to 6 GB."""
+    import tiers  # a plugin of pytest, which has not been loaded above
+
+    global held
+    if nextitem is None or tiers.group(item) == tiers.group(nextitem) or resident() < held + ROOM:
+        return
+    jax.clear_caches()
+    gc.collect()
+    getattr(ctypes.CDLL(None), 'malloc_trim', int)(0)  # gives back what is free inside the heap
+    held = resident()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has; 0 where the system does not say."""
+    path = Path('/proc/self/statm')
+    return int(path.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE') if path.exists() else 0
 
 
 @pytest.fixture

@@ -39,8 +39,12 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize('channels', [1, 3])
-@pytest.mark.parametrize('name', [*RANDOM, *VIEWS])
+IN_GRAY = ('jitter', 'gray', 'simclr', 'ink')  # to these, channels matter
+
+
+@pytest.mark.parametrize(
+    'name, channels', [*((n, 3) for n in (RANDOM | VIEWS)), *((n, 1) for n in IN_GRAY)]
+)
 def test_one_key_one_picture_and_vmap_is_the_loop(name, channels):
     op, x = (RANDOM | VIEWS)[name], picture(channels)
     keys = jax.random.split(KEY, 24)
@@ -67,11 +71,8 @@ def test_nothing_asked_nothing_done():
     bare = image.ink(blur=(0, 0), **dict.fromkeys(names.split(), 0))
     np.testing.assert_allclose(show(bare, x), (x - x.mean()) / x.std(), atol=1e-5)
     np.testing.assert_array_equal(image.identity()(KEY, x), x)
-    np.testing.assert_allclose(
-        color.random_jitter(KEY, x, **dict(brightness=0, contrast=0, saturation=0, hue=0)),
-        x,
-        atol=1e-6,
-    )
+    nothing = partial(color.random_jitter, brightness=0, contrast=0, saturation=0, hue=0)
+    np.testing.assert_allclose(show(nothing, x), x, atol=1e-6)
 
 
 def test_chances_one_and_zero_are_certain():
@@ -89,7 +90,7 @@ def test_chances_one_and_zero_are_certain():
 @pytest.mark.parametrize('shape', [(32, 32, 3), (20, 50, 1)])
 def test_boxes_fit_and_are_spread_as_promised(shape):
     H, W, _ = shape
-    u = jax.random.uniform(KEY, (20000, 4))
+    u = np.random.default_rng(0).random((20000, 4), dtype=np.float32)
     options = dict(shape=shape, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
     draw = jax.jit(jax.vmap(lambda u: jnp.stack(geometry.draw_box(u, **options))))
     top, left, height, width = np.asarray(draw(u), float).T
@@ -108,39 +109,16 @@ def test_boxes_fit_and_are_spread_as_promised(shape):
     assert scipy.stats.kstest(place, 'uniform').pvalue > 1e-3
 
 
-def test_simclr_draws_as_often_as_asked():
-    x = picture(3, shape=(16, 16))
-    still = dict(size=16, scale=(1, 1), jitter=0, flip=0)
-    seen = many(image.simclr(**still, gray=0.2), 2000, x)
-    grays = (np.ptp(seen, axis=-1).max((1, 2)) < 1e-5).mean()
-    assert abs(grays - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
-    still['gray'] = 0
-    seen = many(image.simclr(**{**still, 'flip': 0.3}), 2000, x)
-    flips = (np.abs(seen - geometry.flip(x)).max((1, 2, 3)) < 1e-4).mean()
-    assert abs(flips - 0.3) < 4 * np.sqrt(0.3 * 0.7 / 2000)
-    both = image.simclr(**{**still, 'jitter': 0.8, 'strength': 1.0})
-    kept = (np.abs(many(both, 2000, x) - x).max((1, 2, 3)) < 1e-5).mean()
-    assert abs(kept - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 2000)
-
-
-def test_flips_and_light_are_drawn_apart():
-    x = np.linspace(-0.8, 0.2, 16, dtype=np.float32)[None, :, None] * np.ones((16, 1, 3), 'f')
-    view = image.simclr(size=16, scale=(1, 1), jitter=1, strength=0.5, gray=0)
-    seen = many(view, 2000, x)
-    flipped, light = seen[:, :, 0].mean((1, 2)) > seen[:, :, -1].mean((1, 2)), seen.mean((1, 2, 3))
-    assert abs(np.corrcoef(flipped, light)[0, 1]) < 4 / np.sqrt(2000)
-
-
 def test_jitter_and_affine_amounts_fill_their_bounds():
-    u = jax.random.uniform(KEY, (4000, 6))
+    u = np.random.default_rng(0).random((4000, 6), dtype=np.float32)
     bounds = dict(brightness=0.4, contrast=1.5, saturation=0.2, hue=0.1)
-    drawn = jax.vmap(lambda u: jnp.stack(color.draw_jitter(u, **bounds)))(u)
+    drawn = jax.jit(jax.vmap(lambda u: jnp.stack(color.draw_jitter(u, **bounds))))(u)
     for got, (low, high) in zip(
         drawn.T, [(0.6, 1.4), (0, 2.5), (0.8, 1.2), (-0.1, 0.1)], strict=True
     ):
         assert scipy.stats.kstest(np.asarray(got), 'uniform', (low, high - low)).pvalue > 1e-3
     bounds = dict(zoom=0.1, aspect=0.2, shear=0.3, rotation=0.4, shift=5.0)
-    drawn = jax.vmap(lambda u: geometry.draw_affine(u, **bounds))(u)
+    drawn = jax.jit(jax.vmap(lambda u: geometry.draw_affine(u, **bounds)))(u)
     for name, bound in bounds.items():
         for got in drawn[name] if name == 'shift' else [drawn[name]]:
             assert scipy.stats.kstest(np.asarray(got), 'uniform', (-bound, 2 * bound)).pvalue > 1e-3
@@ -232,7 +210,7 @@ def asked(monkeypatch):
     own choice, whether it acts, stays in force: NaN where it does not.
     """
 
-    def asked(view, n=4000):
+    def asked(view, n=2000):
         calls = {}
 
         def writer(name, x, *given, size=None, radius=None, **named):
@@ -272,12 +250,13 @@ def check(drawn, laws):
     """Each number has its law, and of no two of them does one tell about the other."""
     for name, law in laws.items():
         assert law(drawn[name][np.isfinite(drawn[name])]) > 1e-4, name
+    rank = scipy.stats.rankdata
+    ranks = {name: rank(values, nan_policy='omit') for name, values in drawn.items()}
     for a, b in itertools.combinations(drawn, 2):
         at = np.isfinite(drawn[a]) & np.isfinite(drawn[b])
-        one, other = drawn[a][at], drawn[b][at]
+        one, other = ranks[a][at], ranks[b][at]
         if np.ptp(one) and np.ptp(other):  # not an amount beside the decision that it is used
-            r = scipy.stats.spearmanr(one, other).statistic
-            assert abs(r) < 5 / np.sqrt(len(one)), (a, b)
+            assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(len(one)), (a, b)
 
 
 def places(box):
@@ -345,20 +324,12 @@ def test_all_that_ink_draws_is_apart_and_within_its_bounds(asked):
 def test_all_that_a_random_operator_draws_is_apart(asked):
     """Its amount and the first number of its grain; of cutout the box and whether it is cut."""
     for name in ('noise', 'field', 'salt_pepper'):
-        check(dict(enumerate(asked(getattr(texture, f'random_{name}'))[name].T)), {})
+        check(dict(enumerate(asked(getattr(texture, f'random_{name}'), 1000)[name].T)), {})
     cutout = partial(texture.random_cutout, side=(3.0, 9.0), chance=0.3)
     top, left, side, _, _ = asked(cutout)['cutout'].T
     drawn = dict(top=(top + side / 2) / 32, left=(left + side / 2) / 32, side=side)
     laws = dict(top=within(0, 1), left=within(0, 1), side=within(3, 9), acts=share(0.3))
     check(drawn | dict(acts=1.0 * np.isfinite(side)), laws)
-
-
-def test_polarity_comes_out_either_way():
-    x = picture(1, shape=(32, 32))
-    weak = dict(zoom=0, aspect=0, shift=0, shear=0, rotation=0, noise=0, field=0, cutout=0)
-    seen = many(image.ink(**weak, polarity=0.5), 1000, x)
-    alike = np.asarray((seen * color.normalize(x)).mean((1, 2, 3)))
-    assert (np.abs(alike) > 0.8).all() and abs((alike < 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(1000)
 
 
 def test_views_of_one_example_are_neighbors():
@@ -377,8 +348,8 @@ def test_views_of_one_example_are_neighbors():
 
 def test_make_builds_by_name_and_passes_objects_through():
     x = picture(3)
-    made = augment.make(dict(name='simclr', size=8))(KEY, x)
-    np.testing.assert_array_equal(made, image.simclr(size=8)(KEY, x))
+    made = show(augment.make(dict(name='crop', size=8)), x)
+    np.testing.assert_array_equal(made, show(image.crop(size=8), x))
     assert augment.make(VIEWS['ink']) is VIEWS['ink']
     for name in augment.offered():
         assert callable(augment.make(dict(name=name)))

@@ -7,9 +7,12 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
-from ssljax.cluster import agreement, kmeans, whiten
+from ssljax import cluster
+from ssljax.cluster import agreement, whiten
 
 KEY = jax.random.key(0)
+# with the number of rounds as a variable, so that it is compiled once for all of them
+kmeans = jax.jit(cluster.kmeans.__wrapped__, static_argnames='k')
 
 
 def blobs(n=600, k=8, d=5, apart=6.0):
@@ -40,7 +43,7 @@ def test_whitening_survives_dead_features():
 
 def test_kmeans_ends_as_low_as_scikit_learns():
     x, _ = blobs()
-    labels, centers, _ = kmeans(KEY, jnp.asarray(x), k=8, rounds=30)
+    labels, centers, _ = map(np.asarray, kmeans(KEY, x, k=8, rounds=30))
     mine = np.square(x - np.asarray(centers)[labels]).sum()
     start = x[np.random.default_rng(1).permutation(len(x))[:8]]
     theirs = [
@@ -51,6 +54,8 @@ def test_kmeans_ends_as_low_as_scikit_learns():
     # a fixed point: every row is with its nearest center, every center the mean of its rows
     far = np.square(x[:, None] - np.asarray(centers)).sum(-1)
     assert (far.argmin(1) == labels).all()
+    same = cluster.kmeans(KEY, x, k=8, rounds=30)
+    np.testing.assert_array_equal(same[0], labels)
     for c in np.unique(labels):
         np.testing.assert_allclose(centers[c], x[labels == c].mean(0), atol=1e-3)
 
@@ -59,20 +64,20 @@ def test_more_rounds_are_never_worse():
     x, _ = blobs(apart=1.0)
     losses = []
     for rounds in range(6):
-        labels, centers, _ = kmeans(KEY, jnp.asarray(x), k=8, rounds=rounds)
+        labels, centers, _ = map(np.asarray, kmeans(KEY, x, k=8, rounds=rounds))
         losses.append(np.square(x - np.asarray(centers)[labels]).sum())
     assert (np.diff(losses) <= 1e-2).all() and losses[-1] < losses[0]
 
 
 def test_an_emptied_cluster_shares_the_rows_of_another():
     """Three distinct rows, four centers: one is always empty, and none is lost or NaN."""
-    x = jnp.asarray(np.repeat(np.eye(3), [5, 50, 3], 0), jnp.float32)
-    labels, centers, emptied = kmeans(KEY, x, k=4, rounds=10)
+    x = np.repeat(np.eye(3, dtype='f'), [5, 50, 3], 0)
+    labels, centers, emptied = map(np.asarray, kmeans(KEY, x, k=4, rounds=10))
     assert emptied > 0 and np.isfinite(centers).all()
     away = np.linalg.norm(centers[:, None] - np.eye(3), axis=-1).min(1)  # from the nearest row
     assert (away > 0).sum() == 1 and away.max() < 0.01  # near its rows, and not where it was
     x, _ = blobs(k=8, apart=20.0)
-    labels, _, _ = kmeans(KEY, jnp.asarray(x), k=40, rounds=20)
+    labels, _, _ = kmeans(KEY, x, k=40, rounds=20)
     assert len(np.unique(labels)) > 30
 
 

@@ -1,6 +1,7 @@
 """The table of what works: every row is there once, and points at what exists."""
 
 import copy
+import functools
 import json
 import re
 from statistics import fmean
@@ -98,13 +99,31 @@ FAULTS = {
 }  # fmt: skip
 
 
+@functools.cache
+def told():
+    """What is said of each fault; of copies of the table, each with many faults in other rows."""
+    copies, found = [], {}
+    for fault, (name, changes, _) in FAULTS.items():
+        touched = {name, changes.get('method', name)}
+        rows, faults = next((c for c in copies if not c[0] & touched), (set(), []))
+        if not rows:
+            copies.append((rows, faults))
+        rows |= touched
+        faults.append(fault)
+    for _, faults in copies:
+        table = copy.deepcopy(TABLE)
+        for fault in faults:
+            name, changes, _ = FAULTS[fault]
+            (row,) = [row for _, found, row in coverage.rows(table) if found == name]
+            row.update(changes)
+        found |= dict.fromkeys(faults, coverage.mistakes(table))
+    return found
+
+
 @pytest.mark.parametrize('fault', FAULTS)
 def test_a_mistake_in_the_table_is_one_line(fault):
-    name, changes, said = FAULTS[fault]
-    table = copy.deepcopy(TABLE)
-    (row,) = [row for _, found, row in coverage.rows(table) if found == name]
-    row.update(changes)
-    found = coverage.mistakes(table)
+    name, _, said = FAULTS[fault]
+    found = [line for line in told()[fault] if line.startswith((f'{name}: ', 'methods/'))]
     assert [line for line in found if re.search(said, line)], found
     assert not any('\n' in line for line in found)
 

@@ -305,7 +305,8 @@ ends = []
 for loader in ('numpy', 'tf'):
     found = resolve.resolve('configs/simclr.py:smoke', [
         ('evals', '{}'), ('log.tensorboard', 'false'), ('checkpoint.every', '1'),
-        ('checkpoint.keep', '9'),
+        ('checkpoint.keep', '9'), ('optim.net.warmup', '0'), ('model.view.name', 'identity'),
+        ('model.encoder.widths', '(4,)'),
         ('data', repr(dict(name='tfds:tiny', dir=root, hold=0, loader=loader)))])
     assert train.train(found, Path(root) / f'run-{loader}') == 0
     ends.append(read(Path(root) / f'run-{loader}'))

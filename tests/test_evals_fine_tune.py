@@ -64,6 +64,11 @@ def trained():
     return fresh('classifier')
 
 
+@functools.cache
+def few_pictures():
+    return pictures().splits['train'].rows(np.arange(64))
+
+
 # ---- what learns
 
 
@@ -74,15 +79,12 @@ def linear(x, params):
 
 def moved(steps=1, frozen=0, **switches):
     """Params of a small encoder and its head after so many steps, less those before."""
-    k1, k2, k3 = jax.random.split(jax.random.key(0), 3)
-    encoder = {
-        'encoder': {
-            'blocks_0': {'kernel': jax.random.normal(k1, (48, 5))},
-            'blocks_1': {'kernel': jax.random.normal(k2, (5, 4))},
-        }
-    }
-    head = {'kernel': 0.1 * jax.random.normal(k3, (4, 5)), 'bias': jnp.zeros(5)}
-    start, rows = {'encoder': encoder, 'head': head}, pictures().splits['train'].rows(np.arange(64))
+    random = np.random.default_rng(0)
+    sizes = dict(blocks_0=(48, 5), blocks_1=(5, 4))
+    blocks = {name: {'kernel': np.float32(random.normal(size=n))} for name, n in sizes.items()}
+    encoder = {'encoder': blocks}
+    head = {'kernel': np.float32(0.1 * random.normal(size=(4, 5))), 'bias': np.zeros(5, 'f')}
+    start, rows = {'encoder': encoder, 'head': head}, few_pictures()
 
     def logits(key, state, stats, learned, batch):
         h = linear(batch['x'], learned['encoder']['encoder'])
@@ -122,7 +124,11 @@ def test_a_held_encoder_begins_to_move():
 
 
 def test_what_encode_reads_wherever_it_is():
-    simclr, dino = (fresh(method).model for method in ('simclr', 'dino'))
+    def blank(method):
+        job = jobs.job(method)
+        return job.model.at(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), job.shapes))
+
+    simclr, dino = blank('simclr'), blank('dino')
     rows = {'x': np.zeros((1, 32, 32, 1), np.uint8)}
     paths = read(simclr, rows)
     assert all('projector' not in path for path in paths)
@@ -135,9 +141,9 @@ def test_what_encode_reads_wherever_it_is():
     assert jax.tree.structure(found) == jax.tree.structure(teacher)
 
 
-def test_batch_statistics_are_flax_own():
+def test_batch_statistics_are_flax_own(trained):
     """Beside the net in its training mode: outputs, gradients and stored statistics."""
-    job, net = jobs.job('classifier'), fresh('classifier').model
+    job, net = jobs.job('classifier'), trained.model
     state = net.state
     x = np.random.default_rng(0).normal(size=(16, 32, 32, 1)).astype('f')
     encoder = make(job.config['model']['encoder'])
@@ -156,8 +162,8 @@ def test_batch_statistics_are_flax_own():
         return (out**2).sum(), (out, found)
 
     params = state.params['encoder']
-    a, (out, new) = jax.grad(theirs, has_aux=True)(params)
-    b, (same, found) = jax.grad(ours, has_aux=True)(params)
+    a, (out, new) = jax.jit(jax.grad(theirs, has_aux=True))(params)
+    b, (same, found) = jax.jit(jax.grad(ours, has_aux=True))(params)
     np.testing.assert_allclose(same, out, atol=1e-4)
     for g, h in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(h, g, atol=1e-3 * np.abs(g).max() + 1e-6)
@@ -263,9 +269,9 @@ def test_a_layer_is_what_linen_says_it_is(trained):
     model, index = trained.model, np.arange(8)
     x = trained.source.splits['test'].rows(index)['x'] / np.float32(127.5) - 1
     variables = {'params': model.state.params['encoder'], **model.state.memory['stats']['encoder']}
-    _, seen = make(jobs.job('classifier').config['model']['encoder']).apply(
-        variables, x, capture_intermediates=True, mutable=['intermediates']
-    )
+    encoder = make(jobs.job('classifier').config['model']['encoder'])
+    told = dict(capture_intermediates=True, mutable=['intermediates'])
+    _, seen = jax.jit(lambda variables, x: encoder.apply(variables, x, **told))(variables, x)
     inside = at_layer(trained, 'Conv_0')
     found, _ = features(inside, 'test', index, 'test')
     expected = seen['intermediates']['Conv_0']['__call__'][0].mean((1, 2))
@@ -321,9 +327,9 @@ def test_adamw_warms_up():
     rates = []
     optimizer = adamw(1.0, 0.0, 20)
     params = {'w': jnp.ones(1)}
-    state = optimizer.init(params)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     for _ in range(20):
-        updates, state = optimizer.update({'w': jnp.ones(1)}, state, params)
+        updates, state = update({'w': jnp.ones(1)}, state, params)
         rates.append(-float(updates['w'][0]))
     expected = optax.cosine_decay_schedule(1.0, 18)
     assert rates[:2] == pytest.approx([0.5, 1.0], abs=1e-3)

@@ -1,5 +1,7 @@
 """What single methods promise beyond the shared suite: exact properties, on their smoke jobs."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import jobs
@@ -9,14 +11,27 @@ from ssljax import methods, model, train
 from ssljax.method import Run, State
 
 
-def stepped(one, steps=1):
-    start = jax.device_get(one.fresh())
-    return start, jax.device_get(jobs.run(one, steps)[0])
+def walk(one, steps):
+    """The states before the first step and after each."""
+    state, step, seen = one.fresh(), one.step(), []
+    for i in range(steps + 1):
+        seen.append(jax.tree.map(np.array, jax.device_get(state)))
+        if i < steps:
+            state, _ = jobs.run(one, 1, state, step)
+    return seen
+
+
+@functools.cache
+def dino():
+    """Its job, and its states until the first step at which its last layer moves."""
+    one = jobs.job('dino')
+    held = int(one.config['model']['frozen'] * (one.train.count // one.config['batch']))
+    assert 0 < held < one.config['steps']
+    return one, walk(one, held + 1)
 
 
 def test_dinos_teacher_follows_at_the_schedules_pace():
-    one = jobs.job('dino')
-    start, end = stepped(one)
+    one, (start, end, *_) = dino()
     momentum = one.config['model']['momentum']  # at step 0 of the cosine to 1
     moved = jax.tree.map(
         lambda t, s: momentum * t + (1 - momentum) * s,
@@ -28,19 +43,15 @@ def test_dinos_teacher_follows_at_the_schedules_pace():
 
 
 def test_dinos_last_layer_is_held_and_then_let_go():
-    one = jobs.job('dino')
-    held = int(one.config['model']['frozen'] * (one.train.count // one.config['batch']))
-    assert 0 < held < one.config['steps']
-    start, still = stepped(one, held)
-    _, free = stepped(one, held + 1)
+    _, (start, *_, still, free) = dino()
     assert not jobs.differing(start.params['last'], still.params['last'])
     assert jobs.differing(start.params['last'], free.params['last'])
 
 
 def test_dinos_center_is_an_average_of_the_teachers_logits():
     """With teacher logits of cosines, the center stays within [-1, 1] and leaves 0."""
-    _, end = stepped(jobs.job('dino'), 2)
-    center = end.memory['center']
+    _, states = dino()
+    center = states[-1].memory['center']
     assert center.any() and np.abs(center).max() <= 1
 
 
@@ -48,21 +59,23 @@ def test_maes_prediction_does_not_see_what_is_hidden():
     one = jobs.job('mae')
     state, rows = one.fresh(), one.train.rows(np.arange(3))
     reconstruct = one.method.readouts['reconstruct']
-    x = jnp.asarray(rows['x'] / np.float32(127.5) - 1)
+    x = rows['x'] / np.float32(127.5) - 1
     patch = one.config['model']['patch']
-    first = jax.jit(reconstruct)(jax.random.key(1), state, {'x': x})
+    ask = jax.jit(reconstruct)
+    first = jax.device_get(ask(jax.random.key(1), state, {'x': x}))
     side = x.shape[1] // patch
     hidden = first['mask'].reshape(3, side, side).repeat(patch, 1).repeat(patch, 2)[..., None]
     # another picture inside the hidden patches, with the same mean and deviation per patch
     flipped = x.reshape(3, side, patch, side, patch, 1)[:, :, ::-1, :, ::-1].reshape(x.shape)
-    other = jnp.where(hidden, flipped, x)
+    other = np.where(hidden, flipped, x)
     assert np.abs(other - x).max() > 0.1
-    second = jax.jit(reconstruct)(jax.random.key(1), state, {'x': other})
+    second = ask(jax.random.key(1), state, {'x': other})
     np.testing.assert_allclose(second['reconstruction'], first['reconstruction'], atol=1e-4)
-    np.testing.assert_array_equal(jnp.where(hidden, 0, first['reconstruction'] - x), 0)
+    np.testing.assert_array_equal(np.where(hidden, 0, first['reconstruction'] - x), 0)
     assert (first['mask'].sum(1) == round(0.75 * side**2)).all()
 
 
+@functools.cache
 def refreshed():
     one = jobs.job('deepcluster')
     before = one.fresh()
@@ -93,15 +106,15 @@ def test_deepcluster_learns_the_labels_of_its_own_rows():
     one, _, after, _ = refreshed()
     state, rows = one.placed(after), jobs.batch(one, 0)
     turn = one.method.turns['net']
-    value = lambda state: turn.loss(jax.random.key(0), state, batch(rows))[0]  # noqa: E731
-    whole = float(jax.jit(value)(state))
+    value = jax.jit(lambda state: turn.loss(jax.random.key(0), state, batch(rows))[0])
+    whole = float(value(state))
     index = np.asarray(rows['index'])
     weight = after.memory['weight'].copy()
     outside = np.setdiff1d(np.arange(one.train.count), index)
     weight[outside] = 99.0  # rows that are not in the batch
-    np.testing.assert_allclose(jax.jit(value)(after.remember(weight=weight)), whole, rtol=1e-5)
+    np.testing.assert_allclose(value(after.remember(weight=weight)), whole, rtol=1e-5)
     weight[index] *= 2
-    np.testing.assert_allclose(jax.jit(value)(after.remember(weight=weight)), 2 * whole, rtol=1e-5)
+    np.testing.assert_allclose(value(after.remember(weight=weight)), 2 * whole, rtol=1e-5)
 
 
 def batch(rows):
@@ -111,14 +124,13 @@ def batch(rows):
 def test_a_classifiers_encoder_is_held_first_and_its_statistics_can_stay():
     encoder = "{'name': 'conv', 'widths': (8, 16), 'norm': 'batch'}"
     one = jobs.job('classifier', **{'model.frozen': 2, 'model.encoder': encoder})
-    start, still = stepped(one, 2)
-    _, free = stepped(one, 3)
+    start, _, still, free = walk(one, 3)
     assert not jobs.differing(start.params['encoder'], still.params['encoder'])
     assert jobs.differing(start.params['head'], still.params['head'])
     assert jobs.differing(start.params['encoder'], free.params['encoder'])
     assert jobs.differing(start.memory['stats'], still.memory['stats'])
     stored = jobs.job('classifier', **{'model.statistics': 'stored', 'model.encoder': encoder})
-    start, end = stepped(stored)
+    start, end = walk(stored, 1)
     assert not jobs.differing(start.memory['stats'], end.memory['stats'])
     assert jobs.differing(start.params['encoder'], end.params['encoder'])
 
@@ -131,9 +143,10 @@ def test_a_flow_without_noise_claims_what_no_code_can_do():
     for noise in (True, False):
         flow = dict(name='flow_vector', couplings=0, linear=True)
         method = methods.function('realnvp')(run, flow=flow, noise=noise)
-        state = State(jnp.zeros((), int), *method.init(key, black), {})
-        claimed[noise] = method.turns['flow'].loss(key, state, black)[2]['bits_per_dim']
-        bound[noise] = -method.readouts['bound'](key, state, black).mean() / 4 / np.log(2)
+        state = State(jnp.zeros((), int), *jax.jit(method.init)(key, black), {})
+        loss, ask = jax.jit(method.turns['flow'].loss), jax.jit(method.readouts['bound'])
+        claimed[noise] = loss(key, state, black)[2]['bits_per_dim']
+        bound[noise] = -ask(key, state, black).mean() / 4 / np.log(2)
     assert claimed[False] < -5 and 0 < claimed[True] < 1  # bits of a level that is certain
     assert bound[False] > 100 and 0 < bound[True] < 1  # the bound has noise, whatever was learned
 

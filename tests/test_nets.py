@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import variables
 from jax import lax
 from jax.extend.core import jaxprs_in_params
 
@@ -104,18 +105,21 @@ def test_transposed_convolution_equals_lax():
 def test_dense_equals_linen(shape):
     x = normal(*shape)
     ours, theirs = Dense(7), nn.Dense(7)
-    variables = ours.init(key, x)
-    close(ours.apply(variables, x), theirs.apply(variables, x))
-    kernel = variables['params']['kernel']
+    drawn = variables(ours, x)
+    close(jax.jit(ours.apply)(drawn, x), jax.jit(theirs.apply)(drawn, x))
+    kernel = jax.eval_shape(ours.init, key, x)['params']['kernel']
     assert kernel.shape == (3, 7) and kernel.dtype == jnp.float32
 
 
 def test_initializers():
-    shape = (3, 3, 64, 128)  # fan in 576, fan out 1152
+    def draw(name):
+        """With a fan in of 576 and a fan out of 1152."""
+        return np.asarray(jax.jit(lambda: initializer(name)(key, (3, 3, 64, 128)))())
+
     for name, expected in dict(lecun=1 / 576, he=2 / 576, he_out=2 / 1152, zeros=0).items():
-        np.testing.assert_allclose(initializer(name)(key, shape).var(), expected, rtol=0.05)
-    np.testing.assert_allclose(jnp.abs(initializer('uniform')(key, shape)).max(), 1 / 24, rtol=0.01)
-    np.testing.assert_allclose(initializer(0.3)(key, shape).std(), 0.3, rtol=0.05)
+        np.testing.assert_allclose(draw(name).var(), expected, rtol=0.05)
+    np.testing.assert_allclose(np.abs(draw('uniform')).max(), 1 / 24, rtol=0.01)
+    np.testing.assert_allclose(draw(0.3).std(), 0.3, rtol=0.05)
     with pytest.raises(Mistake, match='did you mean lecun'):
         initializer('lecunn')
 
@@ -162,19 +166,21 @@ def forward(net, x):
     return net.projector(net.encoder(x))
 
 
-def start(x, key=key):
-    return jax.jit(lambda key: pair().init(key, forward, x))(key)
+def begin(nets, forward, x):
+    """(key) -> params, statistics and output, as one program."""
+    return jax.jit(lambda key: nets.init(key, forward, x))
 
 
 def test_init_gives_params_stats_and_output():
     x = normal(3, 8, 8, 1)
-    params, stats, out = start(x)
+    start = begin(pair(), forward, x)
+    params, stats, out = start(key)
     assert set(params) == set(stats) == {'encoder', 'projector'} and out.shape == (3, 4)
-    close(forward(pair()(params, stats), x), out)
+    close(jax.jit(lambda x: forward(pair()(params, stats), x))(x), out)
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((params, stats)))
     # the same at any later time, and other weights from another key
-    close(start(x)[0], params, 0)
-    other = start(x, jax.random.key(1))[0]
+    assert start.lower(key).as_text() == begin(pair(), forward, x).lower(key).as_text()
+    other = start(jax.random.key(1))[0]
     assert not np.array_equal(
         other['encoder']['Conv_0']['kernel'], params['encoder']['Conv_0']['kernel']
     )
@@ -183,37 +189,37 @@ def test_init_gives_params_stats_and_output():
 def test_init_makes_nets_in_any_order_of_calls_and_only_once():
     x = normal(2, 3)
     two = Nets(a=dict(name='mlp', dims=(3,)), b=dict(name='mlp', dims=(3,)))
-    ab = two.init(key, lambda net, x: net.b(net.a(net.a(x))), x)[0]
-    ba = two.init(key, lambda net, x: net.a(net.b(x)), x)[0]
+    ab = begin(two, lambda net, x: net.b(net.a(net.a(x))), x)(key)[0]
+    ba = begin(two, lambda net, x: net.a(net.b(x)), x)(key)[0]
     close(ab, ba, 0)
     assert not np.array_equal(ab['a']['Dense_0']['kernel'], ab['b']['Dense_0']['kernel'])
     with pytest.raises(ValueError, match='never calls: b'):
-        two.init(key, lambda net, x: net.a(x), x)
+        begin(two, lambda net, x: net.a(x), x)(key)
 
 
 def test_statistics_are_recorded_in_training_only():
     x = normal(64, 8, 8, 1) * 3 + 1
     nets_ = Nets(encoder=dict(name='conv', widths=(4,)))
-    params, stats, _ = nets_.init(key, lambda net, x: net.encoder(x), x)
-    net = nets_(params, stats)
-    net.encoder(x)
-    assert net.stats is stats
-    net = nets_(params, stats, train=True)
-    net.encoder(x)
-    y = lax.conv_general_dilated(
-        x,
-        params['encoder']['Conv_0']['kernel'],
-        (2, 2),
-        'SAME',
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    )
-    new = net.stats['encoder']['batch_stats']['BatchNorm_0']
+    params, stats, _ = begin(nets_, lambda net, x: net.encoder(x), x)(key)
+
+    @jax.jit
+    def two(params, stats, x):
+        net = nets_(params, stats)
+        net.encoder(x)
+        assert net.stats is stats
+        net = nets_(params, stats, train=True)
+        net.encoder(x)
+        once = net.stats
+        net.encoder(x)  # a second call goes on from the first
+        axes, kernel = ('NHWC', 'HWIO', 'NHWC'), params['encoder']['Conv_0']['kernel']
+        y = lax.conv_general_dilated(x, kernel, (2, 2), 'SAME', dimension_numbers=axes)
+        return y, once, net.stats
+
+    y, once, twice = jax.device_get(two(params, stats, x))
+    new = once['encoder']['batch_stats']['BatchNorm_0']
     close(new['mean'], 0.1 * y.mean((0, 1, 2)))
     close(new['var'], 0.9 + 0.1 * y.var((0, 1, 2)))
-    once = net.stats
-    net.encoder(x)  # a second call goes on from the first
-    close(net.stats['encoder']['batch_stats']['BatchNorm_0']['mean'], 0.19 * y.mean((0, 1, 2)))
-    close(once['encoder']['batch_stats']['BatchNorm_0']['mean'], 0.1 * y.mean((0, 1, 2)))
+    close(twice['encoder']['batch_stats']['BatchNorm_0']['mean'], 0.19 * y.mean((0, 1, 2)))
 
 
 def test_statistics_of_a_sharded_batch_are_global():
@@ -222,9 +228,9 @@ def test_statistics_of_a_sharded_batch_are_global():
     from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
     mesh = Mesh(np.array(jax.devices()[:8]), ('data',), axis_types=(AxisType.Auto,))
-    x = normal(16, 8, 8, 1) + jnp.arange(16.0)[:, None, None, None]
+    x = normal(16, 8, 8, 1) + np.arange(16, dtype='f')[:, None, None, None]
     nets_ = Nets(encoder=dict(name='conv', widths=(4,)))
-    params, stats, _ = nets_.init(key, lambda net, x: net.encoder(x), x)
+    params, stats, _ = begin(nets_, lambda net, x: net.encoder(x), x)(key)
 
     def loss(params, x):
         net = nets_(params, stats, train=True)
@@ -236,8 +242,9 @@ def test_statistics_of_a_sharded_batch_are_global():
 
 def test_dropout_keys():
     x = normal(4, 8, 8, 1)
-    params, stats, _ = start(x)
+    params, stats, _ = begin(pair(), forward, x)(key)
 
+    @jax.jit
     def run(key):
         net = pair()(params, stats, train=True, key=key)
         h = net.encoder(x)
@@ -308,48 +315,59 @@ INPUTS = {
 
 @pytest.mark.parametrize('name', nets.offered())
 def test_every_net_computes_in_its_dtype_and_keeps_float32_params(name):
-    """At its defaults, on the first of INPUTS that it takes; only shapes are computed."""
-    module = make(dict(name=name), dtype='bfloat16', vocab=11, patch=8)
-    fits = []
+    """Of one block, else at its defaults, on the first of INPUTS that it takes; only traced."""
+    options = dict(dtype='bfloat16', vocab=11, patch=8, depth=1, blocks=1, couplings=2)
+    module = make(dict(name=name), **options)
     for x in INPUTS.values():
         try:
             init = lambda key, x=x: module.init_with_output(key, *x)  # noqa: E731
-            out, variables = jax.eval_shape(init, key)
+            out, drawn = jax.eval_shape(init, key)
         except (TypeError, ValueError, IndexError, AttributeError, Mistake):
             continue
-        fits.append(out)
-        program = str(jax.make_jaxpr(lambda v, x=x: module.apply(v, *x))(variables))
-        leaves = jax.tree.leaves(out)  # scores, and all of a flow but the nets inside: float32
-        assert 'bf16[' in program and {a.dtype.name for a in leaves} <= {'bfloat16', 'float32'}
-        assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(variables))
-        total = lambda v, x=x: sum(  # noqa: E731
-            a.astype(jnp.float32).sum() for a in jax.tree.leaves(module.apply(v, *x))
-        )
-        sums = list(half_sums(jax.make_jaxpr(jax.grad(total))(variables).jaxpr))
-        assert not sums, f'gradients are summed over rows in bfloat16: {sums}'
         break
-    assert fits, f'{name} takes none of {list(INPUTS)}: add what it takes'
+    else:
+        pytest.fail(f'{name} takes none of {list(INPUTS)}: add what it takes')
+    leaves = jax.tree.leaves(out)  # scores, and all of a flow but the nets inside: float32
+    assert {a.dtype.name for a in leaves} <= {'bfloat16', 'float32'}
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves(drawn))
+
+    def total(v):
+        return sum(a.astype(jnp.float32).sum() for a in jax.tree.leaves(module.apply(v, *x)))
+
+    program = list(equations(jax.make_jaxpr(jax.grad(total))(drawn).jaxpr))
+    assert any(half(e) for e in program)
+    sums = [str(e).split('\n')[0] for e in program if sums_halves(e)]
+    assert not sums, f'gradients are summed over rows in bfloat16: {sums}'
 
 
-def half_sums(jaxpr):
-    """Sums over the first axis, and scattered sums, whose terms are bfloat16: they stop growing
-    after some 256 of them. (Matrix products and convolutions add in float32.)"""
+def equations(jaxpr):
     for equation in jaxpr.eqns:
-        if equation.invars and getattr(equation.invars[0].aval, 'dtype', None) == jnp.bfloat16:
-            over_rows = equation.primitive.name == 'reduce_sum' and 0 in equation.params['axes']
-            scatters = equation.primitive.name == 'scatter-add'  # in each row, or over rows
-            if over_rows or (scatters and not equation.params['dimension_numbers'][3]):
-                yield str(equation).split('\n')[0]
+        yield equation
         for inner in jaxprs_in_params(equation.params):
-            yield from half_sums(inner)
+            yield from equations(inner)
+
+
+def half(equation):
+    """Whether its first argument is bfloat16."""
+    first = equation.invars[0].aval if equation.invars else None
+    return getattr(first, 'dtype', None) == jnp.bfloat16
+
+
+def sums_halves(equation):
+    """Whether it is a sum over the first axis, or a scattered sum, whose terms are bfloat16: these
+    stop growing after some 256 terms. (Matrix products and convolutions add in float32.)"""
+    over_rows = equation.primitive.name == 'reduce_sum' and 0 in equation.params['axes']
+    scatters = equation.primitive.name == 'scatter-add'  # in each row, or over rows
+    scatters = scatters and not equation.params['dimension_numbers'][3]
+    return (over_rows or scatters) and half(equation)
 
 
 def test_a_bias_in_bfloat16_counts_every_row():
-    x = jnp.ones((4096, 1))
+    x = np.ones((4096, 1), 'f')
     for module in (Dense(1, dtype=jnp.bfloat16), Dense(1)):
-        params = module.init(key, x)
         total = lambda p, module=module: module.apply(p, x).astype(jnp.float32).sum()  # noqa: E731
-        assert float(jax.grad(total)(params)['params']['bias'][0]) == 4096
+        slope = jax.jit(jax.grad(total))(variables(module, x))
+        assert float(slope['params']['bias'][0]) == 4096
 
 
 # ---- what each net promises
@@ -373,31 +391,41 @@ def test_shapes():
 def test_a_residual_block_starts_as_the_identity(bottleneck):
     x = normal(2, 8, 8, 3)
 
-    def features(depths, zero_last):
-        net = ResNet(depths, bottleneck, 'cifar', 4, 'batch', zero_last, 0, None)
-        return jax.jit(net.init_with_output)(key, x)[0]
+    def net(depth, zero_last=False):
+        return ResNet((depth,), bottleneck, 'cifar', 4, 'batch', zero_last, 0, None)
 
-    close(features((2,), True), features((1,), True), 0)
-    assert np.abs(features((1,), True)).max() > 0.01  # what the block hands on
-    assert np.abs(features((2,), False) - features((1,), False)).max() > 0.01
+    @jax.jit
+    def features(variables, x):  # one block reads its own params and leaves those of the second
+        return net(2).apply(variables, x), net(1).apply(variables, x)
+
+    for zero_last in (True, False):
+        start = jax.jit(net(2, zero_last).init)(key, x)
+        two, one = map(np.asarray, features(start, x))
+        assert np.abs(one).max() > 0.01  # what the block hands on
+        if zero_last:
+            close(two, one, 0)
+        else:
+            assert np.abs(two - one).max() > 0.01
 
 
 def test_layer_norm_of_the_critic_is_per_example():
     critic = make(dict(name='dcgan_critic', width=4, norm='layer'))
     x = normal(4, 16, 16, 1)
-    variables, apply = jax.jit(critic.init)(key, x), jax.jit(critic.apply)
-    parts = [apply(variables, x[i : i + 1]) for i in range(4)]
-    close(jnp.concatenate(parts), apply(variables, x))
+    drawn, apply = variables(critic, x), jax.jit(critic.apply)
+    parts = [apply(drawn, np.asarray(x)[i : i + 1]) for i in range(4)]
+    close(np.concatenate(parts), apply(drawn, x))
 
 
 def test_rotary_scores_depend_on_distance_alone():
     q, k = normal(1, 1, 2, 8), normal(1, 1, 2, 8)
 
+    @jax.jit
     def score(i, j):
-        return (rotate(q, jnp.array([i])) * rotate(k, jnp.array([j]))).sum(-1)
+        return (rotate(q, i[None]) * rotate(k, j[None])).sum(-1)
 
-    close(score(3, 1), score(13, 11), 1e-4)
-    assert np.abs(score(3, 1) - score(3, 2)).max() > 1e-3
+    at = np.arange(20)
+    close(score(at[3], at[1]), score(at[13], at[11]), 1e-4)
+    assert np.abs(score(at[3], at[1]) - score(at[3], at[2])).max() > 1e-3
     close(rotate(q, jnp.array([0])), q)
     x = normal(2, 3, 4)
     close(jnp.square(rms(x)).mean(-1), jnp.ones((2, 3)))
@@ -408,37 +436,37 @@ def test_rotary_scores_depend_on_distance_alone():
 def language(request):
     size = dict(vocab=11, width=16, depth=2, heads=2, context=12)
     module = make(dict(name=request.param, **size))
-    tokens = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 9)), jnp.int32)
-    variables = jax.jit(module.init)(key, tokens)
-    noise = iter(jax.random.split(key, 99))  # so that no projection is zero
-    variables = jax.tree.map(lambda a: a + 0.2 * jax.random.normal(next(noise), a.shape), variables)
-    return module, variables, tokens
+    tokens = np.random.default_rng(0).integers(0, 11, (2, 9))
+    return variables(module, tokens), tokens, jax.jit(module.apply, static_argnames='method')
 
 
 def test_causal(language):
-    module, variables, tokens = language
-    logits = module.apply(variables, tokens)
-    later = module.apply(variables, tokens.at[:, 5:].set((tokens[:, 5:] + 1) % 11))
+    drawn, tokens, apply = language
+
+    def other(*places):
+        changed = tokens.copy()
+        changed[:, places] = (tokens[:, places] + 1) % 11
+        return np.asarray(apply(drawn, changed))
+
+    logits, later = other(), other(5, 6, 7, 8)
     close(later[:, :5], logits[:, :5])
     assert np.abs(later[:, 5:] - logits[:, 5:]).max() > 0.01
-    earlier = module.apply(variables, tokens.at[:, 0].set((tokens[:, 0] + 1) % 11))
-    assert (np.abs(earlier - logits).max(-1) > 1e-5).all()  # all later positions see the first
+    assert (np.abs(other(0) - logits).max(-1) > 1e-5).all()  # all later positions see the first
 
 
 def test_features_give_the_logits(language):
-    module, variables, tokens = language
-    h = module.apply(variables, tokens, method='features')
-    params = variables['params']
+    drawn, tokens, apply = language
+    h, params = apply(drawn, tokens, method='features'), drawn['params']
     out = params['out']['kernel'] if 'out' in params else params['embed']['embedding'].T
-    close(h @ out, module.apply(variables, tokens))
+    close(h @ out, apply(drawn, tokens))
 
 
 def test_attention_in_numpy(language):
     """One block of the recipe, written out in float64."""
-    module, variables, tokens = language
-    if 'norm' in variables['params']:
+    drawn, tokens, apply = language
+    if 'norm' in drawn['params']:
         pytest.skip('the recipe only')
-    p = jax.tree.map(lambda a: np.asarray(a, np.float64), variables['params'])
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), drawn['params'])
 
     def unit(x):
         return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6)
@@ -460,10 +488,10 @@ def test_attention_in_numpy(language):
             heads.append(weight / weight.sum(-1, keepdims=True) @ v[:, e])
         x = x + np.concatenate(heads, -1) @ b['attend_out']
         x = x + np.maximum(unit(x) @ b['mlp_in'], 0) ** 2 @ b['mlp_out']
-    close(module.apply(variables, tokens)[0], unit(x) @ p['out']['kernel'], 1e-4)
+    close(apply(drawn, tokens)[0], unit(x) @ p['out']['kernel'], 1e-4)
 
 
 def test_a_context_too_long_is_a_mistake(language):
-    module, variables, _ = language
+    drawn, _, apply = language
     with pytest.raises(Mistake, match='type context=13'):
-        module.apply(variables, jnp.zeros((1, 13), int))
+        apply(drawn, np.zeros((1, 13), int))

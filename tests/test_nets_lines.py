@@ -1,26 +1,18 @@
 """Nets over padded sequences and lines: what is padded changes nothing."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import variables
 
 from ssljax.names import Mistake
 from ssljax.nets import make
 from ssljax.nets.rnn import reverse
 
-key = jax.random.key(0)
 LINES = {
     'line_lstm': dict(widths=(3, 4, 5), width=8, depth=2),
     'line_transformer': dict(widths=(3, 4), width=8, depth=2, heads=2),
 }
-
-
-def noisy(module, *x):
-    """The module with weights that no initializer left at zero."""
-    variables = jax.jit(module.init)(key, *x)
-    noise = iter(jax.random.split(key, 99))
-    return jax.tree.map(lambda a: a + 0.3 * jax.random.normal(next(noise), a.shape), variables)
 
 
 def sigmoid(x):
@@ -31,10 +23,10 @@ def test_an_lstm_in_numpy():
     module = make(dict(name='lstm', width=3))
     x = np.random.default_rng(0).normal(size=(2, 6, 4)).astype('f')
     length = np.array([6, 4])
-    variables = noisy(module, x, length)
-    (p,) = variables['params'].values()
+    drawn = variables(module, x, length)
+    (p,) = drawn['params'].values()
     p = jax.tree.map(lambda a: np.asarray(a, float), p)
-    found = module.apply(variables, x, length)
+    found = jax.jit(module.apply)(drawn, x, length)
     gates = x @ p['Dense_0']['kernel'] + p['Dense_0']['bias']
     for row, n in enumerate(length):
         for way, half, order in (('ahead', 0, range(n)), ('back', 1, range(n - 1, -1, -1))):
@@ -50,12 +42,12 @@ def test_an_lstm_in_numpy():
 
 
 def test_reversal_keeps_the_padding_behind():
-    x = jnp.arange(10).reshape(2, 5)
-    found = reverse(x, jnp.array([5, 3]))
+    turn, x = jax.jit(reverse), np.arange(10).reshape(2, 5)
+    found = turn(x, np.array([5, 3]))
     np.testing.assert_array_equal(found[0], [4, 3, 2, 1, 0])
     np.testing.assert_array_equal(found[1, :3], [7, 6, 5])
     np.testing.assert_array_equal(np.sort(found[1, 3:]), [8, 9])
-    np.testing.assert_array_equal(reverse(found, jnp.array([5, 3]))[1, :3], [5, 6, 7])
+    np.testing.assert_array_equal(turn(found, np.array([5, 3]))[1, :3], [5, 6, 7])
 
 
 @pytest.mark.parametrize('name', LINES)
@@ -64,14 +56,14 @@ def test_columns_beyond_the_length_and_a_wider_canvas_change_nothing(name):
     random = np.random.default_rng(0)
     x = random.normal(size=(3, 16, 24, 1)).astype('f')
     length = np.array([24, 13, 8])
-    variables = noisy(module, x, length)
-    found = module.apply(variables, x, length)
+    drawn, apply = variables(module, x, length), jax.jit(module.apply)
+    found = apply(drawn, x, length)
     assert found.shape[:2] == (3, 6)
     other = np.where(np.arange(24) < length[:, None], 0, random.normal(size=(3, 24)))
-    changed = module.apply(variables, x + other[:, None, :, None].astype('f'), length)
+    changed = apply(drawn, x + other[:, None, :, None].astype('f'), length)
     np.testing.assert_array_equal(changed, found)
     wide = np.pad(x, ((0, 0), (0, 0), (0, 16), (0, 0)), constant_values=3.0)
-    wider = module.apply(variables, wide, length)
+    wider = np.asarray(apply(drawn, wide, length))
     np.testing.assert_allclose(wider[:, :6], found, rtol=0, atol=1e-5)
     frames = -(-length // 4)
     for row, n in zip(wider, frames, strict=True):
@@ -80,22 +72,22 @@ def test_columns_beyond_the_length_and_a_wider_canvas_change_nothing(name):
     for column in (0, 12):
         near = x.copy()
         near[1, :, column] += 2.0
-        moved = np.abs(module.apply(variables, near, length) - found).max(-1)
+        moved = np.abs(apply(drawn, near, length) - found).max(-1)
         assert (moved[1, :4] > 1e-6).all() and (moved[[0, 2]] == 0).all()
 
 
 def test_brightness_and_contrast_of_a_line_are_no_features():
     module = make(dict(name='line_lstm', **LINES['line_lstm']))
     x = np.random.default_rng(0).normal(size=(2, 16, 24, 1)).astype('f')
-    variables = noisy(module, x)
-    close = module.apply(variables, 0.3 * x - 0.5)
-    np.testing.assert_allclose(close, module.apply(variables, x), rtol=0, atol=1e-4)
+    drawn, apply = variables(module, x), jax.jit(module.apply)
+    close = apply(drawn, 0.3 * x - 0.5)
+    np.testing.assert_allclose(close, apply(drawn, x), rtol=0, atol=1e-4)
 
 
 def test_lines_that_do_not_fit_are_mistakes():
-    module = make('line_lstm' and dict(name='line_lstm'))
+    module = make(dict(name='line_lstm'))
     with pytest.raises(Mistake, match='28 and 32 would fit|24 and 28|would fit'):
-        module.init(key, jnp.zeros((1, 16, 30, 1)))
+        variables(module, np.zeros((1, 16, 30, 1)))
     with pytest.raises(Mistake, match='the first two layers'):
         make(dict(name='line_lstm', widths=(4,)))
     with pytest.raises(Mistake, match='no even multiple'):

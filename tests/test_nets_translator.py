@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import variables
 
 from ssljax.names import Mistake
 from ssljax.nets import make
@@ -34,8 +35,8 @@ def test_sizes_are_the_papers():
 @pytest.mark.parametrize('depth, seen', [(0, 7), (1, 16), (2, 34), (3, 70)])
 def test_a_verdict_sees_its_patch_and_nothing_else(depth, seen):
     net = make(dict(name='patch_critic', width=2, depth=depth, norm=None, kernel_init=0.3))
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 160, 160, 1)), jnp.float32)
-    params = net.init(KEY, x)
+    x = np.random.default_rng(0).normal(size=(1, 160, 160, 1)).astype('f')
+    params = variables(net, x)
     middle = 80 // 2**depth
     slope = jax.jit(jax.grad(lambda x: net.apply(params, x)[0, middle, middle]))(x)[0, ..., 0]
     for axis in (0, 1):
@@ -46,19 +47,19 @@ def test_a_verdict_sees_its_patch_and_nothing_else(depth, seen):
 @pytest.mark.parametrize('halvings', [0, 1, 2])
 def test_a_translator_takes_any_size_and_stays_within_its_range(halvings):
     net = make(dict(name='translator', width=3, blocks=1, halvings=halvings, channels=2))
-    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 9, 14, 1)), jnp.float32)
-    params = net.init(KEY, x)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 9, 14, 1)).astype('f')
+    params, apply = variables(net, x, scale=0.05), jax.jit(net.apply)
     for part in (x, x[:, :8, :12]):
-        y = net.apply(params, part)
-        assert y.shape == (*part.shape[:3], 2) and jnp.abs(y).max() < 1
+        y = apply(params, part)
+        assert y.shape == (*part.shape[:3], 2) and np.abs(y).max() < 1
 
 
 def test_with_a_skip_a_net_that_says_nothing_changes_nothing():
     options = dict(name='translator', width=2, blocks=1, halvings=1, channels=1)
-    x = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 1)), jnp.float32)
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 8, 8, 1)).astype('f')
     for skip in (False, True):
         net = make(dict(options, skip=skip, kernel_init='zeros'))
-        y = net.apply(net.init(KEY, x), x)
+        y, _ = jax.jit(net.init_with_output)(KEY, x)
         np.testing.assert_allclose(y, np.tanh(x) if skip else 0 * x, atol=1e-6)
 
 
@@ -71,7 +72,7 @@ def test_an_instance_norm_is_of_each_image_and_channel():
             return normalize(x, 'instance', train=True, dtype=None)
 
     x = np.random.default_rng(0).normal(2, 3, (3, 5, 4, 6)).astype(np.float32)
-    y, params = Norm().init_with_output(KEY, x)
+    y, params = jax.jit(Norm().init_with_output)(KEY, x)
     mean, deviation = x.mean((1, 2), keepdims=True), np.sqrt(x.var((1, 2), keepdims=True) + 1e-5)
     np.testing.assert_allclose(y, (x - mean) / deviation, atol=1e-5)
     assert {leaf.shape for leaf in jax.tree.leaves(params)} == {(6,)}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jobs
 import numpy as np
 import pytest
+from drawn import variables
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -275,14 +276,18 @@ def towers(key, state, batch):
     return value + jnp.square(inner).sum()
 
 
-@pytest.mark.parametrize('axes', MESHES, ids=['data=8', 'data=2 fsdp=4'])
-def test_to_hold_activations_by_rows_changes_no_value(axes):
-    mesh = sharding.mesh(**axes)
-    batch = {'x': jax.random.normal(jax.random.key(0), (16, 24))}
+@pytest.fixture(scope='module')
+def descent():
+    """A state, a batch, and the value and gradient of `towers` on one device."""
+    batch = {'x': np.random.default_rng(0).normal(size=(16, 24)).astype(np.float32)}
     x = {'left': batch['x'], 'right': batch['x']}
-    state = Towers().init(jax.random.key(1), x, table=jnp.ones((5, 32)))
-    gradient = jax.value_and_grad(towers, argnums=1)
-    expected = jax.jit(gradient)(None, state, batch)
+    state = variables(Towers(), x, table=np.ones((5, 32), np.float32))
+    return state, batch, jax.jit(jax.value_and_grad(towers, argnums=1))(None, state, batch)
+
+
+@pytest.mark.parametrize('axes', MESHES, ids=['data=8', 'data=2 fsdp=4'])
+def test_to_hold_activations_by_rows_changes_no_value(axes, descent):
+    mesh, (state, batch, expected) = sharding.mesh(**axes), descent
     places = sharding.places(state, mesh, big=16)
     state = jax.device_put(state, places)
     batch = jax.device_put(batch, sharding.of_batch(mesh))
@@ -303,7 +308,7 @@ def test_a_net_of_noise_is_cut_as_the_batch_is():
     def sample(key, state, batch):
         return jax.nn.relu(dense.apply(state, jax.random.normal(key, (len(batch['x']), 32))))
 
-    state = dense.init(jax.random.key(0), jnp.ones((1, 32)))
+    state = variables(dense, np.ones((1, 32), np.float32))
     batch = {'x': jax.device_put(jnp.ones((48, 2)), sharding.of_batch(mesh))}
 
     def shapes(function):
@@ -320,15 +325,15 @@ def test_ema():
 
 
 def test_ring_holds_the_last_rows_in_turn():
-    queue, seen = jnp.zeros((6, 1)), []
+    queue, seen, write = np.zeros((6, 1), 'f'), [], jax.jit(ring)
     for step in range(7):
-        rows = jnp.full((4, 1), step) + jnp.arange(4)[:, None] / 10
-        queue = ring(queue, rows, jnp.int32(step))
+        rows = np.float32(step + np.arange(4)[:, None] / 10)
+        queue = write(queue, rows, np.int32(step))
         seen += list(np.asarray(rows[:, 0]))
     np.testing.assert_allclose(sorted(queue[:, 0]), sorted(seen[-6:]))
-    late = ring(queue, rows, jnp.int32(2**31 - 1))  # step * B would overflow
+    late = write(queue, rows, np.int32(2**31 - 1))  # step * B would overflow
     places = ((2**31 - 1) * 4 + np.arange(4)) % 6
-    np.testing.assert_array_equal(late[places], rows)
+    np.testing.assert_array_equal(np.asarray(late)[places], rows)
     with pytest.raises(ValueError, match='do not fit'):
         ring(queue, jnp.zeros((7, 1)), 0)
 
@@ -340,20 +345,25 @@ def test_ring_by_rows_sends_no_queue():
     rows = jax.device_put(jnp.ones((64, 16)), cut)
     text = jax.jit(ring, out_shardings=cut).lower(queue, rows, 3).compile().as_text()
     assert not re.search(r'f32\[1024,16\]\S* all-gather', text)
-    whole = ring(jnp.zeros((1024, 16)), jnp.ones((64, 16)), 3)
+    whole = np.zeros((1024, 16))
+    whole[192:256] = 1
     np.testing.assert_array_equal(jax.jit(ring)(queue, rows, 3), whole)
 
 
 def test_exchange_keeps_every_row_once():
-    pool = jnp.arange(10.0)[:, None]
-    new = 100 + jnp.arange(4.0)[:, None]
-    rows, after = exchange(jax.random.key(0), pool, new)
+    pool, new = np.arange(10, dtype='f')[:, None], 100 + np.arange(4, dtype='f')[:, None]
+
+    def exchanged(**options):
+        program = jax.jit(lambda key: exchange(key, pool, new, **options))
+        return map(np.asarray, program(jax.random.key(0)))
+
+    rows, after = exchanged()
     kept = np.concatenate([rows, after])[:, 0]
     assert sorted(kept) == sorted(np.concatenate([pool, new])[:, 0])
-    rows, after = exchange(jax.random.key(0), pool, new, old=0.0)
+    rows, after = exchanged(old=0.0)
     assert np.array_equal(rows, new) and np.array_equal(after, pool)
-    rows, _ = exchange(jax.random.key(0), pool, new, old=1.0)
-    assert (rows < 100).all() and len(set(np.asarray(rows[:, 0]))) == 4
+    rows, _ = exchanged(old=1.0)
+    assert (rows < 100).all() and len(set(rows[:, 0])) == 4
 
 
 def test_places_are_shardings_of_one_mesh():
@@ -365,13 +375,13 @@ def test_places_are_shardings_of_one_mesh():
 def test_a_ring_is_the_same_cut_over_fsdp():
     """A queue is cut like any large leaf; its rows are written by scatter."""
     mesh = sharding.mesh(data=2, fsdp=4)
-    queue = jax.random.normal(jax.random.key(0), (64, 16))
-    z = jax.random.normal(jax.random.key(1), (8, 16))
+    random = np.random.default_rng(0)
+    queue, z = (random.normal(size=(rows, 16)).astype('f') for rows in (64, 8))
     cut = NamedSharding(mesh, P('fsdp'))
-    write = jax.jit(ring, out_shardings=cut)
+    alone, write = jax.jit(ring), jax.jit(ring, out_shardings=cut)
     whole = queue
     for step in range(9):
-        whole = ring(whole, z + step, jnp.int32(step))
+        whole = alone(whole, z + step, np.int32(step))
         queue = write(
             jax.device_put(queue, cut), jax.device_put(z + step, sharding.of_batch(mesh)),
             jnp.int32(step),

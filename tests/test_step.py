@@ -22,6 +22,11 @@ def method(loss=quadratic, **fields):
     return Method(init=None, **{'turns': {'net': Turn(loss)}, **fields})
 
 
+def drawn(key, state, batch):
+    """A loss that tells a number of its key."""
+    return state.params['b'] * 0, state.memory, {'draw': jax.random.uniform(key)}
+
+
 def start(optimizers, params=None):
     params = params or {'w': jnp.array([1.0, -2.0, 0.5]), 'b': jnp.array(0.3)}
     opt = {name: optimizer.init(params) for name, optimizer in optimizers.items()}
@@ -46,12 +51,12 @@ def test_a_step_is_gradient_descent():
     assert int(state.step) == 1 and int(state.memory['seen']) == 1
 
 
-@pytest.mark.parametrize('parts', [2, 4, 8])
+@pytest.mark.parametrize('parts', [2, 8])
 def test_accumulation_is_the_whole_batch(parts):
     """For a loss that is a mean over rows; memory is threaded through the parts."""
-    whole, _ = one(method())
+    whole = np.array([1.0, -2.0, 0.5]) - 0.1 * 2 * ((X @ [1.0, -2.0, 0.5] - 0.3) @ X) / 8
     state, metrics = one(method(), accumulate=parts)
-    np.testing.assert_allclose(state.params['w'], whole.params['w'], rtol=1e-5)
+    np.testing.assert_allclose(state.params['w'], whole, rtol=1e-5)
     np.testing.assert_allclose(metrics['net/norm'], 3.5)
     assert int(state.memory['seen']) == parts
 
@@ -66,21 +71,21 @@ def test_after_runs_once_a_step_however_many_parts():
 
 
 def test_who_acts_does_not_change_a_turns_key():
-    def noisy(key, state, batch):
-        return state.params['b'] * 0, state.memory, {'draw': jax.random.uniform(key)}
-
-    turns = {'a': Turn(noisy), 'b': Turn(noisy)}
+    turns = {'a': Turn(drawn), 'b': Turn(drawn)}
     _, both = one(method(turns=turns), acting=('a', 'b'))
     _, alone = one(method(turns=turns), acting=('b',))
     assert both['b/draw'] == alone['b/draw'] != both['a/draw']
 
 
 def test_every_step_has_its_own_keys():
-    def noisy(key, state, batch):
-        return state.params['b'] * 0, state.memory, {'draw': jax.random.uniform(key)}
-
-    draws = [float(one(method(noisy), steps=n)[1]['net/draw']) for n in (1, 2, 3, 3)]
-    assert len(set(draws)) == 3 and draws[2] == draws[3]
+    optimizers = {'net': optax.sgd(0.1)}
+    step, found = make_step(method(drawn), optimizers), []
+    for _ in range(2):
+        state = start(optimizers)
+        for _ in range(3):
+            state, metrics = step(state, {'x': X}, jax.random.key(0), ('net',))
+            found.append(float(metrics['net/draw']))
+    assert len(set(found)) == 3 and found[:3] == found[3:]
 
 
 def test_a_turn_moves_its_params_alone():

@@ -23,12 +23,19 @@ def test_no_proof_is_stale(method):
     assert any(name.startswith(oracle) for name in proof['passed']), f'without {oracle}'
 
 
+WORKERS = pytest.mark.skipif('PYTEST_XDIST_WORKER' not in os.environ, reason='one process')
+
+
+@WORKERS
 @pytest.mark.parametrize('method', jobs.METHODS[:1])
 def test_one_worker_has_all_of_a_method(method, request):
     """pytest-xdist groups by what it writes behind the name; where it cannot, it says nothing."""
-    if 'PYTEST_XDIST_WORKER' not in os.environ:
-        pytest.skip('one process')
     assert request.node.nodeid.endswith(f'@{method}')
+
+
+@WORKERS
+def test_one_worker_has_all_of_a_file(request):
+    assert request.node.nodeid.endswith('@test_tiers')
 
 
 FILES = {

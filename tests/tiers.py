@@ -67,6 +67,11 @@ def is_oracle(item) -> bool:
     return item.path.parent.name == 'methods'
 
 
+def group(item) -> str:
+    """What one worker has all of, and so its job and its programs: a method, or a file."""
+    return about(item) or item.path.stem
+
+
 def method_of(item) -> str:
     """The method that a tier 2 test is about, or ''."""
     return about(item) if is_oracle(item) or item.get_closest_marker('slow') else ''
@@ -86,8 +91,8 @@ def pytest_collection_modifyitems(config, items):
     kept = []
     for item in items:
         method = method_of(item)
-        if name := about(item):  # one worker has all of a method, and so its job and its programs
-            item.add_marker(pytest.mark.xdist_group(name))
+        name = about(item)
+        item.add_marker(pytest.mark.xdist_group(group(item)))
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
         item.user_properties.append(('tests', counts[method]))
@@ -99,7 +104,11 @@ def pytest_collection_modifyitems(config, items):
             wanted = method in ('', *asked) and not item.get_closest_marker('learning')
         if wanted:
             kept.append(item)
-    kept.sort(key=about)  # stable: tests of one method follow one another, also in one process
+    # tests of one method follow one another, also in one process; what starts processes takes long:
+    # at the end, one worker would wait for another
+    kept.sort(
+        key=lambda item: (bool(about(item)) or not item.get_closest_marker('slow'), about(item))
+    )
     chosen = set(kept)
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
