@@ -146,7 +146,9 @@ class Checkpoints:
         """
         found, faults = -1, {}
         for folder in numbered(self.folder):
-            if not (fault := broken(folder)):
+            with sealed.claimed(folder, fcntl.LOCK_SH):
+                fault = broken(folder)
+            if not fault:
                 found = int(folder.name)
                 break
             if not folder.exists():  # the run has deleted it meanwhile, so it has a newer one
@@ -294,10 +296,13 @@ def listed(root: Path) -> bool:
     """Prints a line for each step; whether one is not whole."""
     bad = False
     for folder in numbered(root):
-        size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
-        if not (fault := broken(folder)) or folder.exists():  # else the run has just deleted it
-            bad |= bool(fault)
-            print(f'{folder.name:>8}  {size / 1e6:10.3f} MB  {fault or "whole"}', flush=True)
+        with sealed.claimed(folder, fcntl.LOCK_SH):
+            fault = broken(folder)
+            if not folder.exists():  # the run has just deleted it
+                continue
+            size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+        bad |= bool(fault)
+        print(f'{folder.name:>8}  {size / 1e6:10.3f} MB  {fault or "whole"}', flush=True)
     for left in sealed.leftovers(root):
         print(f'{left.name}: not finished; the next start of the run deletes it')
     return bad

@@ -92,7 +92,10 @@ def broken(folder: Path) -> str:
             return 'its manifest is none'
     if step != int(folder.name):
         return f'its manifest is that of step {step}'
-    there = files(folder)
+    try:
+        there = files(folder)
+    except OSError as error:
+        return f'its files cannot be listed ({error.strerror})'
     for name in sorted(entries.keys() ^ there.keys()):
         return f'{name} is {"missing" if name in entries else "not in its manifest"}'
     for name, path in there.items():

@@ -165,7 +165,7 @@ def test_a_reader_goes_on_where_the_run_deletes_what_it_reads(job, folder, monke
     def deleted_meanwhile(folder):
         if folder.name == '2':
             monkeypatch.setattr(checkpoint, 'broken', verify)
-            sealed.drop(folder)
+            shutil.rmtree(folder)
         return verify(folder)
 
     monkeypatch.setattr(Checkpoints, '_load', load)

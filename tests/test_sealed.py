@@ -87,6 +87,16 @@ def test_no_flipped_bit_of_a_manifest_passes(tmp_path):
     assert not broken(folder)
 
 
+def test_a_folder_that_goes_while_it_is_listed_is_said(tmp_path, monkeypatch):
+    folder = made(tmp_path, 8) / '8'
+
+    def files(_):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(sealed, 'files', files)
+    assert 'cannot be listed' in broken(folder)
+
+
 def test_a_file_that_cannot_be_read_is_said(tmp_path, monkeypatch):
     folder = made(tmp_path, 8) / '8'
 
