@@ -1,6 +1,7 @@
 """The checkpoints of a run: python -m ssljax.checkpoint verify|list|prune WORKDIR."""
 
 import contextlib
+import fcntl
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,9 +76,8 @@ class Checkpoints:
                 return
             sealed.seal(self.unsealed(step), step)
             sealed.named(self.unsealed(step), self.folder / str(step))
-        mine = [
-            old for old in self.steps() if old <= step
-        ]  # what is newer is a stray: it keeps none
+        done = step  # what is newer is a stray, and keeps none
+        mine = [step for step in self.steps() if step <= done]
         for old in sealed.surplus(mine, self.keep, self.keep_every):
             sealed.drop(self.folder / str(old))
 
@@ -131,8 +131,9 @@ class Checkpoints:
         if found < 0:
             return None
         try:
-            self.opened = digest(self.folder / str(found) / MANIFEST)
-            return self._load(found, like)
+            with sealed.claimed(self.folder / str(found), fcntl.LOCK_SH):
+                self.opened = digest(self.folder / str(found) / MANIFEST)
+                return self._load(found, like)
         except Exception:
             if repair or processes.several() or (self.folder / str(found)).exists():
                 raise
@@ -145,7 +146,9 @@ class Checkpoints:
         """
         found, faults = -1, {}
         for folder in numbered(self.folder):
-            if not (fault := broken(folder)):
+            with sealed.claimed(folder, fcntl.LOCK_SH):
+                fault = broken(folder)
+            if not fault:
                 found = int(folder.name)
                 break
             if not folder.exists():  # the run has deleted it meanwhile, so it has a newer one
@@ -219,8 +222,12 @@ def read(workdir: Path) -> tuple[int, dict[str, Any]]:
     step, _ = store.newest(repair=False)
     if step < 0:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as one:
-        folder = store.folder / str(step) / 'state'
+    folder = store.folder / str(step)
+    with (
+        sealed.claimed(folder, fcntl.LOCK_SH),
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as one,
+    ):
+        folder = folder / 'state'
         leaves = one.metadata(folder).item_metadata.tree
         # in the memory of the host: the devices of that run need not be here
         host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), leaves)
@@ -289,10 +296,13 @@ def listed(root: Path) -> bool:
     """Prints a line for each step; whether one is not whole."""
     bad = False
     for folder in numbered(root):
-        size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
-        if not (fault := broken(folder)) or folder.exists():  # else the run has just deleted it
-            bad |= bool(fault)
-            print(f'{folder.name:>8}  {size / 1e6:10.3f} MB  {fault or "whole"}', flush=True)
+        with sealed.claimed(folder, fcntl.LOCK_SH):
+            fault = broken(folder)
+            if not folder.exists():  # the run has just deleted it
+                continue
+            size = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
+        bad |= bool(fault)
+        print(f'{folder.name:>8}  {size / 1e6:10.3f} MB  {fault or "whole"}', flush=True)
     for left in sealed.leftovers(root):
         print(f'{left.name}: not finished; the next start of the run deletes it')
     return bad

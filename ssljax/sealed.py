@@ -5,13 +5,15 @@ written and all of it is on the disk, so whoever sees a number sees a finished s
 name, by a rename to `8.old`, before its first file is deleted. What has no number is nobody's.
 """
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ssljax.names import Mistake
@@ -90,7 +92,10 @@ def broken(folder: Path) -> str:
             return 'its manifest is none'
     if step != int(folder.name):
         return f'its manifest is that of step {step}'
-    there = files(folder)
+    try:
+        there = files(folder)
+    except OSError as error:
+        return f'its files cannot be listed ({error.strerror})'
     for name in sorted(entries.keys() ^ there.keys()):
         return f'{name} is {"missing" if name in entries else "not in its manifest"}'
     for name, path in there.items():
@@ -115,12 +120,36 @@ def surplus(steps: Sequence[int], keep: int, keep_every: int = 0) -> list[int]:
 
 
 def drop(folder: Path) -> None:
-    """Deletes a checkpoint; a kill at any moment leaves the whole of it, or none of that name."""
+    """Deletes a checkpoint; a kill at any moment leaves the whole of it, or none of that name.
+
+    One that is being read stays, until the next save comes to it.
+    """
     old = folder.with_name(folder.name + OLD)
     if old.exists():  # of a deletion of this step that was killed
         shutil.rmtree(old, ignore_errors=True)
-    os.rename(folder, old)
-    shutil.rmtree(old, ignore_errors=True)
+    with claimed(folder, fcntl.LOCK_EX) as mine:
+        if mine:
+            os.rename(folder, old)
+    if mine:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, kind: int) -> Iterator[bool]:
+    """Readers share a checkpoint (LOCK_SH), who deletes it is alone (LOCK_EX): whether it is given.
+
+    It is, where the file system has no locks; a reader may then find that its files are gone.
+    """
+    with contextlib.ExitStack() as stack:
+        given = True
+        try:
+            file = stack.enter_context((folder / MANIFEST).open('rb'))
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            given = False
+        except OSError:  # no locks, or no manifest
+            pass
+        yield given
 
 
 def aside(folder: Path) -> Path:

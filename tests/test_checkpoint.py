@@ -158,14 +158,14 @@ def test_a_reader_goes_on_where_the_run_deletes_what_it_reads(job, folder, monke
     real, verify = Checkpoints._load, checkpoint.broken
 
     def load(self, step, like):
-        if step == 3:
-            sealed.drop(self.folder / '3')
+        if step == 3:  # as where the file system has no locks
+            shutil.rmtree(self.folder / '3')
         return real(self, step, like)
 
     def deleted_meanwhile(folder):
         if folder.name == '2':
             monkeypatch.setattr(checkpoint, 'broken', verify)
-            sealed.drop(folder)
+            shutil.rmtree(folder)
         return verify(folder)
 
     monkeypatch.setattr(Checkpoints, '_load', load)
@@ -173,6 +173,23 @@ def test_a_reader_goes_on_where_the_run_deletes_what_it_reads(job, folder, monke
     monkeypatch.setattr(checkpoint, 'broken', deleted_meanwhile)
     assert not jobs.differing(restored(job, path, repair=False), states[1])
     assert not capsys.readouterr().err  # nothing was wrong with them
+
+
+def test_what_is_read_is_not_deleted_meanwhile(job, folder, monkeypatch):
+    path, states = folder
+    real, store = Checkpoints._load, Checkpoints(path, keep=1)
+
+    def load(self, step, like):
+        store.save(job.placed(states[3]).replace(step=states[3].step + 1), {})
+        store.wait()
+        return real(self, step, like)
+
+    monkeypatch.setattr(Checkpoints, '_load', load)
+    assert not jobs.differing(restored(job, path, repair=False), states[3])
+    assert store.steps() == [4, 3]
+    store.save(job.placed(states[3]).replace(step=states[3].step + 2), {})
+    store.close()
+    assert store.steps() == [5]
 
 
 def copied(root):

@@ -1,6 +1,7 @@
 """Folders of checkpoints, no arrays in them: manifests, retention, the program that lists them."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -86,6 +87,16 @@ def test_no_flipped_bit_of_a_manifest_passes(tmp_path):
     assert not broken(folder)
 
 
+def test_a_folder_that_goes_while_it_is_listed_is_said(tmp_path, monkeypatch):
+    folder = made(tmp_path, 8) / '8'
+
+    def files(_):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(sealed, 'files', files)
+    assert 'cannot be listed' in broken(folder)
+
+
 def test_a_file_that_cannot_be_read_is_said(tmp_path, monkeypatch):
     folder = made(tmp_path, 8) / '8'
 
@@ -121,6 +132,37 @@ def test_what_is_no_want_of_room():
         outer = RuntimeError('failed to write')
         outer.__cause__ = inner
         assert sealed.full(outer) == os.strerror(number)
+
+
+def test_one_that_is_read_stays_and_goes_afterwards(tmp_path):
+    root = made(tmp_path, 1)
+    with (
+        sealed.claimed(root / '1', fcntl.LOCK_SH),
+        sealed.claimed(root / '1', fcntl.LOCK_SH) as too,
+    ):
+        assert too
+        sealed.drop(root / '1')
+        assert not broken(root / '1')
+    sealed.drop(root / '1')
+    assert not list(root.iterdir())
+
+
+def test_one_that_has_lost_its_manifest_goes_too(tmp_path):
+    root = made(tmp_path, 1)
+    (root / '1/manifest.json').unlink()
+    sealed.drop(root / '1')
+    assert not list(root.iterdir())
+
+
+def test_without_locks_it_goes(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    root = made(tmp_path, 1)
+    monkeypatch.setattr(sealed.fcntl, 'flock', flock)
+    with sealed.claimed(root / '1', fcntl.LOCK_SH):
+        sealed.drop(root / '1')
+    assert not list(root.iterdir())
 
 
 def program(capsys, *argv):
