@@ -22,7 +22,7 @@ import traceback
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 if __name__ == '__main__':
     os.environ.setdefault('JAX_PLATFORMS', 'cpu')
@@ -43,6 +43,17 @@ LONGEST = 60  # seconds that a line may take
 BIG = 2**70
 JUNK = ('', ' ', 'none', 'nan', 'inf', '-1', '1e400', '{}', '[]', '()', 'True', '{"a": 1}', '0x10')
 JUNK += ("'", '(1,', '[[1], [2, 3]]', 'b"x"', '...', str(BIG), 'ä', '1,2', '"None"', '{1: 2}')
+
+FILES = ('', 'x', 'rbm:x', 'rbm:smoke:x', '.', '/', 'README.md', 'tests/jobs.py', '~/x.py', '~x/y')
+FILES += ('gs://bucket/x.py', 'configs', 'configs/base.py', 'configs/rbm', 'rbm.py:smoke', 'a\0b')
+FLAGS = (
+    '--workdir=gs://bucket/x',
+    '--workdir=~x/y',
+    '--workdir=a\0b',
+    '--workdir=README.md/x',
+    'x',
+)
+FLAGS += ('--dry_run=3', '--x', '--config.', '--config.=', '--config..x=3', '--config', '--workdir')
 
 # Values that mean nothing: all of them are refused before anything is made. (config, option, value)
 MEANINGLESS = [
@@ -223,17 +234,13 @@ def value(draw: random.Random, kind: Any) -> Any:
         return draw.choice(({}, {'x': {}}, {'knn': {}}, {'net': {'name': 'sgd'}}, []))
     if origin is Literal:
         return draw.choice((*inside, *inside, 'other', f'{inside[0]}x'))
-    if (
-        inside
-        and origin in (types.UnionType, getattr(types, 'UnionType', None))
-        or (inside and str(origin) == 'typing.Union')
-    ):
+    if origin in (Union, types.UnionType):
         return value(draw, draw.choice(inside))
-    if origin is tuple or origin in (collections.abc.Sequence, list):
-        count = len(inside) if inside[-1] is not Ellipsis and origin is tuple else draw.randrange(4)
-        count += draw.random() < 0.1
-        return tuple(value(draw, inside[min(i, len(inside) - 1) if origin is tuple and inside[-1]
-                                        is not Ellipsis else 0]) for i in range(count))  # fmt: skip
+    if origin is tuple and inside[-1] is not Ellipsis:
+        members = [value(draw, one) for one in inside]
+        return tuple(members[: draw.choice((len(members),) * 5 + (1, 0))])
+    if inside and origin in (tuple, collections.abc.Sequence):
+        return tuple(value(draw, inside[0]) for _ in range(draw.randrange(4)))
     if kind in (int, float):
         return number(draw, kind, note)
     if kind is bool:
@@ -270,12 +277,14 @@ def lines(seed: int, count: int, names: tuple[str, ...] = ()) -> Iterator[tuple[
         method = draw.choice(names or jobs.METHODS)
         if method not in known:
             known[method] = list(options(jobs.settings(method)).values())
-        line = [f'--config={method}:smoke']
+        line = [
+            f'--config={draw.choice(FILES)}' if draw.random() < 0.03 else f'--config={method}:smoke'
+        ]
         for _ in range(draw.choice((1, 1, 1, 2, 3))):
             one = draw.choice(draw.choice(known[method]))
             name = misspelled(draw, one.name) if draw.random() < 0.05 else one.name
             line.append(f'--config.{name}={text(draw, one.kind)}')
-        yield tuple(line)
+        yield (*line, draw.choice(FLAGS)) if draw.random() < 0.03 else tuple(line)
 
 
 class TooLong(BaseException):
@@ -301,6 +310,7 @@ def outcome(line: tuple[str, ...], training: bool) -> tuple[str, str]:
             return 'accepted', ''
         signal.alarm(5 * LONGEST)
         changes = [part.removeprefix('--config.').partition('=')[::2] for part in line[1:]]
+        changes = [change for change in changes if not change[0].startswith('--')]
         settings = resolve.resolve(line[0].partition('=')[2], changes)
         one = checked(make(settings, jax.devices()[:1]))
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(told):
