@@ -2,8 +2,8 @@
 
 These go together: `minimax_critic` with `minimax_generator` or `non_saturating_generator`;
 `least_squares_critic` with `least_squares_generator`; `hinge_critic` and `wasserstein_critic`, both
-with `wasserstein_generator`. Critic values are real numbers, [B], or [B, ...] of a critic of patches;
-where a paper has a probability D, it is the sigmoid of the value.
+with `wasserstein_generator`. Critic values are real numbers, [B], or of a critic of patches
+[B, ...]; where a paper has a probability D, it is the sigmoid of the value.
 
 >>> print(wasserstein_critic(real=jnp.array([3.0]), fake=jnp.array([1.0])))
 [-2.]
