@@ -49,16 +49,23 @@ AREAS = (
         'tests/methods/test_{name}.py',
         'tests/test_methods.py tests/test_contract.py tests/test_method_properties.py -k {name}',
     ),
-    ('losses/_rows', 'tests/losses/test_distillation.py tests/losses/test_clustering.py'),
+    ('losses/_shapes', 'tests/losses/test_shapes.py', 'tests/losses/test_edges.py'),
+    (
+        'losses/_rows',
+        'tests/losses/test_distillation.py tests/losses/test_clustering.py',
+        'tests/losses/test_edges.py',
+        'tests/losses/test_proofs.py -k "nt_xent or vicreg or entropy"',
+    ),
     (
         'losses/_strips',
         'tests/losses/test_strips.py',
         'tests/losses/test_proofs.py -k "nt_xent or clip"',
+        'tests/losses/test_edges.py',
     ),
     (
         'losses/*',
         'tests/losses/test_{name}.py',
-        'tests/losses/test_proofs.py -k "{functions}"',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     ('nets/chunks', 'tests/test_chunks.py'),
     (
