@@ -48,6 +48,7 @@ AREAS = (
         'tests/test_methods.py tests/test_contract.py tests/test_method_properties.py -k {name}',
     ),
     ('losses/_rows', 'tests/losses/test_distillation.py tests/losses/test_clustering.py'),
+    ('losses/_where', 'tests/losses/test_comparing.py'),
     (
         'losses/_strips',
         'tests/losses/test_strips.py',
