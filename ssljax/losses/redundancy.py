@@ -149,6 +149,8 @@ def vicregl(
             f'vicregl: matches={matches}; it must be from 1 to {min(z1.shape[1], z2.shape[1])}, '
             'the patches of a view'
         )
+    if axis_name is None:  # an Explicit mesh cannot place the search
+        z1, z2, places1, places2 = (everywhere(x, None) for x in (z1, z2, places1, places2))
     covariance = precise(jnp.asarray(covariance)) / 2
     weights = dict(invariance=invariance, variance=variance, covariance=covariance)
 
@@ -264,7 +266,7 @@ def mcr2(
     z, membership = unit(z), precise(membership)
     share = mean(membership, axis_name)  # n_j / N
     K, D = membership.shape[1], z.shape[1]
-    weighted = (membership[:, :, None] * z[:, None]).reshape(-1, K * D)
+    weighted = (membership[:, :, None] * z[:, None]).reshape(len(z), K * D)
     S = _moments(weighted, z, axis_name, None).reshape(K, D, D)
     S = S / jnp.maximum(share, 1e-12)[:, None, None]
     groups = (share * _log_det(S * D / jnp.square(like(distortion, S)))).sum() / 2
@@ -294,7 +296,7 @@ def sigreg(
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(f'{sigreg(jnp.zeros((4, 2)), jnp.eye(2)):.4f}')  # collapsed
-    1.6358
+    1.6357
     """
     z, directions = arrays('B D', 'M D', z=z, directions=directions)
     z = precise(z)
