@@ -56,6 +56,7 @@ AREAS = (
         'tests/losses/test_edges.py',
         'tests/losses/test_proofs.py -k "nt_xent or vicreg or entropy"',
     ),
+    ('losses/_where', 'tests/losses/test_comparing.py'),
     (
         'losses/_strips',
         'tests/losses/test_strips.py',
