@@ -12,10 +12,13 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import coverage  # noqa: E402
+from benchmarks import api, coverage  # noqa: E402
 from ssljax import evals  # noqa: E402
 
-PAGES = ('README.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md', 'docs/results.md')
+PAGES = (
+    'README.md', 'docs/api-losses.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md',
+    'docs/results.md',
+)  # fmt: skip
 # the evaluators whose numbers compare features, or what a model makes of them
 FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
 FIRST = ('knn', 'perplexity', 'samples')  # the evaluator whose number stands for a run
@@ -302,6 +305,7 @@ TABLES = {
     'mask_ratio': mask_ratio,
     'costs': costs,
     'faults': faults,
+    'api_losses': api.losses,
 }
 
 

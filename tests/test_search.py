@@ -85,6 +85,17 @@ def test_frames_beyond_the_length_change_nothing():
     )
 
 
+def test_classes_that_cannot_be_are_in_no_text():
+    """Minus infinity is no number of nats: nothing that costs 1e9 or more is mixed up with it."""
+    logits = jnp.array([[[0.0, -jnp.inf, 1.0], [0.0, -jnp.inf, -1.0]], [[-3e9, 0.0, -jnp.inf]] * 2])
+    found, log_p = search.prefix_beam(logits, beam=8)
+    p = np.asarray(jax.nn.softmax(logits[0, :, [0, 2]].T))
+    assert [read(row) for row in found] == [(0,), (1,)]
+    np.testing.assert_allclose(log_p, [np.log(1 - p[0, 1] * p[1, 1]), 0], rtol=1e-5, atol=1e-6)
+    costly = jnp.array([[[-3e9, -jnp.inf, 0.0], [0.0, -jnp.inf, -3e9]]])  # blank, then a token
+    assert read(search.prefix_beam(costly, beam=4)[0][0]) == (0,)
+
+
 def test_a_trie_knows_its_words():
     tokens, words = ('a', 'b', ' ', 'c'), ('a', 'ab', 'abba', 'cab', 'xa', '')
     made = search.trie(words, tokens)

@@ -49,10 +49,9 @@ def unit(z: jax.Array) -> jax.Array:
 def products(a: jax.Array, b: jax.Array) -> jax.Array:
     """[A, D], [B, D] -> [A, B]."""
     # the default precision of an accelerator is too low: a small temperature multiplies its error
-    cut = next((s for s in map(explicit, (a, b)) if s), None)
+    cut, rows = explicit(a) or explicit(b), explicit(a)
     if cut is not None:
-        rows = explicit(a).spec[0] if explicit(a) else None
-        cut = NamedSharding(cut.mesh, PartitionSpec(rows, None))
+        cut = NamedSharding(cut.mesh, PartitionSpec(rows and rows.spec[0], None))
     return jnp.matmul(a, b.T, precision='highest', out_sharding=cut)
 
 

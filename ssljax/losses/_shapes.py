@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+import jax
 import jax.numpy as jnp
 
 
@@ -55,7 +56,7 @@ class _Call:
             if letter in at_least and size < at_least[letter]:
                 self.refuse(name, more=f', {letter} at least {at_least[letter]}')
 
-    def spread(self, name: str):
+    def spread(self, name: str) -> jax.Array:
         x = self.values[name]
         if not self.specs[name].startswith('->'):
             return x
@@ -68,7 +69,7 @@ class _Call:
         except ValueError:
             self.refuse(name, more=f', which is {_written(shape)}')
 
-    def refuse(self, name: str, other: str | None = None, more: str = '') -> None:
+    def refuse(self, name: str, other: str | None = None, more: str = '') -> NoReturn:
         is_what = f'{self.loss}: {name} is {_written(self.values[name].shape)}'
         asked = _asked(self.specs[name])
         if other in (None, name):

@@ -281,8 +281,8 @@ def sup_con(
     z = unit(on(where, z))
     t, rows = like(temperature, z), z.reshape(-1, D)
     options = dict(itself=False, block=block, axis_name=axis_name)
-    off = None if where is None else jnp.repeat(where, V)
-    others = _log_sum(rows / t, rows, where=off, **options)
+    counted = None if where is None else jnp.broadcast_to(where[:, None], (B, V)).reshape(-1)
+    others = _log_sum(rows / t, rows, where=counted, **options)
     # the mean over P(i) of z_i.z_p is z_i.(sum of its class - z_i) / |P(i)|
     all_labels = everywhere(labels, axis_name)
     labels = labels if axis_name is not None else all_labels

@@ -49,7 +49,7 @@ def test_games_by_hand():
     np.testing.assert_allclose(losses.least_squares_generator(fake), 2)
     np.testing.assert_allclose(losses.hinge_critic(even, even), 2)
     np.testing.assert_allclose(losses.hinge_critic(real, fake), 0)
-    np.testing.assert_allclose(losses.cycle(jnp.ones((1, 2)), jnp.array([[3.0, 1.0]])), 1)
+    np.testing.assert_allclose(losses.cycle(jnp.array([[3.0, 1.0]]), jnp.ones((1, 2))), 1)
 
 
 def test_where_the_critic_wins_one_generator_is_flat_and_the_other_steep():

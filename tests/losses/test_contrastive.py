@@ -72,7 +72,7 @@ def test_defaults_are_the_papers():
     np.testing.assert_array_equal(siglip(z1, z2), siglip(z1, z2, scale=10.0, bias=-10.0))
 
 
-@pytest.mark.parametrize('n', [1, 2, 7])
+@pytest.mark.parametrize('n', [2, 7])
 def test_nothing_told_apart_costs_the_log_of_the_choices(n):
     z, queue = jnp.ones((n, 3)), jnp.ones((9, 3))
     close = dict(rtol=1e-5, atol=1e-5)
@@ -83,8 +83,7 @@ def test_nothing_told_apart_costs_the_log_of_the_choices(n):
     np.testing.assert_allclose(moco(z, z, queue), np.log(10), **close)
     two = jnp.stack([z, z], 1)
     np.testing.assert_allclose(sup_con(two, jnp.zeros(n, int)), np.log(2 * n - 1), **close)
-    if n > 1:
-        np.testing.assert_allclose(decoupled(z, z), np.log(2 * n - 2), **close)
+    np.testing.assert_allclose(decoupled(z, z), np.log(2 * n - 2), **close)
 
 
 @each
@@ -109,11 +108,11 @@ def test_who_may_exchange_views():
 
 
 @pytest.mark.parametrize('loss', [nt_xent, info_nce])
-def test_finite_when_cold_or_alone(loss):
+def test_finite_when_cold_or_of_odd_lengths(loss):
     z1, z2 = (jnp.asarray(z, jnp.float32) for z in rows())
-    for a, b, t in ((z1, z2, 1e-4), (z1[:1], z2[:1], 0.5), (z1 * 1e-15, z2 * 1e15, 0.5)):
-        mean = lambda z, t=t: loss(*z, temperature=t).mean()  # noqa: E731
-        value, grads = jax.value_and_grad(mean)((a, b))
+    slopes = jax.jit(jax.value_and_grad(lambda z, t: loss(*z, temperature=t).mean()))
+    for a, b, t in ((z1, z2, 1e-4), (z1 * 1e-15, z2 * 1e15, 0.5), (0 * z1, z2, 0.5)):
+        value, grads = slopes((a, b), t)
         assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
 
 

@@ -326,6 +326,16 @@ def test_the_center_is_of_the_whole_batch():
         np.testing.assert_allclose(each, np.tile(plain, (8, 1)), atol=1e-6)
 
 
+@pytest.mark.parametrize('name', losses.__all__)
+def test_a_docstring_has_paper_shapes_and_an_example(name):
+    told = inspect.getdoc(getattr(losses, name))
+    for part in ('->', f'{name}(', '>>> '):
+        assert part in told, part
+    for case in CASES:
+        if case.name == name and not np.ndim(formula(case)(*drawn(case))):
+            assert 'one value for a batch' in told.splitlines()[0]
+
+
 FAMILIES = [m.name for m in pkgutil.iter_modules(losses.__path__) if not m.name.startswith('_')]
 
 

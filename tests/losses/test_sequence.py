@@ -7,7 +7,13 @@ import optax
 import pytest
 from scipy.special import log_softmax
 
-from ssljax.losses import ctc, ctc_positions, ctc_posteriors, masked_token, next_token
+from ssljax import losses
+from ssljax.losses import masked_token, next_token
+
+# compiled once for each shape: without, every call compiles its loop over frames anew
+ctc = jax.jit(losses.ctc, static_argnames=('blank', 'zero_infinity'))
+ctc_posteriors = jax.jit(losses.ctc_posteriors)
+ctc_positions = jax.jit(losses.ctc_positions)
 
 random = np.random.default_rng(0)
 
@@ -133,18 +139,19 @@ def test_ctc_is_em():
     random = np.random.default_rng(7)
     x = jnp.asarray(random.normal(size=(*logits.shape[:2], 9)), jnp.float32)
     weight = jnp.zeros((9, logits.shape[2]))
-    losses = []
+    nats = []
+
+    def missed(weight, target):
+        return -(target * jax.nn.log_softmax(x @ weight)).sum((1, 2)).mean()
+
+    slope = jax.jit(jax.grad(missed))
     for _ in range(12):
-        losses.append(float(ctc(x @ weight, text, **lengths).mean()))
+        nats.append(float(ctc(x @ weight, text, **lengths).mean()))
         target = ctc_posteriors(x @ weight, text, **lengths)  # zero beyond the lengths
-
-        def missed(weight, target=target):
-            return -(target * jax.nn.log_softmax(x @ weight)).sum((1, 2)).mean()
-
         for _ in range(25):  # a convex problem, and steps that are short enough to descend
-            weight = weight - 0.02 * jax.grad(missed)(weight)
-    steps = np.diff(losses)
-    assert (steps < 0).all() and losses[-1] < 0.6 * losses[0]
+            weight = weight - 0.02 * slope(weight, target)
+    steps = np.diff(nats)
+    assert (steps < 0).all() and nats[-1] < 0.6 * nats[0]
 
 
 def test_a_clear_reading_is_found_where_it_is():
@@ -164,13 +171,63 @@ def test_an_even_reading_spreads_a_text_evenly():
     assert (np.diff(positions) > 5).all()
 
 
-def test_a_text_that_does_not_fit_is_finite_and_stands_out():
+def both(logits, text, text_length, **options):
+    def whole(logits):
+        loss = losses.ctc(logits, text, text_length=text_length, **options)
+        return jnp.where(jnp.isfinite(loss), loss, 0).sum(), loss
+
+    return jax.jit(jax.grad(whole, has_aux=True))(logits)
+
+
+def test_a_text_that_does_not_fit_is_impossible_and_moves_nothing():
     logits, text = jnp.zeros((2, 3, 4)), jnp.array([[1, 1, 0], [1, 1, 1]])  # three and five frames
-    value, grad = jax.value_and_grad(lambda x: ctc(x, text, text_length=jnp.array([2, 3])).sum())(
-        logits
-    )
-    found = ctc(logits, text, text_length=jnp.array([2, 3]))
-    assert found[0] < 10 and found[1] > 9e4 and np.isfinite(value) and np.isfinite(grad).all()
+    length = jnp.array([2, 3])
+    grad, found = both(logits, text, length)
+    np.testing.assert_allclose(found, [3 * np.log(4), np.inf], rtol=1e-6)
+    assert grad[0].any() and not grad[1].any()
+    grad, found = both(logits, text, length, zero_infinity=True)
+    np.testing.assert_allclose(found, [3 * np.log(4), 0], rtol=1e-6)
+    assert not grad[1].any()
+    # a sum over rows that is infinite has a finite gradient
+    assert np.isfinite(
+        jax.grad(lambda x: losses.ctc(x, text, text_length=length).sum())(logits)
+    ).all()
+    for of in (ctc_posteriors, ctc_positions):
+        answer = of(logits, text, text_length=length)
+        assert answer[0].any() and not answer[1].any()
+
+
+def test_a_text_that_fits_may_cost_any_number_of_nats():
+    logits = jnp.zeros((1, 4, 3)).at[:, :, 1:].set(-3e4)  # the blank is all but certain
+    grad, found = both(logits, jnp.array([[1, 2, 1, 2]]), None)
+    np.testing.assert_allclose(found, 4 * 3e4, rtol=1e-6)
+    np.testing.assert_allclose(grad, [[[1, -1, 0], [1, 0, -1]] * 2], atol=1e-5)
+
+
+def test_classes_that_cannot_be_are_in_no_alignment():
+    logits = jnp.zeros((2, 3, 3)).at[:, 1, 1].set(-jnp.inf).at[1, :, 1].set(-jnp.inf)
+    grad, found = both(logits, jnp.array([[1], [1]]), None)
+    # of the rows: token 1 in the first frame, or in the last; never
+    np.testing.assert_allclose(found, [-np.log(2 / 18), np.inf], rtol=1e-5)
+    assert np.isfinite(grad).all() and grad[0].any() and not grad[1].any()
+
+
+def test_frames_and_texts_of_no_length():
+    logits = jnp.log(jnp.array([[[0.5, 0.5], [0.25, 0.75], [0.1, 0.9]]] * 4))
+    found = ctc(
+        logits, jnp.ones((4, 1), int), length=jnp.array([0, 1, 2, 0]),
+        text_length=jnp.array([0, 0, 0, 1]),
+    )  # fmt: skip
+    np.testing.assert_allclose(found, [0, np.log(2), np.log(8), np.inf], rtol=1e-6)
+    assert losses.ctc(logits, jnp.ones((4, 0), int)).shape == (4,)
+
+
+@pytest.mark.parametrize('token', [-1, 6])
+def test_a_token_that_is_no_class_is_no_other_class(token):
+    logits, text, lengths = reading()
+    text[:, 0] = token
+    found = ctc(logits, text, **lengths)
+    np.testing.assert_array_equal(np.isnan(found), lengths['text_length'] > 0)
 
 
 def test_no_text_is_all_blanks_and_the_blank_may_be_any():
