@@ -234,14 +234,15 @@ def relativistic_average_generator(
     >>> print(relativistic_average_generator([2.0], [2.0]))  # 2 log 2
     [1.3862944]
     """
+    real, fake = arrays('B', real=real, fake=fake)
     return relativistic_average_critic(fake, real, axis_name=axis_name)
 
 
 def feature_matching(real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None) -> jax.Array:
-    """The squared distance of the mean features of real and of fake rows, a scalar.
+    """The distance of the mean features of real and of fake rows, one value for a batch.
 
     Salimans et al. 2016, arXiv:1606.03498, section 3.1:  |mean f(x) - mean f(G(z))|^2, with f a
-    layer within the critic. real [B, ...], fake [M, ...] -> scalar, for the generator.
+    layer within the critic. real [B, ...], fake [M, ...] -> [], for the generator.
 
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 

@@ -626,3 +626,23 @@ def apart():
         'spectral_norm', 'orthogonal_penalty', 'color_weights', 'flexmatch_thresholds', 'ramp_up',
         'gaussian_kernel', 'patch',
     }  # fmt: skip
+
+
+# ---- what test_edges.py asks of every case
+
+ANY = {('sparse_l1', 0), ('sparse_kl', 0), ('contractive', 0), ('implicit_score_matching', 0)}
+ANY |= {('sharpen', 0)}  # of any axes
+TWO_SETS = {'mmd', 'feature_matching', 'persistent_contrastive_divergence'}  # of their own sizes
+ALONE = {  # one row is a set, too
+    'sparse_kl', 'free_bits', 'renyi_entropy', 'quadratic_mutual_information', 'feature_matching',
+    'relativistic_average_critic', 'relativistic_average_generator',
+    'persistent_contrastive_divergence',
+}  # fmt: skip
+OFF = {
+    'replaced_token': lambda logits, tokens, corrupted, mask: (
+        np.where(mask, logits, np.nan), np.where(mask, tokens, -100),
+    ),
+    'ctc_language_model': lambda logits, length: (
+        np.where(np.arange(4)[:, None] < length[:, None, None], logits, np.nan),
+    ),
+}  # fmt: skip
