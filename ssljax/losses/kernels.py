@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, like, mean, on, precise, size
+from ssljax.losses._rows import Axis, everywhere, itself, least, like, mean, on, precise, size
 from ssljax.losses._shapes import arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
@@ -58,7 +58,8 @@ def mmd(
     >>> print(mmd([[1.0]], [[3.0]], kernel=kernel, unbiased=False))  # (1 - 3)^2
     4.0
     """
-    x, y = arrays('B D', 'M D', x=x, y=y, at_least=dict(B=2, M=2) if unbiased else {})
+    pair = dict.fromkeys('BM', least(2, axis_name)) if unbiased else {}
+    x, y = arrays('B D', 'M D', x=x, y=y, at_least=pair)
     x, y = precise(x), precise(y)
     all_x, all_y = everywhere(x, axis_name), everywhere(y, axis_name)
 
