@@ -45,7 +45,8 @@ def forward_corrected(logits: ArrayLike, labels: ArrayLike, *, noise: ArrayLike)
     0.2231
     """
     logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
-    log_p, noise = log_softmax(precise(logits)), precise(noise)
+    log_p = log_softmax(precise(logits))
+    noise = like(noise, log_p)
     is_label = jnp.arange(len(noise)) == labels[:, None]
     rates = products(is_label.astype(noise.dtype), noise)  # [B, K]: of this label, by class
     top = lax.stop_gradient(jnp.where(rates > 0, log_p, NOTHING).max(-1, keepdims=True))
