@@ -127,7 +127,7 @@ def _slopes(score, x, directions):
     """v . d(v . s(x)) / dx for directions v [B or 1, P, ...]: [B, P]."""
 
     def slope(v):
-        v = jnp.broadcast_to(v, x.shape)
+        v = v + jnp.zeros_like(x)
         return row_sums(v * precise(jax.jvp(score, (x,), (v,))[1]))
 
     return jax.vmap(slope, 1, 1)(directions)
