@@ -356,8 +356,8 @@ def test_exchange_keeps_every_row_once():
     pool, new = np.arange(10, dtype='f')[:, None], 100 + np.arange(4, dtype='f')[:, None]
 
     def exchanged(**options):
-        program = jax.jit(lambda key: exchange(key, pool, new, **options))
-        return map(np.asarray, program(jax.random.key(0)))
+        program = jax.jit(lambda *args: exchange(*args, **options))
+        return map(np.asarray, program(jax.random.key(0), pool, new))
 
     rows, after = exchanged()
     kept = np.concatenate([rows, after])[:, 0]
