@@ -103,7 +103,8 @@ def test_nan_stops_the_run_names_the_step_and_keeps_the_last_good_checkpoint(tmp
     ):
         train.train(found, tmp_path)
     store = Checkpoints(tmp_path)
-    assert store.steps()[0] == 3
+    # its save was under way when the loss of step 5 was seen, and is finished all the same
+    assert store.steps()[0] == 4
     shapes = make(found, jax.devices()[:1]).shapes
     for leaf in jax.tree.leaves(store.restore(shapes, repair=False).params):
         assert jax.numpy.isfinite(leaf).all()
