@@ -21,13 +21,14 @@ def free_energy_difference(real: ArrayLike, model: ArrayLike) -> jax.Array:
 
     Hinton 2002 (Neural Computation 14):  d -log p(x) = dF(x) - E_model dF(x'), so
         l = F(x) - F(x').
-    F(v) = -log sum_h exp -E(v, h) of each row, [B], [B] -> [B]. The samples x' are constants, from
-    a Markov chain: in contrastive divergence, a few steps from data. The value is no likelihood.
+    F(v) = -log sum_h exp -E(v, h) of each row [B], or their means [], -> the same. The
+    samples x' are constants, from a Markov chain: in contrastive divergence, a few steps from data.
+    The value is no likelihood.
 
     >>> print(free_energy_difference([1.0, 2.0], [3.0, 2.0]))
     [-2.  0.]
     """
-    real, model = arrays('B', real=real, model=model)
+    real, model = arrays('...', real=real, model=model)
     return precise(real) - precise(model)
 
 

@@ -22,12 +22,12 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, smoothing: ArrayLike 
 
     Szegedy et al. 2015, arXiv:1512.00567, section 7 (there 0.1; by default none):
         l = -(1 - s) log p[label] - s/K sum_k log p_k.
-    logits [B, K], labels int [B] -> [B]. A label that is no class makes the loss NaN.
+    logits [..., K], labels int [...] -> [...]. A label that is no class makes the loss NaN.
 
     >>> print(f'{cross_entropy([[0.0, 0.0]], [1])[0]:.4f}')  # log 2
     0.6931
     """
-    logits, labels = arrays('B K', 'B', logits=logits, labels=labels)
+    logits, labels = arrays('... K', '...', logits=logits, labels=labels)
     loss = nats(logits, labels)
     if isinstance(smoothing, int | float) and smoothing == 0:
         return loss
