@@ -176,52 +176,6 @@ def koleo_rows(z):
     return losses.koleo(z).mean()
 
 
-def cosines(z, prototypes):
-    unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
-    return unit(z) @ unit(prototypes).T
-
-
-def msn_of_lightly(T, F, anchors, targets, prototypes):
-    """Anchors one view after another; the entropy is taken off log K."""
-    loss = lightly('msn_loss', 'MSNLoss', sinkhorn_iterations=0)()
-    return loss(anchors.swapaxes(0, 1).flatten(0, 1), targets, prototypes) - np.log(len(prototypes))
-
-
-def hardest(T, F, z, labels):
-    from pytorch_metric_learning.distances import LpDistance
-    from pytorch_metric_learning.losses import TripletMarginLoss
-    from pytorch_metric_learning.miners import BatchHardMiner
-    from pytorch_metric_learning.reducers import MeanReducer
-
-    distance = LpDistance(normalize_embeddings=False)
-    loss = TripletMarginLoss(margin=1.0, distance=distance, reducer=MeanReducer())
-    return loss(z, labels, BatchHardMiner(distance=distance)(z, labels))
-
-
-def n_pairs(T, F, anchor, positive):
-    from pytorch_metric_learning.distances import DotProductSimilarity
-    from pytorch_metric_learning.losses import NPairsLoss
-
-    loss = NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
-    # of two rows of a class, theirs takes the first as the anchor
-    labels = T.arange(len(anchor))
-    return loss(T.cat([anchor, positive]), T.cat([labels, labels]))
-
-
-def sigreg_of_lightly(T, F, z, directions):
-    from torch.nn.functional import normalize
-
-    loss = lightly('lejepa_loss', 'SIGReg', knots=9, t_max=5.0)()
-    loss._generate_unit_vectors = lambda *args, **options: normalize(directions, dim=1).T
-    return loss(z)
-
-
-def torch_mixture(T, F, x, mean, log_variance, logits):
-    d = T.distributions
-    parts = d.Independent(d.Normal(mean, (log_variance / 2).exp()), 1)
-    return -d.MixtureSameFamily(d.Categorical(logits=logits), parts).log_prob(x).mean()
-
-
 PAIRS = (
     Pair('nt_xent', 'lightly', 'NTXentLoss', two,
          lambda a, b: losses.nt_xent(a, b, temperature=0.5).mean(),
@@ -285,49 +239,6 @@ PAIRS = (
          lambda s, t: lightly('dino_loss', 'DINOLoss', output_dim=7)()(
              list(t.unbind(1)), list(s.unbind(1)), teacher_temp=0.04),
          ALIKE + '; theirs changes its own center in the call'),
-    Pair('decoupled_weighted', 'lightly', 'DCLWLoss', two,
-         lambda a, b: losses.decoupled_weighted(a, b, temperature=0.1, sigma=0.5).mean(),
-         lambda a, b: lightly('dcl_loss', 'DCLWLoss', temperature=0.1, sigma=0.5)()(a, b), ALIKE),
-    Pair('n_pair', 'pytorch-metric-learning', 'NPairsLoss', two,
-         lambda a, b: losses.n_pair(a, b).mean(), in_torch(n_pairs), 'rows not normalized'),
-    Pair('batch_hard_triplet', 'pytorch-metric-learning', 'BatchHardMiner',
-         lambda random: (*normal((9, 6))(random), np.arange(9) % 3),
-         lambda z, y: losses.batch_hard_triplet(z, y, margin=1.0).mean(), in_torch(hardest),
-         'distances of rows as they are; all triplets in the mean'),
-    Pair('msn', 'lightly', 'MSNLoss', normal((6, 2, 4), (6, 4), (5, 4)),
-         lambda a, t, p: losses.msn(cosines(a, p), cosines(t, p)).mean(),
-         in_torch(msn_of_lightly), 'without Sinkhorn; theirs adds log K'),
-    Pair('ibot', 'lightly', 'IBOTPatchLoss', normal((3, 4, 7), (3, 4, 7)),
-         lambda s, t: losses.ibot(s, t, jnp.arange(12).reshape(3, 4) % 3 > 0,
-                                  center=jnp.zeros(7)).mean(),
-         in_torch(lambda T, F, s, t: lightly('ibot_loss', 'IBOTPatchLoss', output_dim=7)()(
-             *(x[T.arange(12).reshape(3, 4) % 3 > 0] for x in (t, s)),
-             (T.arange(12).reshape(3, 4) % 3 > 0)[:, None])), ALIKE),
-    Pair('w_mse', 'lightly', 'WMSELoss', normal((8, 3), (8, 3)),
-         lambda a, b: losses.w_mse(a, b, epsilon=0.0).mean(),
-         in_torch(lambda T, F, a, b: lightly(
-             'wmse_loss', 'WMSELoss', embedding_dim=3, w_size=8)()(T.cat([a, b]))),
-         ALIKE + '; one part'),
-    Pair('total_coding_rate', 'lightly', 'tcr_loss', normal((9, 5)),
-         lambda z: losses.total_coding_rate(z, epsilon=0.5),
-         in_torch(lambda T, F, z: lightly('emp_ssl_loss', 'tcr_loss', eps=0.25, z=F.normalize(z)[
-             None])()), 'theirs is given unit rows and the square of epsilon'),
-    Pair('sigreg', 'lightly', 'SIGReg', normal((9, 5), (7, 5)), losses.sigreg,
-         in_torch(sigreg_of_lightly), 'with the same directions, and the bound of the paper'),
-    Pair('knowledge_distillation', 'torch', 'kl_div', normal((8, 5), (8, 5)),
-         lambda s, t: losses.knowledge_distillation(s, t, temperature=3.0).mean(),
-         in_torch(lambda T, F, s, t: 9 * F.kl_div(
-             F.log_softmax(s / 3, 1), F.log_softmax(t / 3, 1), reduction='batchmean',
-             log_target=True)), ALIKE),
-    Pair('data2vec', 'torch', 'smooth_l1_loss', normal((4, 6, 5), (4, 6, 5)),
-         lambda p, y: losses.data2vec(p, y, jnp.ones((4, 6), bool), beta=1.0).mean(),
-         in_torch(lambda T, F, p, y: F.smooth_l1_loss(p, y, beta=1.0)), 'all places masked'),
-    Pair('jepa', 'torch', 'mse_loss', normal((4, 6, 5), (4, 6, 5)),
-         lambda p, y: losses.jepa(p, y).mean(), in_torch(lambda T, F, p, y: F.mse_loss(p, y)),
-         ALIKE),
-    Pair('mixture_likelihood', 'torch', 'distributions.MixtureSameFamily',
-         normal((8, 4), (3, 4), (3, 4), (3,)),
-         lambda *args: losses.mixture_likelihood(*args).mean(), in_torch(torch_mixture), ALIKE),
     Pair('ctc', 'torch', 'ctc_loss', read,
          lambda x, y, n, m: losses.ctc(x, y, length=n, text_length=m).mean(),
          in_torch(lambda T, F, x, y, n, m: F.ctc_loss(
