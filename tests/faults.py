@@ -49,49 +49,41 @@ AREAS = (
         'tests/methods/test_{name}.py',
         'tests/test_methods.py tests/test_contract.py tests/test_method_properties.py -k {name}',
     ),
+    ('losses/_shapes', 'tests/losses/test_shapes.py', 'tests/losses/test_edges.py'),
     (
         'losses/_rows',
         'tests/losses/test_distillation.py tests/losses/test_clustering.py',
         'tests/losses/test_edges.py',
-        'tests/losses/test_proofs.py -k "papers and (nt_xent or barlow_twins or swav)"',
-    ),
-    (
-        'losses/_shapes',
-        'tests/losses/test_shapes.py',
-        'tests/losses/test_edges.py -k "no_argument or no_pair or cannot_be or lists"',
+        'tests/losses/test_proofs.py -k "nt_xent or vicreg or entropy"',
     ),
     (
         'losses/_strips',
         'tests/losses/test_strips.py',
         'tests/losses/test_proofs.py -k "nt_xent or clip"',
+        'tests/losses/test_edges.py',
     ),
-    (
-        'losses/_where',
-        'tests/losses/test_latents.py tests/losses/test_places.py tests/losses/test_comparing.py',
-    ),
+    ('losses/_where', 'tests/losses/test_comparing.py tests/losses/test_latents.py'),
     (
         'losses/alignment losses/codes losses/color losses/diffusion losses/kernels losses/labels'
         ' losses/mixtures losses/text losses/weights',
         'tests/losses/test_modeling.py',
-        'tests/losses/test_proofs.py -k "{functions}"',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     (
         'losses/adversarial losses/energy losses/likelihood losses/reconstruction losses/semi',
         'tests/losses/test_{name}.py',
-        'tests/losses/test_proofs.py -k "{functions}"',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
         'tests/losses/test_modeling.py',
-        'tests/losses/test_edges.py -k "{functions}"',
     ),
     (
         'losses/latents losses/places losses/words',
         'tests/losses/test_{name}.py tests/losses/test_comparing.py',
-        'tests/losses/test_proofs.py -k "{functions}"',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     (
         'losses/*',
         'tests/losses/test_{name}.py',
-        'tests/losses/test_proofs.py -k "{functions}"',
-        'tests/losses/test_edges.py -k "{functions}"',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     ('nets/chunks', 'tests/test_chunks.py'),
     (

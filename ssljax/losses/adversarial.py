@@ -2,8 +2,8 @@
 
 These go together: `minimax_critic` with `minimax_generator` or `non_saturating_generator`;
 `least_squares_critic` with `least_squares_generator`; `hinge_critic` and `wasserstein_critic`, both
-with `wasserstein_generator`. Critic values are real numbers; where a paper has a probability D, it
-is the sigmoid of the value.
+with `wasserstein_generator`. Critic values are real numbers, [B], or of a critic of patches
+[B, ...]; where a paper has a probability D, it is the sigmoid of the value.
 
 >>> print(wasserstein_critic(real=jnp.array([3.0]), fake=jnp.array([1.0])))
 [-2.]
@@ -25,12 +25,12 @@ def minimax_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """Cross entropy of a classifier of real and fake.
 
     Goodfellow et al. 2014, arXiv:1406.2661, eq. 1:  -log D(real) - log(1 - D(fake)).
-    [B], [B] -> [B].
+    real, fake [B] -> [B].
 
     >>> print(f'{minimax_critic([0.0], [0.0])[0]:.4f}')  # 2 log 2
     1.3863
     """
-    real, fake = arrays('B', real=real, fake=fake)
+    real, fake = arrays('...', real=real, fake=fake)
     return softplus(-precise(real)) + softplus(precise(fake))
 
 
@@ -42,7 +42,7 @@ def minimax_generator(fake: ArrayLike) -> jax.Array:
     >>> print(f'{minimax_generator([0.0])[0]:.4f}')  # -log 2
     -0.6931
     """
-    (fake,) = arrays('B', fake=fake)
+    (fake,) = arrays('...', fake=fake)
     return -softplus(precise(fake))
 
 
@@ -54,7 +54,7 @@ def non_saturating_generator(fake: ArrayLike) -> jax.Array:
     >>> print(f'{non_saturating_generator([0.0])[0]:.4f}')  # log 2
     0.6931
     """
-    (fake,) = arrays('B', fake=fake)
+    (fake,) = arrays('...', fake=fake)
     return softplus(-precise(fake))
 
 
@@ -62,12 +62,12 @@ def least_squares_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """Squared error of a critic whose value should be 1 on real and 0 on fake.
 
     Mao et al. 2016, arXiv:1611.04076, eqs. 2 and 9:  ((f(real) - 1)^2 + f(fake)^2) / 2.
-    [B], [B] -> [B].
+    real, fake [B] -> [B].
 
     >>> print(least_squares_critic([1.0], [2.0]))
     [2.]
     """
-    real, fake = map(precise, arrays('B', real=real, fake=fake))
+    real, fake = map(precise, arrays('...', real=real, fake=fake))
     return (jnp.square(real - 1) + jnp.square(fake)) / 2
 
 
@@ -79,7 +79,7 @@ def least_squares_generator(fake: ArrayLike) -> jax.Array:
     >>> print(least_squares_generator([3.0]))
     [2.]
     """
-    (fake,) = arrays('B', fake=fake)
+    (fake,) = arrays('...', fake=fake)
     return jnp.square(precise(fake) - 1) / 2
 
 
@@ -88,24 +88,24 @@ def hinge_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
 
     Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16:
         max(0, 1 - f(real)) + max(0, 1 + f(fake)).
-    [B], [B] -> [B]. The generator's loss is `wasserstein_generator`.
+    real, fake [B] -> [B]. The generator's loss is `wasserstein_generator`.
 
     >>> print(hinge_critic([2.0], [0.5]))
     [1.5]
     """
-    real, fake = map(precise, arrays('B', real=real, fake=fake))
+    real, fake = map(precise, arrays('...', real=real, fake=fake))
     return relu(1 - real) + relu(1 + fake)
 
 
 def wasserstein_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
     """The critic's loss: minus the difference of its values on real and fake.
 
-    Arjovsky et al. 2017, arXiv:1701.07875, eq. 3:  f(fake) - f(real). [B], [B] -> [B].
+    Arjovsky et al. 2017, arXiv:1701.07875, eq. 3:  f(fake) - f(real). real, fake [B] -> [B].
 
     >>> print(wasserstein_critic([3.0], [1.0]))
     [-2.]
     """
-    real, fake = map(precise, arrays('B', real=real, fake=fake))
+    real, fake = map(precise, arrays('...', real=real, fake=fake))
     return fake - real
 
 
@@ -117,7 +117,7 @@ def wasserstein_generator(fake: ArrayLike) -> jax.Array:
     >>> print(wasserstein_generator([1.0]))
     [-1.]
     """
-    (fake,) = arrays('B', fake=fake)
+    (fake,) = arrays('...', fake=fake)
     return -precise(fake)
 
 

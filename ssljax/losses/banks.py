@@ -64,6 +64,11 @@ def instance_nce(
 
     log_normalizer: log Z, a constant of the run; `instance_log_normalizer` of the first batch.
     temperature: t, the divisor of the cosines.
+
+    >>> eye, noise = jnp.eye(2), jnp.array([[1], [0]])
+    >>> options = dict(log_normalizer=jnp.log(jnp.e + 1), temperature=1.0)
+    >>> print(f'{instance_nce(eye, jnp.arange(2), noise, eye, **options)[0]:.4f}')
+    0.9515
     """
     z, index, noise, bank = arrays(
         'B D', 'B', 'B M', 'N D', z=z, index=index, noise=noise, bank=bank
@@ -89,15 +94,16 @@ def instance_log_normalizer(
 
     Wu et al. 2018, arXiv:1805.01978, eq. 8:  Z = N / M sum over the noise j of exp(v_j.z / t),
     here the mean over the batch. z [B, D], noise int [B, M], bank [N, D] -> []. No gradient.
+
+    >>> eye, every = jnp.eye(2), jnp.array([[0, 1], [0, 1]])
+    >>> print(f'{instance_log_normalizer(eye, every, eye, temperature=1.0):.4f}')  # log(e + 1)
+    1.3133
     """
     z, noise, bank = arrays('B D', 'B M', 'N D', z=z, noise=noise, bank=bank)
     z = lax.stop_gradient(unit(z))
     sums = logsumexp(_scores(z, noise, bank, temperature), -1)
-    largest = (
-        lax.stop_gradient(sums).max()
-        if axis_name is None
-        else lax.pmax(lax.stop_gradient(sums).max(), axis_name)
-    )
+    largest = lax.stop_gradient(sums).max()
+    largest = largest if axis_name is None else lax.pmax(largest, axis_name)
     log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name)) + largest
     return log_mean + math.log(len(bank) / noise.shape[1])
 
@@ -121,7 +127,11 @@ def nnclr(
 
     temperature: t, the divisor of the cosines.
     block: columns at a time, as for `info_nce`; None: all at once.
-    axis_name: the mapped axis whose shards make up the batch; the queue is the same on all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch; all have the queue.
+
+    >>> z = jnp.eye(2)
+    >>> print(f'{nnclr(z, z, 3 * z, temperature=1.0)[0]:.4f}')  # log(e + 1) - 1
+    0.3133
     """
     z, prediction, queue = arrays(
         'B D', 'B D', 'M D', z=z, prediction=prediction, queue=queue,
@@ -154,7 +164,11 @@ def moco_v3(
 
     temperature: t, the divisor of the cosines; the factor 2 t keeps gradients of one size.
     block: columns at a time; None: all at once.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.eye(2)
+    >>> print(f'{moco_v3(z, z, z, z, temperature=1.0)[0]:.4f}')  # 4 (log(e + 1) - 1)
+    1.2530
     """
     q1, q2, k1, k2 = arrays('B D', q1=q1, q2=q2, k1=k1, k2=k2, at_least=dict(B=least(2, axis_name)))
     k1, k2 = lax.stop_gradient((k1, k2))
@@ -177,6 +191,10 @@ def ressl(
         l = -sum_k softmax(teacher.m / tau_t)[k] log softmax(student.m / tau_s)[k].
     student, teacher [B, D], queue [M, D] -> [B]. The teacher sees the weakly augmented view; no
     gradient flows to it or the queue.
+
+    >>> queue = jnp.eye(2)
+    >>> print(f'{ressl([[1.0, 1.0]], [[1.0, 0.0]], queue)[0]:.4f}')  # log 2
+    0.6931
     """
     student, teacher, queue = arrays(
         'B D', 'B D', 'M D', student=student, teacher=teacher, queue=queue
@@ -193,5 +211,4 @@ def _scores(z: jax.Array, rows: jax.Array, bank: jax.Array, temperature) -> jax.
     rows, bank = everywhere(rows, None), everywhere(bank, None)
     inside = ((rows >= 0) & (rows < len(bank)))[..., None]
     v = jnp.where(inside, unit(bank[rows]), jnp.nan)
-    scores = jnp.einsum('bd,bmd->bm', z, lax.stop_gradient(v), precision='highest')
-    return scores / like(temperature, z)
+    return (z[:, None] * lax.stop_gradient(v)).sum(-1) / like(temperature, z)

@@ -118,9 +118,13 @@ def deepcluster_v2(
     centroids of spherical k-means over the projections of the last epoch,
         l(i) = mean_v -log exp(z_iv.c_y / t) / sum_k exp(z_iv.c_k / t).
     z [B, V, D], labels int [B], centroids [K, D] -> [B]. No gradient flows to the centroids.
+
+    >>> z = jnp.eye(2)[:, None]
+    >>> print(f'{deepcluster_v2(z, jnp.arange(2), jnp.eye(2), temperature=1.0)[0]:.4f}')
+    0.3133
     """
     z, labels, centroids = arrays('B V D', 'B', 'K D', z=z, labels=labels, centroids=centroids)
-    z, c = unit(z), lax.stop_gradient(unit(centroids))
+    z, c = unit(z), lax.stop_gradient(everywhere(unit(centroids), None))
     logits = jnp.einsum('bvd,kd->bvk', z, c, precision='highest') / like(temperature, z)
     views = jnp.zeros(z.shape[1], labels.dtype)
     return nats(logits, labels[:, None] + views).mean(1)
@@ -132,6 +136,9 @@ def nat(z: ArrayLike, target: ArrayLike) -> jax.Array:
     Bojanowski & Joulin 2017, arXiv:1704.05310, eqs. 2 and 4:  l = 1/2 |z / |z| - c|^2, c of length
     one. z, target [B, D] -> [B]. No gradient flows to the target. In each batch, rows and targets
     are matched anew: `target[assignment(-z @ target.T)]` of unit z.
+
+    >>> print(nat([[2.0, 0.0], [0.0, 3.0]], [[1.0, 0.0], [1.0, 0.0]]))
+    [0. 1.]
     """
     z, target = arrays('B D', z=z, target=target)
     return cosine_regression(z, target) / 2
@@ -210,6 +217,10 @@ def responsibilities(
     Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23: with p = softmax(logits),
         r_k = p_k N(x; m_k, v_k) / sum_j p_j N(x; m_j, v_j).
     x [B, D], mean, log_variance [K, D], logits [K] -> [B, K]. EM holds r fixed in its M-step.
+
+    >>> mean, zero = jnp.array([[1.0], [-1.0]]), jnp.zeros((2, 1))
+    >>> print(responsibilities([[0.0]], mean, zero, jnp.zeros(2)))
+    [[0.5 0.5]]
     """
     x, mean, log_variance, logits = arrays(
         'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
@@ -224,6 +235,10 @@ def mixture_likelihood(
 
     Bishop 2006, eq. 9.14:  l = -log sum_k p_k N(x; m_k, v_k), of all D features together.
     x [B, D], mean, log_variance [K, D], logits [K] -> [B], in nats.
+
+    >>> zero = jnp.zeros((2, 1))  # two equal components
+    >>> print(f'{mixture_likelihood([[0.0]], zero, zero, jnp.zeros(2))[0]:.4f}')  # log(2 pi) / 2
+    0.9189
     """
     x, mean, log_variance, logits = arrays(
         'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
@@ -243,7 +258,11 @@ def self_labelling(
 
     sharpness: lambda; with more, shares are nearer to 0 or 1, and need more rounds.
     rounds: how often columns and rows are scaled; the rows last.
-    axis_name: the mapped axis whose shards make up the data.
+    axis_name: the mapped axis, or axes, whose shards make up the data.
+
+    >>> print(self_labelling(jnp.array([[0.1, 0.0], [0.0, 0.1]])).round(2))
+    [[0.92 0.08]
+     [0.08 0.92]]
     """
     (logits,) = arrays('N K', logits=logits)
     log_p = log_softmax(precise(logits))

@@ -111,7 +111,7 @@ def decoupled_weighted(
     temperature: t, the divisor of the cosines.
     sigma: the smaller, the more the weights differ.
     block: columns at a time; None: all at once.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
     """
     z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
     options = dict(temperature=temperature, block=block, axis_name=axis_name)

@@ -133,19 +133,24 @@ def sinkhorn_center(
     temperature: tau.
     rounds: how often columns and rows are scaled; 0: no center.
     where: bool [...], the rows that count, as the masked patches; None: all.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(sinkhorn_center(jnp.array([[1.0, 0.0], [1.0, 0.0]]), temperature=1.0).round(3))
+    [1.693 0.693]
     """
     teacher, where = arrays('... K', '...', teacher=teacher, where=where)
-    where = None if where is None else everywhere(where.astype(bool), axis_name).reshape(-1)
-    t = everywhere(precise(lax.stop_gradient(teacher)), axis_name)
-    t = on(where, t.reshape(-1, t.shape[-1]) / like(temperature, t))
-    counts = None if where is None else where[:, None]
+    where = None if where is None else where.astype(bool)
+    t = on(where, precise(lax.stop_gradient(teacher)))
+    t = t / like(temperature, t)
+    axes = tuple(range(t.ndim - 1))
+    counts = None if where is None else where[..., None]
     columns = jnp.zeros(t.shape[-1], t.dtype)  # what is taken off each prototype
-    rows = jnp.zeros((len(t), 1), t.dtype)
+    rows = jnp.zeros((1,) * t.ndim, t.dtype)  # and off each row
     for _ in range(rounds):
-        columns = logsumexp(t - rows, 0, where=counts)
+        sums = logsumexp(t - rows, axes, where=counts)  # of this shard
+        columns = logsumexp(everywhere(sums[None], axis_name), 0)
         rows = logsumexp(t - columns, -1, keepdims=True)
-    return columns * like(temperature, t)
+    return lax.stop_gradient(columns * like(temperature, t))
 
 
 def msn(
@@ -167,7 +172,11 @@ def msn(
 
     temperature, target_temperature: t and t+.
     weight: of the mean entropy, which is the same for every row.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> sure = 1e3 * jnp.eye(4)
+    >>> print(f'{msn(sure[:, None], sure)[0]:.4f}')  # -log 4
+    -1.3863
     """
     anchors, targets = arrays('B M K', 'B K', anchors=anchors, targets=targets)
     anchors, targets = precise(anchors), precise(targets)
@@ -188,6 +197,10 @@ def knowledge_distillation(
     q = softmax(student / T),  l = T^2 sum_k p[k] log(p[k] / q[k]).
     The paper's cross entropy is more by the entropy of p, which has no gradient.
     student, teacher [B, K] -> [B]. No gradient flows to the teacher.
+
+    >>> student = jnp.array([[2 * jnp.log(3.0), 0.0]])
+    >>> print(f'{knowledge_distillation(student, jnp.zeros((1, 2)), temperature=2.0)[0]:.4f}')
+    0.5754
     """
     student, teacher = arrays('B K', student=student, teacher=teacher)
     student, teacher = precise(student), lax.stop_gradient(precise(teacher))
@@ -213,6 +226,10 @@ def deit_soft(
         l = (1 - weight) * -log softmax(student)[y] + weight * tau^2 sum_k p[k] log(p[k] / q[k]).
     student, distilled, teacher [B, K], labels int [B] -> [B]. No gradient flows to the teacher. A
     net without the second token gives its logits twice.
+
+    >>> zero = jnp.zeros((1, 2))
+    >>> print(f'{deit_soft(zero, zero, zero, jnp.array([1]))[0]:.4f}')  # 0.9 log 2
+    0.6238
     """
     student, distilled, teacher, labels = arrays(
         'B K', 'B K', 'B K', 'B', student=student, distilled=distilled, teacher=teacher,
@@ -232,6 +249,10 @@ def deit_hard(
         l = -1/2 log softmax(student)[y] - 1/2 log softmax(distilled)[y_t].
     student, distilled, teacher [B, K], labels int [B] -> [B]. A net without the second token gives
     its logits twice.
+
+    >>> zero = jnp.zeros((1, 2))
+    >>> print(f'{deit_hard(zero, zero, zero, jnp.array([1]))[0]:.4f}')  # log 2
+    0.6931
     """
     student, distilled, teacher, labels = arrays(
         'B K', 'B K', 'B K', 'B', student=student, distilled=distilled, teacher=teacher,
@@ -245,6 +266,9 @@ def obow(logits: ArrayLike, bag: ArrayLike) -> jax.Array:
 
     Gidaris et al. 2020, arXiv:2012.11552, section 3:  l = -sum_k bag[k] log softmax(logits)[k].
     logits, bag [B, K], of `bag_of_words` -> [B]. No gradient flows to the bag.
+
+    >>> print(f'{obow(jnp.zeros((1, 4)), jnp.array([[0.5, 0.5, 0.0, 0.0]]))[0]:.4f}')  # log 4
+    1.3863
     """
     logits, bag = arrays('B K', logits=logits, bag=bag)
     return -expected(lax.stop_gradient(precise(bag)), log_softmax(precise(logits)))
@@ -258,6 +282,10 @@ def bag_of_words(features: ArrayLike, vocabulary: ArrayLike, *, delta: ArrayLike
     features [B, U, D], one for each place; vocabulary [K, D] -> [B, K]. No gradient.
 
     delta: 1/15 of the running mean of the squared distance of a feature and its nearest word.
+
+    >>> words = 9 * jnp.eye(3)
+    >>> print(bag_of_words(words[jnp.array([[0, 0, 2]])], words, delta=1.0))
+    [[0.5 0.  0.5]]
     """
     features, vocabulary = map(
         precise, arrays('B U D', 'K D', features=features, vocabulary=vocabulary)

@@ -36,6 +36,10 @@ def ibot(
 
     center: c [K], of `dino_center`, or of `sinkhorn_center` as in DINOv2.
     student_temperature, teacher_temperature: tau_s and tau_t.
+
+    >>> sure, mask = jnp.array([[[50.0, 0.0]]]), jnp.ones((1, 1), bool)
+    >>> print(f'{ibot(jnp.zeros((1, 1, 2)), sure, mask, center=jnp.zeros(2))[0]:.4f}')  # log 2
+    0.6931
     """
     student, teacher, mask, center = arrays(
         'B T K', 'B T K', 'B T', 'K', student=student, teacher=teacher, mask=mask, center=center
@@ -56,6 +60,9 @@ def gram_anchoring(student: ArrayLike, teacher: ArrayLike) -> jax.Array:
         l = |X_S X_S^T - X_G X_G^T|^2 / P^2,
     the mean over pairs as in the authors' code, where the equation has the sum.
     student [B, P, D], teacher [B, P, E] -> [B]. No gradient flows to the teacher.
+
+    >>> print(f'{gram_anchoring(jnp.ones((1, 2, 3)), jnp.eye(2)[None])[0]:.4f}')
+    0.5000
     """
     student, teacher = arrays('B P D', 'B P E', student=student, teacher=teacher)
 

@@ -27,9 +27,15 @@ def semi_hard_triplet(
         l(i) = 1/|P(i)| sum_{p in P(i)} max(0, D(i, p) - D(i, n(i, p)) + margin).
     z [B, D], labels int [B] -> [B]. A pair without such a negative adds nothing; a row without a
     positive is 0. Rows are not normalized; the paper's have length one.
+
+    >>> z, labels = jnp.array([[0.0], [1.0], [3.0], [7.0]]), jnp.array([0, 0, 1, 1])
+    >>> print(semi_hard_triplet(z, labels, margin=10.0))
+    [2. 7. 0. 0.]
     """
     z, labels = arrays('B D', 'B', z=z, labels=labels, at_least=dict(B=least(2, axis_name)))
     z = precise(z)
+    if axis_name is None:  # an Explicit mesh cannot place the search below
+        z, labels = everywhere(z, None), everywhere(labels, None)
     all_z = everywhere(z, axis_name)
     distance = _square_distances(z, all_z)
     same = labels[:, None] == everywhere(labels, axis_name)
@@ -92,6 +98,9 @@ def n_pair(
         l(i) = log(1 + sum_{k != i} exp(a_i.p_k - a_i.p_i)).
     anchor, positive [B, D], one pair of each class -> [B]. Rows are not normalized; the paper keeps
     their lengths small by a penalty on the squares, which is not part of the equation.
+
+    >>> print(f'{n_pair(jnp.eye(2), 3 * jnp.eye(2))[0]:.4f}')  # log(1 + exp(-3))
+    0.0486
     """
     anchor, positive = arrays(
         'B D', anchor=anchor, positive=positive, at_least=dict(B=least(2, axis_name))

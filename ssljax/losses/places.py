@@ -35,7 +35,11 @@ def cpc(
 
     where: bool [B, T], the steps that are there; the others are 0 and nobody's negatives.
     all_steps: whether the sum is over all steps of all examples, those of i itself too.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.ones((3, 2, 4))
+    >>> print(f'{cpc(z, z)[0, 0]:.4f} {cpc(z, z, all_steps=True)[0, 0]:.4f}')  # log 3, log 6
+    1.0986 1.7918
     """
     p, z, where = arrays(
         'B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where,
@@ -90,6 +94,10 @@ def patch_nce(
 
     temperature: t, the divisor of the cosines.
     where: bool [B, S], the patches that are there; None: all.
+
+    >>> z = jnp.ones((1, 4, 2))
+    >>> print(f'{patch_nce(z, z)[0]:.4f}')  # log 4
+    1.3863
     """
     prediction, target, where = arrays(
         'B S D', 'B S D', 'B S', prediction=prediction, target=target, where=where

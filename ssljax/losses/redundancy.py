@@ -22,7 +22,6 @@ from ssljax.losses._rows import (
     like,
     mean,
     on,
-    over_shards,
     precise,
     products,
     size,
@@ -135,7 +134,11 @@ def vicregl(
     matches: pairs of each image, search and direction.
     invariance, variance, covariance: weights of s, v and c of `vicreg`; c is here a mean over the
     two views, as in the authors' code, where `vicreg` has a sum.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.zeros((2, 1, 3))  # collapsed: 25 (1 - sqrt(1e-4)) for each of the two searches
+    >>> print(f'{vicregl(z, z, z, z, matches=1):.2f}')
+    49.50
     """
     z1, z2, places1, places2 = arrays(
         'B P D', 'B Q D', 'B P S', 'B Q S', z1=z1, z2=z2, places1=places1, places2=places2,
@@ -146,6 +149,8 @@ def vicregl(
             f'vicregl: matches={matches}; it must be from 1 to {min(z1.shape[1], z2.shape[1])}, '
             'the patches of a view'
         )
+    if axis_name is None:  # an Explicit mesh cannot place the search
+        z1, z2, places1, places2 = (everywhere(x, None) for x in (z1, z2, places1, places2))
     covariance = precise(jnp.asarray(covariance)) / 2
     weights = dict(invariance=invariance, variance=variance, covariance=covariance)
 
@@ -190,6 +195,9 @@ def whiten(z: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None)
     Ermolov et al. 2020, arXiv:2007.06346, eqs. 5 and 6: with m the mean, S the covariance (divided
     by B - 1) and L L^T = (1 - shrinkage) S + shrinkage I its Cholesky factors,  L^-1 (z_i - m).
     z [B, D] -> [B, D]. The authors' shrinkage is 0, which needs more rows than features.
+
+    >>> print(whiten(jnp.array([[3.0], [5.0]]), shrinkage=0.0).round(4)[:, 0])  # -+ sqrt(1/2)
+    [-0.7071  0.7071]
     """
     (z,) = arrays('B D', z=z, at_least=dict(B=least(2, axis_name)))
     z = _centered(z, axis_name, None)
@@ -211,7 +219,11 @@ def w_mse(
     feature: shuffle and cut the batch, and average over the parts.
 
     shrinkage: of `whiten`.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.array([[1.0], [5.0]])
+    >>> print(w_mse(z, 9 - z).round(4))
+    [4. 4.]
     """
     z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
     w1, w2 = (unit(whiten(z, shrinkage=shrinkage, axis_name=axis_name)) for z in (z1, z2))
@@ -227,6 +239,9 @@ def total_coding_rate(
         R = 1/2 log det(I + D / (N distortion^2) sum_i z_i z_i^T).
     z [B, D] -> []. To be maximized: a loss has it with a minus, as EMP-SSL (Tong et al. 2023,
     arXiv:2304.03977) beside the distance of views.
+
+    >>> print(f'{total_coding_rate(jnp.eye(2)):.4f}')  # log 5
+    1.6094
     """
     (z,) = arrays('B D', z=z)
     z = unit(z)
@@ -243,13 +258,18 @@ def mcr2(
     j, n_j = sum_i P_ij and R the total coding rate,
         l = sum_j n_j / (2 N) log det(I + D / (n_j distortion^2) sum_i P_ij z_i z_i^T) - R.
     z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> [].
+
+    >>> print(f'{mcr2(jnp.eye(2), jnp.eye(2)):.4f}')  # log(9) / 2 - log 5
+    -0.5108
     """
     z, membership = arrays('B D', 'B K', z=z, membership=membership)
     z, membership = unit(z), precise(membership)
     share = mean(membership, axis_name)  # n_j / N
-    S = jax.vmap(lambda p: products((p[:, None] * z).T, z.T), 1)(membership) / len(z)
-    S = over_shards(S, axis_name) / jnp.maximum(share, 1e-12)[:, None, None]
-    groups = (share * _log_det(S * z.shape[-1] / jnp.square(like(distortion, S)))).sum() / 2
+    K, D = membership.shape[1], z.shape[1]
+    weighted = (membership[:, :, None] * z[:, None]).reshape(len(z), K * D)
+    S = _moments(weighted, z, axis_name, None).reshape(K, D, D)
+    S = S / jnp.maximum(share, 1e-12)[:, None, None]
+    groups = (share * _log_det(S * D / jnp.square(like(distortion, S)))).sum() / 2
     return groups - total_coding_rate(z, distortion=distortion, axis_name=axis_name)
 
 
@@ -273,7 +293,10 @@ def sigreg(
     directions: of any length but 0; no gradient flows to them.
     points: from t = 0 to bound; the paper's 17 from -5 to 5 are these 9 and their mirror images.
     bound: where the integral ends.
-    axis_name: the mapped axis whose shards make up the batch.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> print(f'{sigreg(jnp.zeros((4, 2)), jnp.eye(2)):.4f}')  # collapsed
+    1.6357
     """
     z, directions = arrays('B D', 'M D', z=z, directions=directions)
     z = precise(z)

@@ -156,7 +156,8 @@ def _states(logits, text, length, text_length, blank):
     (B, T, V), L = logits.shape, text.shape[1]
     if not 0 <= blank < V:
         raise ValueError(f'ctc: blank={blank}; it must be 0 to {V - 1}, a class of the logits')
-    count = jnp.full_like(text[:, :1], L) if text_length is None else text_length[:, None]
+    all_of_it = jnp.full_like(logits[:, 0, :1], L, text.dtype)
+    count = all_of_it if text_length is None else text_length[:, None]
     text = jnp.where(jnp.arange(L, dtype=count.dtype) < count, text, blank)
     blanks = jnp.full_like(text, blank)
     tokens = jnp.stack([blanks, text], -1).reshape(B, 2 * L)

@@ -37,6 +37,10 @@ def cbow(
     context [B, C, D], center [B, D], noise [B, M, D] -> [B].
 
     where: bool [B, C], the places that have a neighbor; None: all.
+
+    >>> context, noise = jnp.ones((1, 2, 1)), jnp.zeros((1, 1, 1))
+    >>> print(f'{cbow(context, jnp.ones((1, 1)), noise)[0]:.4f}')  # softplus(-1) + log 2
+    1.0064
     """
     context, center, noise, where = arrays(
         'B C D', 'B D', 'B M D', 'B C', context=context, center=center, noise=noise, where=where

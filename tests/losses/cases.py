@@ -523,8 +523,8 @@ CASES = (
         dict(symmetric=True, temperature=0.3), of_set=True,
     ),
     Case(
-        'moco', partial(losses.moco, queue=QUEUE), partial(moco, queue=QUEUE), two,
-        moves=(0,), still=(1,),
+        'moco', lambda q, k, queue=QUEUE, **o: losses.moco(q, k, queue + 0, **o),
+        partial(moco, queue=QUEUE), two, moves=(0,), still=(1,),
     ),
     Case('clip', losses.clip, clip, two, of_set=True),
     Case('siglip', losses.siglip, siglip, two, of_set=True),

