@@ -32,7 +32,7 @@ cache.programs()
 gc.freeze()  # a tenth of the time: what is imported stays, and few of the many small objects of
 gc.set_threshold(200_000, 20, 100)  # a trace are garbage
 pytest_plugins = ['tiers']
-ROOM = 2**28  # bytes that programs may take before they are dropped
+ROOM = 2**30  # bytes that programs may take before they are dropped
 held = 0  # bytes after they were dropped for the last time
 
 

@@ -76,13 +76,8 @@ AREAS = (
         'tests/losses/test_modeling.py',
     ),
     (
-        'losses/latents losses/places losses/words',
-        'tests/losses/test_{name}.py tests/losses/test_comparing.py',
-        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
-    ),
-    (
         'losses/*',
-        'tests/losses/test_{name}.py',
+        'tests/losses/test_{name}.py tests/losses/test_comparing.py',
         'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     ('nets/chunks', 'tests/test_chunks.py'),

@@ -167,10 +167,9 @@ def test_a_copy_of_a_run_counts_once(tmp_path, runs):
     assert compare.lines(found, '') == compare.lines(alone, '')
     told = [re.search(r'(\w+) is a copy of \S*(a-\d)', note).groups() for note in found.notes]
     assert told == [('copy', 'a-0'), ('rerun', 'a-1'), ('also', 'a-0')]
-    other = workdir(
-        tmp_path, 'other', 80.5, temperature=0
-    )  # a seed that gave two results stands as two
-    assert compare.table([*runs[:4], other]).rows[0].seeds == 5
+    other = workdir(tmp_path, 'other', 80.5, temperature=0)  # one seed with two results
+    twin = workdir(tmp_path, 'twin', 80, temperature=0, seed=7)  # two seeds with one result
+    assert compare.table([*runs[:4], other, twin]).rows[0].seeds == 6
     rewritten(runs[3], lambda results: results.update(evals={}))
     assert compare.table(runs[:4]).notes == ['knn of a: of 3 of its seeds']
 

@@ -426,6 +426,9 @@ def legacy(kind, **content):
 @pytest.mark.parametrize('form', ['proto', 'snake', 'json', 'legacy', 'text', 'top', 'loaded'])
 def test_no_module_that_a_directory_names_is_imported(tmp_path, monkeypatch, form):
     """In whichever form of features.json."""
+    from tensorflow_datasets import features
+
+    tfds_own = features.FeatureConnector.__dict__['cls_from_name']
     tiny(tmp_path)
     place = tmp_path / 'tiny/1.0.0'
     (tmp_path / 'stranger.py').write_text(
@@ -455,7 +458,8 @@ def test_no_module_that_a_directory_names_is_imported(tmp_path, monkeypatch, for
     with pytest.raises(Mistake, match=f"names '{name}', which is no feature of TFDS") as mistake:
         data.make(spec(tmp_path))
     assert '\n' not in str(mistake.value) and not (tmp_path / 'ran').exists()
-    # afterwards TFDS is as it was: a directory that names its own features can be read
+    assert features.FeatureConnector.__dict__['cls_from_name'] is tfds_own
+    # a module that only the other file names is not imported either
     (place / 'features.json').write_text(json.dumps(good))
     info = json.loads((place / 'dataset_info.json').read_text())
     (place / 'dataset_info.json').write_text(json.dumps(info | dict(moduleName='stranger')))

@@ -69,19 +69,18 @@ def test_the_attention_of_a_vit_with_remat():
 
 @pytest.mark.parametrize('name', ['transformer', 'vit'])
 def test_remat_takes_less_memory(name):
-    """By what XLA says of the compiled gradient; the deeper, the less of it is of activations."""
+    """By what XLA says of the compiled gradient. For a CPU, other than for a GPU or TPU, it removes
+    what keeps the second computation of a block behind the first; so here it may not."""
     taken = {}
     for remat in (False, True):
-        options = dict(width=32, depth=12, heads=2, remat=remat)
+        options = dict(width=32, depth=8, heads=2, remat=remat)
         options |= dict(vocab=7) if name == 'transformer' else dict(patch=2, size=16)
         net = nets.make(dict(name=name, **options))
         shape, kind = ((8, 64), jnp.int32) if name == 'transformer' else ((8, 16, 16, 1), 'f4')
         x = jax.ShapeDtypeStruct(shape, kind)
         params = jax.eval_shape(net.init, jax.random.key(0), x)
-        value = jax.value_and_grad(
-            lambda params, x, net=net: jnp.square(net.apply(params, x)).sum()
-        )
-        compiled = jax.jit(value).lower(params, x).compile()
+        value = jax.grad(lambda params, x, net=net: jnp.square(net.apply(params, x)).sum())
+        apart = {'xla_disable_hlo_passes': 'cse_barrier_expander'}
+        compiled = jax.jit(value).lower(params, x).compile(compiler_options=apart)
         taken[remat] = compiled.memory_analysis().temp_size_in_bytes
-        print(name, remat, taken[remat])
-    assert taken[True] < taken[False] / 3
+    assert taken[True] < taken[False] / 3, taken

@@ -118,9 +118,10 @@ def test_layers_of_transformers_are_cut_over_tensor_and_their_other_axis_over_fs
     odd = {'query': {'kernel': jax.ShapeDtypeStruct((64, 63), 'f4')}, 'key': {'embedding': square}}
     moments = {'net': {'mu': {'encoder': {'blocks_0': block}}}}
     state = {'params': {'encoder': {'blocks_0': block}, 'odd': odd}, 'opt': moments}
+    state['memory'] = {'bank': jax.ShapeDtypeStruct((4, 2), 'f4')}
 
     def specs(**axes):
-        places = sharding.places(state, sharding.mesh(**axes), big=2**12)
+        places = sharding.places(state, sharding.mesh(**axes), by_rows=('bank',), big=2**12)
         return {k: v.spec for k, v in zip(jobs_paths(places), jax.tree.leaves(places), strict=True)}
 
     both = specs(data=2, fsdp=2, tensor=2)
@@ -136,6 +137,7 @@ def test_layers_of_transformers_are_cut_over_tensor_and_their_other_axis_over_fs
     alone = specs(data=4, tensor=2)
     assert alone['params/encoder/blocks_0/mlp_in/kernel'] == P(None, 'tensor')
     assert alone['params/encoder/blocks_0/mlp_out/kernel'] == P('tensor')
+    assert alone['memory/bank'] == P(('data', 'fsdp'))  # as a batch: in four parts, not in eight
     assert specs(data=2, fsdp=4)['params/encoder/blocks_0/mlp_in/kernel'] == P(None, 'fsdp')
 
 
@@ -354,8 +356,8 @@ def test_exchange_keeps_every_row_once():
     pool, new = np.arange(10, dtype='f')[:, None], 100 + np.arange(4, dtype='f')[:, None]
 
     def exchanged(**options):
-        program = jax.jit(lambda key: exchange(key, pool, new, **options))
-        return map(np.asarray, program(jax.random.key(0)))
+        program = jax.jit(lambda *args: exchange(*args, **options))
+        return map(np.asarray, program(jax.random.key(0), pool, new))
 
     rows, after = exchanged()
     kept = np.concatenate([rows, after])[:, 0]

@@ -234,14 +234,15 @@ def relativistic_average_generator(
     >>> print(relativistic_average_generator([2.0], [2.0]))  # 2 log 2
     [1.3862944]
     """
+    real, fake = arrays('B', real=real, fake=fake)
     return relativistic_average_critic(fake, real, axis_name=axis_name)
 
 
 def feature_matching(real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None) -> jax.Array:
-    """The squared distance of the mean features of real and of fake rows, a scalar.
+    """The distance of the mean features of real and of fake rows, one value for a batch.
 
     Salimans et al. 2016, arXiv:1606.03498, section 3.1:  |mean f(x) - mean f(G(z))|^2, with f a
-    layer within the critic. real [B, ...], fake [M, ...] -> scalar, for the generator.
+    layer within the critic. real [B, ...], fake [M, ...] -> [], for the generator.
 
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
@@ -252,21 +253,21 @@ def feature_matching(real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None
     return jnp.square(mean(precise(real), axis_name) - mean(precise(fake), axis_name)).sum()
 
 
-def patch(
-    loss: Callable[..., jax.Array], values: ArrayLike, others: ArrayLike | None = None
-) -> jax.Array:
+def patch(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """A loss of this file for a critic that has a value for each patch of its image.
 
-    Isola et al. 2016, arXiv:1611.07004, section 3.2.2: the mean over patches of
-        loss(values)  or  loss(values, others).
-    loss: [B] -> [B], or of two, such as `hinge_critic`; values, others [B, ...] -> [B].
+    Isola et al. 2016, arXiv:1611.07004, section 3.2.2: the mean over patches of the loss.
+    loss: [B] -> [B], or of real and fake, such as `hinge_critic` -> the same of [B, ...].
 
-    >>> print(patch(wasserstein_generator, [[1.0, 3.0]]))
+    >>> print(patch(wasserstein_generator)([[1.0, 3.0]]))
     [-2.]
     """
-    values, others = arrays('B ...', values=values, others=others)
-    each = [x.reshape(len(x), -1) for x in (values, others) if x is not None]
-    return jax.vmap(loss, 1, 1)(*each).mean(1)
+
+    def patch_loss(*values: ArrayLike) -> jax.Array:
+        each = arrays('B ...', **{f'values {i}': x for i, x in enumerate(values, 1)})
+        return jax.vmap(loss, 1, 1)(*(x.reshape(len(x), -1) for x in each)).mean(1)
+
+    return patch_loss
 
 
 def infogan(logits: ArrayLike, code: ArrayLike) -> jax.Array:

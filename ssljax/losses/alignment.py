@@ -14,7 +14,7 @@ from jax import lax
 from jax.nn import log_softmax
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import like, precise
+from ssljax.losses._rows import like, on, precise
 from ssljax.losses._shapes import arrays
 
 
@@ -43,12 +43,18 @@ def ctc_language_model(
         frames, and reads the likeliest text everywhere.
     length: int [B], how many frames count; None: all.
     blank: the index of the blank.
+
+    >>> language = [[-jnp.inf, 0.0], [0.0, -jnp.inf]]  # all texts are one token
+    >>> print(f'{ctc_language_model([[[0.0, 0.0]]], log_bigram=language)[0]:.4f}')  # log 2
+    0.6931
     """
     logits, log_bigram, log_prior, length = arrays(
         'B T V', 'V V', 'V', 'B',
         logits=logits, log_bigram=log_bigram, log_prior=log_prior, length=length,
     )  # fmt: skip
-    B, T, V = logits.shape
+    T, V = logits.shape[1:]
+    if length is not None:
+        logits = on(jnp.arange(T) < length[:, None], logits)  # beyond it may be anything
     log_p = log_softmax(precise(logits))
     language = like(log_bigram, log_p)
     if log_prior is not None:

@@ -35,11 +35,11 @@ def sparse_kl(
     where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """How far the mean activations of units are from a small one, a scalar.
+    """How far mean activations are from a small one, one value for a batch.
 
     Ng 2011 (Stanford CS294A, Sparse autoencoder), section 3: with m_j the mean of unit j over rows,
         sum_j r log(r / m_j) + (1 - r) log((1 - r) / (1 - m_j)),  r = target.
-    codes [B, ...] between 0 and 1 -> scalar.
+    codes [B, ...] between 0 and 1 -> [].
 
     target: the share of time that a unit should be active.
     where: bool [B], the rows that count; None: all.
@@ -71,7 +71,7 @@ def contractive(encoder: Callable[[jax.Array], jax.Array], x: ArrayLike) -> jax.
     codes, back = jax.vjp(encoder, precise(x))
     arrays('B ...', 'B H', x=x, encoder=codes)
     each = jnp.eye(codes.shape[1], dtype=codes.dtype)
-    slopes = jax.vmap(lambda one: back(jnp.broadcast_to(one, codes.shape))[0])(each)
+    slopes = jax.vmap(lambda one: back(one + jnp.zeros_like(codes))[0])(each)
     return row_sums(jnp.square(slopes).sum(0))
 
 

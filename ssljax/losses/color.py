@@ -11,7 +11,7 @@ from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import like, precise, row_means
+from ssljax.losses._rows import like, on, precise, row_means
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 
@@ -82,7 +82,8 @@ def color_classes(
     targets = precise(targets)
     loss = -(targets * log_softmax(precise(logits))).sum(-1)
     if weight is not None:
-        loss = precise(weight)[targets.argmax(-1)] * loss
+        likeliest = jnp.arange(targets.shape[-1]) == targets.argmax(-1)[..., None]
+        loss = jnp.where(likeliest, like(weight, loss), 0).sum(-1) * loss
     return row_means(loss)
 
 
@@ -136,7 +137,7 @@ def color_pointer(
     right = colors[:, :, None] == reference_colors[:, None]
     loss = logsumexp(scores, -1) - logsumexp(jnp.where(right, scores, NOTHING), -1)
     scored = right.any(-1)
-    return jnp.where(scored, loss, 0).sum(-1) / jnp.maximum(scored.sum(-1), 1)
+    return on(scored, loss).sum(-1) / jnp.maximum(scored.astype(loss.dtype).sum(-1), 1)
 
 
 def _pointer(target, reference, temperature):

@@ -4,6 +4,7 @@
 [-2.]
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -88,7 +89,7 @@ def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: ArrayLik
     """
     (x,) = arrays('B ...', x=x)
     x = precise(x)
-    each = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, *x.shape[1:])
+    each = jnp.eye(math.prod(x.shape[1:]), dtype=x.dtype).reshape(-1, *x.shape[1:])
     x, s = arrays('B ...', x=x, score=score(x))
     return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(precise(s))) / 2
 
@@ -127,7 +128,7 @@ def _slopes(score, x, directions):
     """v . d(v . s(x)) / dx for directions v [B or 1, P, ...]: [B, P]."""
 
     def slope(v):
-        v = jnp.broadcast_to(v, x.shape)
+        v = v + jnp.zeros_like(x)
         return row_sums(v * precise(jax.jvp(score, (x,), (v,))[1]))
 
     return jax.vmap(slope, 1, 1)(directions)

@@ -14,14 +14,18 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, like, mean, on, precise, size
+from ssljax.losses._rows import Axis, everywhere, itself, least, like, mean, on, precise, size
 from ssljax.losses._shapes import arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def gaussian_kernel(*scales: ArrayLike) -> Kernel:
-    """The sum over scales s of exp(-|a - b|^2 / 2 s^2): a function of [A, D], [M, D] -> [A, M]."""
+    """The sum over scales s of exp(-|a - b|^2 / 2 s^2): a function of [A, D], [M, D] -> [A, M].
+
+    >>> print(gaussian_kernel(1.0, 2.0)(jnp.zeros((1, 3)), jnp.zeros((1, 3))))
+    [[2.]]
+    """
 
     def kernel(a: ArrayLike, b: ArrayLike) -> jax.Array:
         squares = _squares(a, b)
@@ -38,11 +42,11 @@ def mmd(
     unbiased: bool = True,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """The squared maximum mean discrepancy, a scalar: how far two sets are from one distribution.
+    """The squared maximum mean discrepancy of two sets, one value for a batch.
 
     Gretton et al. 2012 (JMLR 13), eq. 3, or eq. 5 if biased:
         mean_{i /= k} k(x_i, x_k) + mean_{i /= k} k(y_i, y_k) - 2 mean_{i, k} k(x_i, y_k).
-    x [B, D], y [M, D] -> scalar. A critic's features of x and y (MMD GAN) are such rows.
+    x [B, D], y [M, D] -> []. A critic's features of x and y (MMD GAN) are such rows.
 
     kernel: a function of [A, D], [M, D] -> [A, M], as `gaussian_kernel`; its scale should be about
         that of the distances between rows.
@@ -54,7 +58,8 @@ def mmd(
     >>> print(mmd([[1.0]], [[3.0]], kernel=kernel, unbiased=False))  # (1 - 3)^2
     4.0
     """
-    x, y = arrays('B D', 'M D', x=x, y=y, at_least=dict(B=2, M=2) if unbiased else {})
+    pair = dict.fromkeys('BM', least(2, axis_name)) if unbiased else {}
+    x, y = arrays('B D', 'M D', x=x, y=y, at_least=pair)
     x, y = precise(x), precise(y)
     all_x, all_y = everywhere(x, axis_name), everywhere(y, axis_name)
 
@@ -72,12 +77,12 @@ def mmd(
 def renyi_entropy(
     z: ArrayLike, *, sigma: ArrayLike = 1.0, where: ArrayLike | None = None, axis_name: Axis = None
 ) -> jax.Array:
-    """Renyi's quadratic entropy of a set of rows, a scalar in nats, by a kernel estimate.
+    """Renyi's quadratic entropy of a set of rows, one value for a batch, by a kernel estimate.
 
     Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering), of the density
     p(z) = 1/N sum_i N(z; z_i, sigma^2):
         -log of the integral of p^2 = -log 1/N^2 sum_{i, k} N(z_i - z_k; 0, 2 sigma^2).
-    z [B, D] -> scalar. Of normal rows of variance v it is near D/2 log(4 pi (v + sigma^2)).
+    z [B, D] -> [], in nats. Of normal rows of variance v it is near D/2 log(4 pi (v + sigma^2)).
 
     sigma: the width of the estimate.
     where: bool [B], the rows that count; None: all.
@@ -103,13 +108,13 @@ def quadratic_mutual_information(
     where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """How much rows of y say of their rows of z, a scalar: zero if and only if nothing.
+    """How much rows of y say of their rows of z, one value for a batch: zero if nothing.
 
     Principe, Xu & Fisher 2000 (in Haykin, Unsupervised Adaptive Filtering): with the density of
     `renyi_entropy`, p of pairs and q = p(y) p(z), and the integrals
         V_J of p^2,  V_M of q^2,  V_C of p q:
         cauchy_schwarz: log V_J + log V_M - 2 log V_C,  euclidean: V_J + V_M - 2 V_C.
-    y [B, D], z [B, E] -> scalar. For a loss that keeps information, take minus.
+    y [B, D], z [B, E] -> []. For a loss that keeps information, take minus.
 
     sigma: the width of the estimate, of y and of z.
     divergence: which of the two distances between p and q.

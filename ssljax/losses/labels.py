@@ -1,10 +1,8 @@
 """Cross entropy with labels that are soft, wrong at times, or of rare classes.
 
 >>> even = jnp.zeros((1, 2))
->>> print(soft_cross_entropy(even, jnp.array([[0.25, 0.75]])))  # log 2
+>>> print(soft_cross_entropy(even, [[0.25, 0.75]]))  # log 2
 [0.6931472]
->>> print(focal(even, jnp.array([1]), gamma=1.0))  # half of it
-[0.3465736]
 """
 
 import jax
@@ -13,7 +11,7 @@ from jax import lax
 from jax.nn import log_softmax, logsumexp
 from jax.typing import ArrayLike
 
-from ssljax.losses._rows import like, nats, precise
+from ssljax.losses._rows import like, nats, precise, products
 from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import NOTHING
 
@@ -23,6 +21,9 @@ def soft_cross_entropy(logits: ArrayLike, targets: ArrayLike) -> jax.Array:
 
     Szegedy et al. 2015, arXiv:1512.00567, section 7:  -sum_k t_k log softmax(logits)_k.
     logits, targets [B, ..., K], which sum to one -> [B, ...].
+
+    >>> print(soft_cross_entropy([[0.0, 0.0]], [[0.25, 0.75]]))  # log 2
+    [0.6931472]
     """
     logits, targets = arrays('B ... K', logits=logits, targets=targets)
     log_p, targets = log_softmax(precise(logits)), precise(targets)
@@ -44,8 +45,10 @@ def forward_corrected(logits: ArrayLike, labels: ArrayLike, *, noise: ArrayLike)
     0.2231
     """
     logits, labels, noise = arrays('B K', 'B', 'K K', logits=logits, labels=labels, noise=noise)
-    log_p, noise = log_softmax(precise(logits)), precise(noise)
-    rates = noise.T[labels]  # [B, K]: of this label, by class
+    log_p = log_softmax(precise(logits))
+    noise = like(noise, log_p)
+    is_label = jnp.arange(len(noise)) == labels[:, None]
+    rates = products(is_label.astype(noise.dtype), noise)  # [B, K]: of this label, by class
     top = lax.stop_gradient(jnp.where(rates > 0, log_p, NOTHING).max(-1, keepdims=True))
     # classes of rate zero have a slope by it, but may lie far above the others
     p = (rates * jnp.exp(jnp.minimum(log_p - top, 60))).sum(-1)
@@ -94,6 +97,9 @@ def focal(
 
     gamma: how fast weight falls with p; zero: cross entropy.
     weight: a [K], of each class, such as (0.75, 0.25) of the paper; None: one.
+
+    >>> print(focal([[0.0, 0.0]], [1], gamma=1.0))  # half of log 2
+    [0.3465736]
     """
     logits, labels, weight = arrays('B K', 'B', 'K', logits=logits, labels=labels, weight=weight)
     logits = precise(logits)
@@ -101,4 +107,4 @@ def focal(
     # the log of 1 - p from the other classes, for it keeps its digits where p rounds to one
     rest = logsumexp(jnp.where(own, NOTHING, logits), -1) - logsumexp(logits, -1)
     loss = jnp.exp(like(gamma, rest) * rest) * nats(logits, labels)
-    return loss if weight is None else precise(weight)[labels] * loss
+    return loss if weight is None else jnp.where(own, like(weight, loss), 0).sum(-1) * loss

@@ -170,10 +170,10 @@ def elbo(reconstruction: ArrayLike, kl: ArrayLike, *, beta: ArrayLike = 1.0) -> 
 def free_bits(
     kl: ArrayLike, *, least: ArrayLike, where: ArrayLike | None = None, axis_name: Axis = None
 ) -> jax.Array:
-    """The divergence of groups of latents, each free of cost up to a bound: a scalar.
+    """The divergence of groups of latents, free up to a bound: one value for a batch.
 
     Kingma et al. 2016, arXiv:1606.04934, eq. 15:  sum_j max(least, mean over the batch of KL_j).
-    kl of each group [B, G] -> scalar, in the place of the mean of `kl` of `elbo`. Groups [B, G, D]
+    kl of each group [B, G] -> [], in the place of the mean of `kl` of `elbo`. Groups [B, G, D]
     have it by `jax.vmap(kl_gaussian, 1, 1)(mean, log_variance)`.
 
     least: nats of a group that cost nothing; there it has no gradient.

@@ -94,7 +94,9 @@ def flexmatch(strong: ArrayLike, weak: ArrayLike, *, thresholds: ArrayLike) -> j
     )
     q = lax.stop_gradient(softmax(precise(weak)))
     likeliest = q.argmax(-1)
-    return nats(strong, likeliest, where=q.max(-1) >= like(thresholds, q)[likeliest])
+    own = jnp.arange(q.shape[-1]) == likeliest[:, None]
+    threshold = jnp.where(own, like(thresholds, q), 0).sum(-1)
+    return nats(strong, likeliest, where=q.max(-1) >= threshold)
 
 
 def flexmatch_thresholds(counts: ArrayLike, *, rows: int, threshold: ArrayLike = 0.95) -> jax.Array:
@@ -133,7 +135,7 @@ def mean_teacher(student: ArrayLike, teacher: ArrayLike) -> jax.Array:
 
 
 def ramp_up(step: ArrayLike, *, rise: int) -> jax.Array:
-    """A weight that rises from near zero to one over the first steps.
+    """A weight that rises from near zero to one over the first steps: a number -> a number.
 
     Laine & Aila 2016, arXiv:1610.02242, section 2.1:  exp(-5 (1 - t)^2),  t = min(step / rise, 1).
 

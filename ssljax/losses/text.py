@@ -49,6 +49,9 @@ def sentence_pair(logits: ArrayLike, follows: ArrayLike) -> jax.Array:
     order: the other half has its two texts exchanged):
         l = -log softmax(logits)[follows].
     logits [B, 2], follows, bool or int [B], 1 where it does -> [B].
+
+    >>> print(sentence_pair([[0.0, 0.0]], [True]))  # log 2
+    [0.6931472]
     """
     logits, follows = arrays('B 2', 'B', logits=logits, follows=follows)
     return nats(logits, follows.astype(jnp.int32))

@@ -25,6 +25,9 @@ def spectral_norm(
     for the next step; at first it is a draw of N(0, 1). Gradients flow through W alone, as there.
 
     rounds: of the power method. One is enough where weights change slowly.
+
+    >>> print(spectral_norm([[0.0, 2.0]], [1.0, 1.0])[0])
+    2.0
     """
     kernel, u = arrays('... O', 'O', kernel=kernel, u=u)
     matrix = precise(kernel).reshape(-1, kernel.shape[-1])
@@ -44,7 +47,7 @@ def orthogonal_penalty(kernel: ArrayLike, *, diagonal: bool = False) -> jax.Arra
     Brock et al. 2018, arXiv:1809.11096, section 3.1: with W the kernel as a matrix [inputs, outs],
         |W^T W o (1 - I)|_F^2;  with the diagonal, as Brock et al. 2016, arXiv:1609.07093:
         |W^T W - I|_F^2.
-    kernel [..., outs] -> scalar. The paper's weight of it is 1e-4.
+    kernel [..., outs] -> []. The paper's weight of it is 1e-4.
 
     diagonal: whether columns should have length one, too.
 

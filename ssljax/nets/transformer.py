@@ -85,7 +85,8 @@ class Block(nn.Module):
 
 def make_block(*, remat: bool = False, **options: Any) -> nn.Module:
     """A Block. With remat, only its input is kept for the backward pass, which computes it again:
-    a third more work for the memory of one block in place of all. No value changes."""
+    a third more work, and of all blocks but one no inner activations. No value changes. For a CPU,
+    XLA merges the two computations again, so nothing is gained there."""
     # train and maps, counted from the module itself, are no arrays; so a call gives both, in place
     return (nn.remat(Block, static_argnums=(2, 3)) if remat else Block)(**options)
 

@@ -305,8 +305,12 @@ def test_relative_values_alone_count(random):
 
 def test_patches_and_features_by_hand():
     real, fake = jnp.array([[[2.0, 0.5]]]), jnp.array([[[-2.0, 0.0]]])
-    close(call(losses.patch, losses.hinge_critic, real, fake), (0 + 0 + 0.5 + 1) / 2)
-    close(call(losses.patch, losses.wasserstein_generator, fake), 1)
+    loss = losses.patch(losses.hinge_critic)
+    close(call(loss, real, fake), (0 + 0 + 0.5 + 1) / 2)
+    close(jax.grad(lambda fake: loss(real, fake).sum())(fake), [[[0, 0.5]]])
+    close(call(losses.patch(losses.wasserstein_generator), fake), 1)
+    with pytest.raises(ValueError, match='values 2 is .1, 2'):
+        loss(real, fake[0])
     features = jnp.array([[1.0, 2.0], [3.0, 2.0]]), jnp.array([[0.0, 0.0]])
     close(call(losses.feature_matching, *features), 4 + 4)
 
