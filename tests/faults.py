@@ -56,16 +56,28 @@ AREAS = (
         'tests/losses/test_edges.py',
         'tests/losses/test_proofs.py -k "nt_xent or vicreg or entropy"',
     ),
-    ('losses/_where', 'tests/losses/test_comparing.py'),
     (
         'losses/_strips',
         'tests/losses/test_strips.py',
         'tests/losses/test_proofs.py -k "nt_xent or clip"',
         'tests/losses/test_edges.py',
     ),
+    ('losses/_where', 'tests/losses/test_comparing.py tests/losses/test_latents.py'),
+    (
+        'losses/alignment losses/codes losses/color losses/diffusion losses/kernels losses/labels'
+        ' losses/mixtures losses/text losses/weights',
+        'tests/losses/test_modeling.py',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
+    ),
+    (
+        'losses/adversarial losses/energy losses/likelihood losses/reconstruction losses/semi',
+        'tests/losses/test_{name}.py',
+        'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
+        'tests/losses/test_modeling.py',
+    ),
     (
         'losses/*',
-        'tests/losses/test_{name}.py',
+        'tests/losses/test_{name}.py tests/losses/test_comparing.py',
         'tests/losses/test_proofs.py tests/losses/test_edges.py -k "{functions}"',
     ),
     ('nets/chunks', 'tests/test_chunks.py'),
@@ -178,6 +190,7 @@ AREAS = (
         'tests/test_workdir_lock.py',
         'tests/test_checkpoint.py tests/test_reopen.py',
         'tests/test_cli.py',
+        'tests/test_evaluate.py',
     ),
     ('signals', 'tests/test_signals.py tests/test_loop.py'),
     ('processes', 'tests/test_signals.py', 'tests/test_processes.py -m slow'),
@@ -195,6 +208,7 @@ AREAS = (
     (
         'train',
         'tests/test_loop.py tests/test_optim.py tests/test_cli.py',
+        'tests/test_workdir_lock.py tests/test_signals.py',
         'tests/test_methods.py -k deepcluster',
         'tests/test_evaluate.py',
         'tests/test_resume.py -m ""',
