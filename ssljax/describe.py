@@ -62,8 +62,6 @@ def kind(annotation: Any) -> str:
     """An annotation in words: Annotated[float, Range(0, 1)] is 'float from 0 to 1'."""
     base, note = peeled(annotation)
     parts, origin = [kind(one) for one in get_args(base)], get_origin(base)
-    if 'Array' in parts:  # jax's ArrayLike, which is all that may become one
-        return ' | '.join(['array', *(['none'] if 'none' in parts else [])])
     if isinstance(note, Named):
         return f'{note.what} spec'
     if isinstance(note, Range | Interval | Least | Pattern | Apart):

@@ -259,13 +259,6 @@ def test_describe_names_every_option_with_its_default(group, capsys):
             assert re.search(rf'^  {option} +{re.escape(default)}  ', out, re.M), (name, option)
 
 
-def test_describe_says_array_of_what_may_be_one(capsys):
-    assert describe.main(['losses.nt_xent']) == 0
-    out = capsys.readouterr().out
-    assert re.search(r'temperature +.*0\.5 +array\n', out)
-    assert re.search(r'where .* array \| none\n', out)
-
-
 def test_describe_says_kinds_and_comments(capsys):
     assert describe.main(['methods.dino', 'nets.vit_tiny', 'evals.knn']) == 0
     out = capsys.readouterr().out

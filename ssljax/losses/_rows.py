@@ -80,7 +80,9 @@ def across(targets: jax.Array, log_p: jax.Array) -> jax.Array:
     """
     log_p = jnp.maximum(log_p, jnp.finfo(log_p.dtype).min)  # finite, so that 0 log 0 = 0
     terms = -jnp.einsum('bgk,bvk->bgv', targets, log_p, precision='highest')
-    different = 1 - jnp.eye(*terms.shape[1:], dtype=terms.dtype)  # a view is not its own target
+    different = 1 - jnp.eye(
+        terms.shape[1], terms.shape[2], dtype=terms.dtype
+    )  # a view is not its own target
     return jnp.where(different > 0, terms, 0).sum((1, 2)) / different.sum()
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 
-def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[Any]:
+def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[jax.Array]:
     """The arguments of a loss as jax arrays, if their shapes are those of the specs.
 
     A spec names each axis: 'B D'. A letter is one size in all arguments of a call; a number is that
@@ -26,6 +26,8 @@ def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[Any
     given: the arguments by name: lists, NumPy or jax arrays, numbers, None.
     """
     specs = specs * len(given) if len(specs) == 1 else specs
+    # None stays None, which the type of the result does not say: it would say so of all arguments
+    values: dict[str, Any]
     values = {name: None if x is None else jnp.asarray(x) for name, x in given.items()}
     call = _Call(sys._getframe(1).f_code.co_name, values, dict(zip(given, specs, strict=True)))
     for name, x in values.items():
