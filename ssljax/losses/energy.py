@@ -4,6 +4,7 @@
 [-2.]
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -88,7 +89,7 @@ def implicit_score_matching(score: Callable[[jax.Array], jax.Array], x: ArrayLik
     """
     (x,) = arrays('B ...', x=x)
     x = precise(x)
-    each = jnp.eye(x[0].size, dtype=x.dtype).reshape(-1, *x.shape[1:])
+    each = jnp.eye(math.prod(x.shape[1:]), dtype=x.dtype).reshape(-1, *x.shape[1:])
     x, s = arrays('B ...', x=x, score=score(x))
     return _slopes(score, x, each[None]).sum(1) + row_sums(jnp.square(precise(s))) / 2
 
