@@ -39,6 +39,10 @@ def instance_discrimination(
         l(i) = -log exp(v_i.z_i / t) / sum_j exp(v_j.z_i / t).
     z [B, D]; index int [B], the example's row in the bank; bank [N, D] -> [B]. No gradient flows to
     the bank; after the step, its rows `index` take in z.
+
+    >>> bank = jnp.eye(4)
+    >>> print(instance_discrimination(bank[:1], [0], bank, temperature=1.0))  # log(e + 3) - 1
+    [0.7436683]
     """
     z, index, bank = arrays('B D', 'B', 'N D', z=z, index=index, bank=bank)
     z, bank = unit(z), lax.stop_gradient(everywhere(unit(bank), None))
@@ -90,7 +94,7 @@ def instance_log_normalizer(
     temperature: ArrayLike = 0.07,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """The logarithm of the constant Z of `instance_nce`, estimated from one batch: a scalar.
+    """The logarithm of the constant Z of `instance_nce`, estimated: one value for a batch.
 
     Wu et al. 2018, arXiv:1805.01978, eq. 8:  Z = N / M sum over the noise j of exp(v_j.z / t),
     here the mean over the batch. z [B, D], noise int [B, M], bank [N, D] -> []. No gradient.

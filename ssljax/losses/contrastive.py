@@ -112,6 +112,10 @@ def decoupled_weighted(
     sigma: the smaller, the more the weights differ.
     block: columns at a time; None: all at once.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
+
+    >>> z = jnp.eye(2)
+    >>> print(decoupled_weighted(z, z, temperature=1.0))  # log 2 - 1
+    [-0.30685282 -0.30685282]
     """
     z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
     options = dict(temperature=temperature, block=block, axis_name=axis_name)

@@ -85,6 +85,9 @@ def data2vec(
     each normalized.
 
     beta: above 0; the paper has 2 for images and 4 for text.
+
+    >>> print(data2vec([[[1.0], [9.0]]], [[[0.0], [0.0]]], [[1, 0]]))  # 1 / 4
+    [0.25]
     """
     prediction, target, mask = arrays(
         'B T D', 'B T D', 'B T', prediction=prediction, target=target, mask=mask
@@ -113,6 +116,9 @@ def jepa(
 
     where: bool [B, T], the tokens that are there; None: all.
     absolute: whether as in V-JEPA.
+
+    >>> print(jepa([[[1.0], [3.0]]], [[[0.0], [0.0]]]))
+    [5.]
     """
     prediction, target, where = arrays(
         'B T D', 'B T D', 'B T', prediction=prediction, target=target, where=where

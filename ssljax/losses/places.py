@@ -72,6 +72,10 @@ def point_info_nce(
 
     temperature: t, the divisor of the cosines.
     where: bool [B, P], the pairs that are there; None: all.
+
+    >>> z = jnp.eye(3)[None]  # one scan of three points
+    >>> print(point_info_nce(z, z, temperature=1.0))  # log(e + 2) - 1
+    [0.5514447]
     """
     z1, z2, where = arrays('B P D', 'B P D', 'B P', z1=z1, z2=z2, where=where)
     return _within(z1, z2, temperature, where)

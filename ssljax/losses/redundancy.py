@@ -121,7 +121,7 @@ def vicregl(
     covariance: ArrayLike = 1.0,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """VICRegL, its local part: VICReg of patches, matched by where they lie and by what they are.
+    """VICRegL, its local part: patches, matched by place and by feature: one value for a batch.
 
     Bardes et al. 2022, arXiv:2210.01571, eqs. 1 to 3: each patch of one view is paired with the
     patch of the other view that is nearest in the original image (L_s), and with the one whose
@@ -233,7 +233,7 @@ def w_mse(
 def total_coding_rate(
     z: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
 ) -> jax.Array:
-    """The nats per row that code a batch up to an error, a measure of its spread: a scalar.
+    """The nats per row that code a batch up to an error, its spread: one value for a batch.
 
     Ma et al. 2007 (TPAMI 29:9), eq. 8; Yu et al. 2020, arXiv:2006.08558, eq. 1: with unit rows,
         R = 1/2 log det(I + D / (N distortion^2) sum_i z_i z_i^T).
@@ -252,7 +252,7 @@ def total_coding_rate(
 def mcr2(
     z: ArrayLike, membership: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
 ) -> jax.Array:
-    """MCR^2: all rows together spread widely, those of one group narrowly: a scalar.
+    """MCR^2: all rows spread widely, those of one group narrowly: one value for a batch.
 
     Yu et al. 2020, arXiv:2006.08558, eqs. 7 and 8: with unit rows, P_ij the share of row i in group
     j, n_j = sum_i P_ij and R the total coding rate,
@@ -281,7 +281,7 @@ def sigreg(
     bound: ArrayLike = 5.0,
     axis_name: Axis = None,
 ) -> jax.Array:
-    """SIGReg: along random directions the batch is normal, by the Epps-Pulley test: a scalar.
+    """SIGReg: along random directions rows are normal, by a test: one value for a batch.
 
     Balestriero & LeCun 2025 (LeJEPA), arXiv:2511.08544, section 4: with a of length one and
     f(t) = exp(-t^2 / 2), the characteristic function of a normal variable and the weight,

@@ -21,6 +21,10 @@ def skip_gram(center: ArrayLike, context: ArrayLike, noise: ArrayLike) -> jax.Ar
     output vectors of its neighbor and of M words drawn in proportion to count^(3/4),
         l = -log sigmoid(u.v) - sum_m log sigmoid(-u_m.v).
     center, context [B, D], noise [B, M, D] -> [B].
+
+    >>> word = jnp.ones((1, 2))
+    >>> print(skip_gram(word, word, jnp.zeros((1, 3, 2))))  # softplus(-2) + 3 log 2
+    [2.2063696]
     """
     given = dict(center=center, context=context, noise=noise)
     return _against_noise(*map(precise, arrays('B D', 'B D', 'B M D', **given)))

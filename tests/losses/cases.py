@@ -552,6 +552,7 @@ CASES = (
     padded('sinkhorn where', losses.sinkhorn, sinkhorn, normal((4,)), dict(epsilon=0.3),
            moves=(), still=(0,)),
     padded('swav where', losses.swav, swav, normal((3, 4)), dict(epsilon=0.3), moves=(0,),
+           meets=False,
            constants=lambda scores, where: dict(
                codes=[sinkhorn(scores[where, g], 0.3) for g in range(2)])),
     Case('vicreg', losses.vicreg, vicreg, two, of_set=True),

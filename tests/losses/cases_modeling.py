@@ -535,7 +535,7 @@ CASES = (
            quadratic_mutual_information, normal((2,), (1,)), dict(sigma=0.7)),
     Case('persistent_contrastive_divergence',
          partial(losses.persistent_contrastive_divergence, energy), energy_gap,
-         normal((2,), (2,)), moves=(0,), still=(1,), of_set=True,
+         normal((2,), (2,)), moves=(0,), still=(1,), of_set=True, meets=False,
          constants=lambda x, chain: dict(held=chain)),
     Case('implicit_score_matching', partial(losses.implicit_score_matching, score),
          implicit_score_matching, normal((3,)), moves=(0,)),

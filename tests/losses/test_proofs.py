@@ -5,6 +5,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import types
 import typing
 from collections.abc import Callable
 
@@ -45,9 +46,30 @@ def formula(case, **fixed):
 
 
 def bound(case, **more):
-    # arrays anew for each call: jax remembers how it read an array of NumPy, in which precision
-    options = {k: v + 0 if isinstance(v, np.ndarray) else v for k, v in case.options.items()}
-    return lambda *args: case.loss(*args, **options | more)
+    loss, options = anew(case.loss), {name: anew(x) for name, x in case.options.items()}
+    return lambda *args: loss(*args, **options | more)
+
+
+def anew(value):
+    """The arrays of a case copied: JAX remembers how it read an array of NumPy, in the precision of
+    that time."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, functools.partial):
+        keywords = {name: anew(x) for name, x in value.keywords.items()}
+        return functools.partial(anew(value.func), *map(anew, value.args), **keywords)
+    if isinstance(value, types.FunctionType) and value.__module__.startswith('cases'):
+        cells = tuple(types.CellType(anew(cell.cell_contents)) for cell in value.__closure__ or ())
+        defaults = tuple(map(anew, value.__defaults__ or ()))
+        data = {k: anew(x) if isinstance(x, np.ndarray) else x for k, x in vars_of(value).items()}
+        return types.FunctionType(value.__code__, data, value.__name__, defaults, cells)
+    return value
+
+
+def vars_of(function):
+    """The globals of a function that it names."""
+    names = function.__code__.co_names
+    return {k: x for k, x in function.__globals__.items() if k in names or k == '__builtins__'}
 
 
 @functools.cache
