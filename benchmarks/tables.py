@@ -148,15 +148,23 @@ def spread(values: Sequence[float], *, digits: int) -> str:
 
 
 def faults() -> str:
+    """A row per fault that was planted in the program that is here."""
+    found = read('faults')
     rows = [
         [
             row['fault'],
             f'`{row["file"]}`',
             f'`{row["test"]}`' if row['test'] else f'**nothing** {row.get("why", "")}'.strip(),
         ]
-        for row in read('faults')['faults']
+        for row in found['faults']
     ]
-    return grid(['fault', 'file', 'caught by'], rows)
+    below = ''
+    if (planted := found.get('planted', len(rows))) > len(rows):
+        below = (
+            f'{len(rows)} of {planted} faults of `tests/faults.toml`: the program of the others has'
+            ' changed since they were judged, or they are new.'
+        )
+    return grid(['fault', 'file', 'caught by'], rows, below)
 
 
 def meshes() -> str:
