@@ -25,6 +25,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PROOFS = ROOT / 'results/proofs.json'
 # refresh, teacher, tokens, masks, pairs, turns
+METHODS = {path.stem for path in (ROOT / 'ssljax/methods').glob('[a-z]*.py')}
 WIDEST = ('deepcluster', 'dino', 'gpt', 'mae', 'simclr', 'wgan_gp')
 
 
@@ -56,11 +57,11 @@ def pytest_addoption(parser):
 def about(item) -> str:
     """The method, or the case of a loss, that a test is about, or ''."""
     values = getattr(getattr(item, 'callspec', None), 'params', {})
-    if 'method' in values:
+    if is_oracle(item):
+        return item.path.stem.removeprefix('test_')
+    if values.get('method') in METHODS:  # a test may call something else a method
         return values['method']
-    if 'case' in values:
-        return getattr(values['case'], 'name', '')
-    return item.path.stem.removeprefix('test_') if item.path.parent.name == 'methods' else ''
+    return getattr(values.get('case'), 'name', '')
 
 
 def is_oracle(item) -> bool:
@@ -162,8 +163,7 @@ class Seconds:
             self.spent[name] = self.spent.get(name, 0) + report.duration
 
     def pytest_terminal_summary(self, terminalreporter):
-        methods = {path.stem for path in (ROOT / 'ssljax/methods').glob('*.py')}
-        spent = {name: seconds for name, seconds in self.spent.items() if name in methods}
+        spent = {name: seconds for name, seconds in self.spent.items() if name in METHODS}
         slowest = sorted(spent, key=spent.get, reverse=True)[:10]
         if slowest:
             each = ', '.join(f'{name} {spent[name]:.1f} s' for name in slowest)
