@@ -306,12 +306,12 @@ def infogan_continuous(
 
 
 def _steepness(critic, x):
-    """|grad_x f(x)|^2, [B]."""
+    """|grad_x f(x)|^2, [B]; of several values of a row, the slope of their sum."""
 
     def whole(x):
         value = critic(x)
-        if value.shape != x.shape[:1]:
-            raise ValueError(f'critic: its value is {[*value.shape]}; it must be {[len(x)]}')
+        if value.shape[:1] != x.shape[:1]:  # [B], or [B, ...], whose sum counts
+            raise ValueError(f'critic: its value is {[*value.shape]}; it must be [{len(x)}, ...]')
         return precise(value).sum()
 
     return row_sums(jnp.square(jax.grad(whole)(x)))

@@ -104,8 +104,8 @@ def test_a_batch_in_which_no_pair_is_is_refused(case):
             lambda z: losses.mae(z[..., None], z[..., None], z > 0, ddof=1),
         'ctc: blank=3; it must be 0 to 2, a class of the logits':
             lambda z: losses.ctc(z[None], jnp.ones((1, 1), int), blank=3),
-        'critic: its value is [4, 1]; it must be [4]':
-            lambda z: losses.r1(lambda x: x[:, :1], z),
+        'critic: its value is []; it must be [4, ...]':
+            lambda z: losses.r1(lambda x: x.sum(), z),
         'gradient_penalty: fake is [1, 3], and real is [4, 3]; both must be [B, ...]':
             lambda z: losses.gradient_penalty(jax.random.key(0), len, z, z[:1]),
     }.items(),

@@ -13,7 +13,7 @@ from ssljax import methods
 
 OTHER = {'model__encoder__pool': 'mean', 'model__projector__norm': 'layer',
          'model__projector__dims': (24, 20, 16), 'model__predictor__dims': (12, 16)}  # fmt: skip
-NONE = {'model__predictor': None}
+NONE = {'model__predictor': None, 'optim__net__groups': '{}'}  # no group of its params then
 FREE = {'model__stop_gradient': False}
 
 
