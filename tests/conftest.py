@@ -3,7 +3,9 @@
 import ctypes
 import gc
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 # eight devices on two busy cores may wait long for one another: by default XLA aborts after 40 s
@@ -28,6 +30,11 @@ import pytest  # noqa: E402
 
 from ssljax import cache  # noqa: E402
 
+# what a shell starts in the background ignores Ctrl-C, and under nohup a hang-up; tests send both
+for one, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    ignored = signal.getsignal(one) is signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(one, usual)
 cache.programs()
 gc.freeze()  # a tenth of the time: what is imported stays, and few of the many small objects of
 gc.set_threshold(200_000, 20, 100)  # a trace are garbage
