@@ -61,7 +61,14 @@ def text(function: Callable) -> str:
 def kind(annotation: Any) -> str:
     """An annotation in words: Annotated[float, Range(0, 1)] is 'float from 0 to 1'."""
     base, note = peeled(annotation)
-    parts, origin = [kind(one) for one in get_args(base)], get_origin(base)
+    if isinstance(base, list):  # the arguments of a function
+        return f'[{", ".join(map(kind, base))}]'
+    inside, origin = get_args(base), get_origin(base)
+    if any(
+        getattr(one, '__name__', '').endswith('.Array') for one in inside
+    ):  # or what becomes one
+        return 'array | none' if types.NoneType in inside else 'array'
+    parts = [kind(one) for one in inside]
     if isinstance(note, Named):
         return f'{note.what} spec'
     if isinstance(note, Range | Interval | Least | Pattern | Apart):

@@ -52,12 +52,10 @@ from ssljax.losses.contrastive import (
     decoupled,
     decoupled_weighted,
     info_nce,
-    margin_pair,
     moco,
     nt_xent,
     siglip,
     sup_con,
-    triplet,
 )
 from ssljax.losses.diffusion import ddpm, denoised, diffuse, flow_matching, flow_path
 from ssljax.losses.distillation import (
@@ -106,7 +104,13 @@ from ssljax.losses.likelihood import (
     variational_dequantize,
     vq,
 )
-from ssljax.losses.metric import batch_hard_triplet, n_pair, semi_hard_triplet
+from ssljax.losses.metric import (
+    batch_hard_triplet,
+    margin_pair,
+    n_pair,
+    semi_hard_triplet,
+    triplet,
+)
 from ssljax.losses.mixtures import gaussian_mixture, logistic_mixture, logistic_mixture_rgb
 from ssljax.losses.places import cpc, patch_nce, point_info_nce
 from ssljax.losses.reconstruction import beit, context_encoder, mae, simmim

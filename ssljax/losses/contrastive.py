@@ -334,42 +334,6 @@ def sup_con(
     return on(where, jnp.where(count > 0, others.reshape(B, V) - positive, 0).mean(-1))
 
 
-def margin_pair(
-    z1: ArrayLike, z2: ArrayLike, same: ArrayLike, *, margin: ArrayLike = 1.0
-) -> jax.Array:
-    """Pairs that are the same attract; others repel while they are nearer than the margin.
-
-    Hadsell, Chopra, LeCun 2006 (CVPR), eq. 4: with d = |z1 - z2|,
-        l = d^2 / 2 where same, else max(0, margin - d)^2 / 2.
-    z1, z2 [B, D], same bool [B] -> [B]. Rows are not normalized; the paper names no margin.
-
-    >>> print(f'{margin_pair([[0.0, 0.0]], [[0.3, 0.4]], [False])[0]:.4f}')  # (1 - 0.5)^2 / 2
-    0.1250
-    """
-    z1, z2, same = arrays('B D', 'B D', 'B', z1=z1, z2=z2, same=same)
-    square = _square_distance(z1, z2)
-    distance = jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
-    apart = jnp.maximum(like(margin, distance) - distance, 0)
-    return jnp.where(same, square, jnp.square(apart)) / 2
-
-
-def triplet(
-    anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *, margin: ArrayLike = 0.2
-) -> jax.Array:
-    """The positive should be nearer to the anchor than the negative, by a margin.
-
-    Schroff et al. 2015, arXiv:1503.03832, eq. 3:
-        l = max(0, |a - p|^2 - |a - n|^2 + margin).
-    [B, D] each -> [B]. Rows are not normalized; the paper's have length one, and its margin is 0.2.
-
-    >>> print(triplet([[0.0]], [[0.5]], [[0.5]]))
-    [0.2]
-    """
-    anchor, positive, negative = arrays('B D', anchor=anchor, positive=positive, negative=negative)
-    difference = _square_distance(anchor, positive) - _square_distance(anchor, negative)
-    return jnp.maximum(difference + like(margin, difference), 0)
-
-
 def _some(negatives, axis_name):
     """The least sizes of a batch and of negatives: there must be one."""
     return dict(M=1, B=least(2, axis_name) if negatives is None else 1)
@@ -397,7 +361,3 @@ def _all_views(z1, z2, temperature, positives, where, block, axis_name) -> jax.A
     anchors = others(z1, z1, z2) + others(z2, z2, z1)
     value = anchors / 2 - (z1 * z2).sum(-1) / t
     return on(where, jnp.where(anchors > NOTHING, value, 0))  # zero: `where` leaves no negative
-
-
-def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.square(precise(a) - precise(b)).sum(-1)

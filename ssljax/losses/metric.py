@@ -16,6 +16,42 @@ from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
 
 
+def margin_pair(
+    z1: ArrayLike, z2: ArrayLike, same: ArrayLike, *, margin: ArrayLike = 1.0
+) -> jax.Array:
+    """Pairs that are the same attract; others repel while they are nearer than the margin.
+
+    Hadsell, Chopra, LeCun 2006 (CVPR), eq. 4: with d = |z1 - z2|,
+        l = d^2 / 2 where same, else max(0, margin - d)^2 / 2.
+    z1, z2 [B, D], same bool [B] -> [B]. Rows are not normalized; the paper names no margin.
+
+    >>> print(f'{margin_pair([[0.0, 0.0]], [[0.3, 0.4]], [False])[0]:.4f}')  # (1 - 0.5)^2 / 2
+    0.1250
+    """
+    z1, z2, same = arrays('B D', 'B D', 'B', z1=z1, z2=z2, same=same)
+    square = _square_distance(z1, z2)
+    distance = jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
+    apart = jnp.maximum(like(margin, distance) - distance, 0)
+    return jnp.where(same, square, jnp.square(apart)) / 2
+
+
+def triplet(
+    anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *, margin: ArrayLike = 0.2
+) -> jax.Array:
+    """The positive should be nearer to the anchor than the negative, by a margin.
+
+    Schroff et al. 2015, arXiv:1503.03832, eq. 3:
+        l = max(0, |a - p|^2 - |a - n|^2 + margin).
+    [B, D] each -> [B]. Rows are not normalized; the paper's have length one, and its margin is 0.2.
+
+    >>> print(triplet([[0.0]], [[0.5]], [[0.5]]))
+    [0.2]
+    """
+    anchor, positive, negative = arrays('B D', anchor=anchor, positive=positive, negative=negative)
+    difference = _square_distance(anchor, positive) - _square_distance(anchor, negative)
+    return jnp.maximum(difference + like(margin, difference), 0)
+
+
 def semi_hard_triplet(
     z: ArrayLike, labels: ArrayLike, *, margin: ArrayLike = 0.2, axis_name: Axis = None
 ) -> jax.Array:
@@ -117,3 +153,7 @@ def _square_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """[A, D], [B, D] -> [A, B]."""
     squares = jnp.square(a).sum(-1)[:, None] + jnp.square(b).sum(-1)
     return jnp.maximum(squares - 2 * products(a, b), 0)
+
+
+def _square_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.square(precise(a) - precise(b)).sum(-1)
