@@ -83,7 +83,7 @@ class Block(nn.Module):
         return x + drop(dense(width, self.init_out, 'mlp_out')(h))
 
 
-def make_block(*, remat: bool = False, **options: Any) -> nn.Module:
+def make_block(*, remat: bool = False, **options: Any) -> Block:
     """A Block. With remat, only its input is kept for the backward pass, which computes it again:
     a third more work, and of all blocks but one no inner activations. No value changes. For a CPU,
     XLA merges the two computations again, so nothing is gained there."""
