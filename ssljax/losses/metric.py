@@ -115,6 +115,8 @@ def batch_hard_triplet(
     positive, negative = same & ~itself(len(z), axis_name), ~same
 
     def distance(chosen):  # exact, for the two that count
+        # on an Explicit mesh, indices of rows of all devices are needed whole
+        chosen = chosen if axis_name is not None else everywhere(chosen, None)
         square = jnp.square(z - all_z[chosen]).sum(-1)
         return jnp.sqrt(square + 1e-12)  # the small number keeps the gradient finite at zero
 

@@ -55,13 +55,15 @@ def anew(value):
     that time."""
     if isinstance(value, np.ndarray):
         return value.copy()
+    if isinstance(value, dict):
+        return {name: anew(x) for name, x in value.items()}
     if isinstance(value, functools.partial):
         keywords = {name: anew(x) for name, x in value.keywords.items()}
         return functools.partial(anew(value.func), *map(anew, value.args), **keywords)
     if isinstance(value, types.FunctionType) and value.__module__.startswith('cases'):
         cells = tuple(types.CellType(anew(cell.cell_contents)) for cell in value.__closure__ or ())
         defaults = tuple(map(anew, value.__defaults__ or ()))
-        data = {k: anew(x) if isinstance(x, np.ndarray) else x for k, x in vars_of(value).items()}
+        data = {k: anew(x) if k != '__builtins__' else x for k, x in vars_of(value).items()}
         return types.FunctionType(value.__code__, data, value.__name__, defaults, cells)
     return value
 
