@@ -30,7 +30,7 @@ def load(workdir: str | Path) -> Model:
     state = store.restore(model.shapes(opened), repair=False)
     if state is None:
         raise Mistake(f'no whole checkpoint in {store.folder}; train there first')
-    same_config(settings, Path(workdir), int(state.step))
+    same_config(settings, workdir, int(state.step))
     return opened.at(state, store.opened)
 
 

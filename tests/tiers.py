@@ -24,8 +24,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROOFS = ROOT / 'results/proofs.json'
-# refresh, teacher, tokens, masks, pairs, turns
 METHODS = {path.stem for path in (ROOT / 'ssljax/methods').glob('[a-z]*.py')}
+# refresh, teacher, tokens, masks, pairs, turns
 WIDEST = ('deepcluster', 'dino', 'gpt', 'mae', 'simclr', 'wgan_gp')
 
 
