@@ -110,6 +110,12 @@ def value_and_slopes(case, args, weight, bits=32):
     return value, grads[: len(case.moves)], grads[len(case.moves) :]
 
 
+def even(case, args):
+    """The weights of a mean."""
+    weight = np.ones(jax.eval_shape(bound(case), *args).shape)
+    return weight / weight.size
+
+
 @every
 @pytest.mark.parametrize('bits', [32, 64])
 def test_value_and_gradient_are_the_papers(case, bits):
@@ -187,8 +193,7 @@ def test_finite_where_it_degenerates(case, how):
         pytest.skip('no row meets another')
     change = lambda a: DEGENERATE[how](a) if np.asarray(a).dtype.kind == 'f' else a  # noqa: E731
     args = real(map(change, drawn(case, 2 if how == 'two rows' else 5)))
-    weight = np.ones(jax.eval_shape(bound(case), *args).shape)
-    value, grads, none = value_and_slopes(case, args, weight / weight.size)
+    value, grads, none = value_and_slopes(case, args, even(case, args))
     for found in (value, *grads, *none):
         assert np.isfinite(found).all()
 
@@ -372,7 +377,14 @@ def test_a_docstring_has_paper_shapes_and_an_example(name):
 FAMILIES = [m.name for m in pkgutil.iter_modules(losses.__path__) if not m.name.startswith('_')]
 
 
+def at_once(loss):
+    """The loss as one program of constants: operations one by one are compiled one by one."""
+    return lambda *args, **options: jax.jit(lambda: loss(*args, **options))()
+
+
 @pytest.mark.parametrize('name', FAMILIES)
 def test_every_family_has_an_example_that_runs(name):
-    failed, tried = doctest.testmod(importlib.import_module(f'ssljax.losses.{name}'))
+    family = importlib.import_module(f'ssljax.losses.{name}')
+    compiled = {n: at_once(loss) for n, loss in vars(family).items() if n in losses.__all__}
+    failed, tried = doctest.testmod(family, extraglobs=compiled)
     assert tried and not failed
