@@ -40,11 +40,11 @@ def test_remat_changes_no_value(name):
     for remat in (False, True):
         net = nets.make(dict(name=name, remat=remat, **SMALL, **options))
         value, arrays = loss(net, args)
+        keys = {'params': jax.random.key(0), 'dropout': jax.random.key(4)}
+        shapes = jax.eval_shape(lambda net=net, keys=keys: net.init(keys, *args))
         # not at its start, where layers are zero
-        key = jax.random.key(0)
-        params = jax.eval_shape(lambda net=net: net.init({'params': key, 'dropout': key}, *args))
         params = jax.tree.map(
-            lambda p: np.cos(np.arange(p.size, dtype='f4').reshape(p.shape)), params
+            lambda p: np.cos(np.arange(p.size, dtype='f4')).reshape(p.shape), shapes
         )
         found.append(jax.jit(jax.value_and_grad(value))(params, *arrays))
         again = str(jax.make_jaxpr(jax.grad(value))(params, *arrays)).count('remat2[')
@@ -70,8 +70,9 @@ def test_the_attention_of_a_vit_with_remat():
 
 
 def test_remat_takes_less_memory():
-    """All make their blocks at one place, so one net stands for all. By what XLA says of the compiled gradient. For a CPU, other than for a GPU or TPU, it removes
-    what keeps the second computation of a block behind the first; so here it may not."""
+    """By what XLA says of the compiled gradient; one net for all, which make blocks at one place.
+    For a CPU, other than for a GPU or TPU, XLA removes what keeps the second computation of a block
+    behind the first; so here it may not."""
     taken = {}
     for remat in (False, True):
         options = dict(width=32, depth=8, heads=2, patch=2, size=16, remat=remat)
