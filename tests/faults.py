@@ -6,23 +6,24 @@ tests of the file that it is in, which AREAS names. A fault that no test catches
 
 import argparse
 import ast
+import collections
 import fnmatch
 import functools
 import hashlib
 import json
+import multiprocessing
 import os
 import queue
 import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tomllib
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +32,16 @@ import digests
 ROOT = Path(__file__).parents[1]
 FAULTS = tomllib.loads(Path(__file__).with_suffix('.toml').read_text())['fault']
 ENOUGH = 0.97  # share of the faults that must be caught
+FORK = multiprocessing.get_context('forkserver')
+LIBRARIES = [
+    'pytest',
+    'jax',
+    'flax.linen',
+    'optax',
+    'orbax.checkpoint',
+    'ml_collections',
+    'PIL.Image',
+]
 # it compares faults.toml with the files, so it would catch every fault
 COMMON = ['-x', '-q', '-n', '0', '-p', 'no:cacheprovider', '-m', 'not slow', '--deselect']
 COMMON += ['tests/test_contract.py::test_every_planted_fault_has_its_place']
@@ -241,40 +252,86 @@ def runs(file: str) -> list[str]:
     return [run.format(**words) for run in area(file)[1:]]
 
 
-def first_failed(run: str, folder: Path, seconds: float) -> str:
-    """The first test that fails in this run, or ''."""
-    command = [sys.executable, '-m', 'pytest', *COMMON, *shlex.split(run)]
+def tests(arguments: Sequence[str], folder: Path, out: Path) -> None:
+    """pytest in a copy of the project, in a process that was forked with its libraries imported."""
+    os.setsid()  # whoever stops it stops what the tests have started, too
+    with out.open('w') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(folder)
     # no stored byte code, which may be that of the file before; children see this copy, too
-    env = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(folder)}
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    child = subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **pipes)
-    try:
-        out, _ = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return 'not done in time'
-    finally:
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)  # and what the tests have started
-            child.communicate()
-    if child.returncode == 0:
-        return ''
-    found = re.search(r'^(?:FAILED|ERROR) (.+?)(?: - .*)?$', out, flags=re.M)
-    last = (out.strip().splitlines() or ['nothing'])[-1]
-    return found[1] if found else f'pytest {run}: {last}'
+    sys.dont_write_bytecode = True
+    os.environ |= {'PYTHONDONTWRITEBYTECODE': '1', 'PYTHONPATH': str(folder)}
+    sys.path[:] = [str(folder), *(p for p in sys.path if not Path(p).is_relative_to(ROOT))]
+    sys.modules.pop('digests', None)
+    import pytest
+
+    code = pytest.main([*COMMON, *arguments])
+    sys.stdout.flush()
+    os._exit(code)  # threads of XLA need no goodbye
 
 
-def caught(fault: dict, folder: Path, *, limit: float) -> dict:
-    """The row of a fault: the first test that fails with the fault in, or ''."""
+def failed(arguments: Sequence[str], folder: Path, seconds: float) -> tuple[int, str]:
+    """The exit code of pytest, and the first test that fails or what else happened."""
+    out = folder.with_name('out.txt')
+    child = FORK.Process(target=tests, args=(arguments, folder, out))
+    child.start()
+    child.join(seconds)
+    if child.is_alive():
+        os.killpg(child.pid, signal.SIGKILL)
+        child.join()
+        return 1, 'not done in time'
+    said = out.read_text(errors='replace')
+    found = re.search(r'^(?:FAILED|ERROR) (.+?)(?: - .*)?$', said, flags=re.M)
+    last = (said.strip().splitlines() or ['nothing'])[-1]
+    return child.exitcode, found[1] if found else f'pytest {shlex.join(arguments)}: {last}'
+
+
+class Clean:
+    """A copy without a fault: what is not green there cannot judge one."""
+
+    def __init__(self, folder: Path, limit: float):
+        self.folder, self.limit, self.lock, self.known = folder, limit, threading.Lock(), {}
+
+    def must_pass(self, run: str) -> None:
+        """Stops if this run fails, or takes so long that any fault would be caught."""
+        with self.lock:
+            if run in self.known:
+                return
+            began = time.perf_counter()
+            code, test = failed(shlex.split(run), self.folder, self.limit)
+            self.known[run] = took = time.perf_counter() - began
+            print(f'{"RED" if code else "unharmed":8} {took:4.0f} s  {run}  {test if code else ""}')
+            if code:
+                print('this run is not green without a fault, so it cannot judge one', flush=True)
+                os._exit(1)
+
+    def pass_all(self, names: Sequence[str]) -> bool:
+        with self.lock:
+            return bool(names) and not failed(names, self.folder, self.limit)[0]
+
+
+def caught(fault: dict, folder: Path, *, clean: Clean, hint: str, limit: float) -> dict:
+    """The row of a fault: the first test that fails with the fault in, or ''.
+
+    hint: the test that caught it when its file was another, which is asked before all others.
+    """
     path, began = folder / fault['file'], time.perf_counter()
-    whole, test = path.read_text(), ''
+    whole = path.read_text()
     if whole.count(fault['old']) != 1:
         sys.exit(f'{fault["file"]} has not once {fault["old"]!r}: bring faults.toml up to date')
     path.write_text(whole.replace(fault['old'], fault['new']))
     try:
-        for run in runs(fault['file']):
-            left = limit - (time.perf_counter() - began)
-            if test := first_failed(run, folder, max(left, 0.1)):
-                break
+        code, test = failed([hint], folder, limit) if hint else (0, '')
+        if code != 1:  # 4: there is no such test
+            test = ''
+            for run in runs(fault['file']):
+                clean.must_pass(run)
+                left = limit - (time.perf_counter() - began)
+                code, test = failed(shlex.split(run), folder, max(left, 0.1))
+                if code:
+                    break
+                test = ''
     finally:
         path.write_text(whole)
     row = {'fault': fault['told'], 'file': fault['file'], 'test': test}
@@ -287,33 +344,31 @@ def digest(fault: dict, whole: str) -> str:
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()[:16]
 
 
-def unharmed(run: str, folder: Path, *, limit: float) -> tuple[str, str, float]:
-    """A run without a fault: its first failed test, and its seconds."""
-    began = time.perf_counter()
-    failed = first_failed(run, folder, limit)
-    return run, failed, time.perf_counter() - began
-
-
-def check(needed: Sequence[str], every: Callable, limit: float) -> None:
-    """Stops if tests fail without a fault, or take so long that any fault would be caught."""
-    seconds = {}
-    needed_runs = dict.fromkeys(run for file in needed for run in runs(file))
-    for run, failed, took in every(unharmed, needed_runs):
-        print(f'{"RED" if failed else "unharmed":8} {took:4.0f} s  {run}  {failed}', flush=True)
-        if failed:
-            sys.exit('this run is not green without a fault, so it cannot judge one')
-        seconds[run] = took
-    for file in needed:
-        if (total := sum(seconds[run] for run in runs(file))) > limit:
-            sys.exit(f'the tests of {file} take {total:.0f} s without a fault: set --limit higher')
-
-
-def known(paths: Sequence[Path | None]) -> dict[str, dict]:
-    """Rows of earlier runs whose fault is unchanged, by what is told of it."""
+def rows_of(paths: Sequence[Path | None]) -> dict[str, dict]:
+    """Rows of earlier runs, by what is told of the fault."""
     found = (row for p in paths if p and p.exists() for row in json.loads(p.read_text())['faults'])
-    kept = {row['fault']: row for row in found if 'digest' in row}
+    return {row['fault']: row for row in found}
+
+
+def known(rows: dict[str, dict]) -> dict[str, dict]:
+    """Those whose fault is unchanged."""
     now = {f['told']: digest(f, (ROOT / f['file']).read_text()) for f in FAULTS}
-    return {name: row for name, row in kept.items() if row['digest'] == now.get(name)}
+    return {n: row for n, row in rows.items() if row.get('digest') == now.get(n, 'gone')}
+
+
+def hints(rows: dict[str, dict], todo: Sequence[dict], clean: Clean) -> dict[str, str]:
+    """What to ask first, by what is told of a fault: tests of the runs that judge its file, all of
+    which pass without a fault."""
+    of_file = collections.defaultdict(dict)
+    for fault in todo:
+        test = rows.get(fault['told'], {}).get('test') or ''
+        if any(test.partition('::')[0] in run for run in runs(fault['file'])) and '::' in test:
+            of_file[fault['file']][fault['told']] = test
+    found = {}
+    for told in of_file.values():
+        if clean.pass_all(sorted(set(told.values()))):
+            found |= told
+    return found
 
 
 def write(out: Path | None, rows: dict[str, dict]) -> None:
@@ -338,8 +393,8 @@ def show(row: dict) -> None:
 
 def summary(rows: Sequence[dict]) -> bool:
     """Prints how many of each area were caught; whether these are enough."""
-    every = Counter(area(row['file'])[0] for row in rows)
-    good = Counter(area(row['file'])[0] for row in rows if row['test'])
+    every = collections.Counter(area(row['file'])[0] for row in rows)
+    good = collections.Counter(area(row['file'])[0] for row in rows if row['test'])
     print()
     for name in (names for names, *_ in AREAS if names in every):
         print(f'{good[name]:4} of {every[name]:4}  {name}')
@@ -367,27 +422,33 @@ def main() -> int:
         parser.error(f'--shard={options.shard}: the first is 1/{parts}')
     chosen = [f for f in FAULTS if options.only in f['told'] or options.only in f['file']]
     chosen = chosen[part - 1 :: parts]
-    rows = known([*options.rows, options.out])
+    earlier = rows_of([*options.rows, options.out])
+    rows = known(earlier)
     todo = [fault for fault in chosen if options.again or fault['told'] not in rows]
     print(f'{len(chosen)} faults, {len(chosen) - len(todo)} with a row', flush=True)
+    FORK.set_forkserver_preload(LIBRARIES)
+    os.environ |= {'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}  # as conftest.py
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.j) as pool:
         folders: queue.SimpleQueue = queue.SimpleQueue()
         skip = shutil.ignore_patterns('.git', 'runs', '__pycache__', '.*_cache')
-        for i in range(options.j if todo else 0):
-            folders.put(shutil.copytree(ROOT, Path(temporary) / str(i) / 'project', ignore=skip))
 
-        def inside(function, item):
+        def copied(name: str) -> Path:
+            return shutil.copytree(ROOT, Path(temporary) / name / 'project', ignore=skip)
+
+        for i in range(options.j if todo else 0):
+            folders.put(copied(str(i)))
+        clean = Clean(copied('clean') if todo else ROOT, options.limit)
+        hint = hints(earlier, todo, clean)
+
+        def row_of(fault):
             folder = folders.get()
             try:
-                return function(item, folder, limit=options.limit)
+                first = hint.get(fault['told'], '')
+                return caught(fault, folder, clean=clean, hint=first, limit=options.limit)
             finally:
                 folders.put(folder)
 
-        def every(function, items):
-            return pool.map(functools.partial(inside, function), items)
-
-        check(list(dict.fromkeys(fault['file'] for fault in todo)), every, options.limit)
-        for row in every(caught, todo):
+        for row in pool.map(row_of, todo):
             rows[row['fault']] = row
             show(row)
             write(options.out, rows)
