@@ -2,7 +2,8 @@
 
 Runs are shot, starved of disk, read, doubled, damaged and asked to stop, at moments that are drawn
 (--seed) or set; then the same command is given again. Each must end, bit for bit, in the state in
-which the run ends that was left alone, and with the same metrics. Takes half an hour on two cores.
+which the run ends that was left alone, and with the same metrics. Takes a quarter of an hour on two
+idle cores.
 """
 
 import argparse
