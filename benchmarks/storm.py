@@ -2,10 +2,12 @@
 
 Runs are shot, starved of disk, read, doubled, damaged and asked to stop, at moments that are drawn
 (--seed) or set; then the same command is given again. Each must end, bit for bit, in the state in
-which the run ends that was left alone, and with the same metrics. Takes a quarter of an hour.
+which the run ends that was left alone, and with the same metrics. Takes a quarter of an hour on two
+idle cores.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -81,8 +83,10 @@ def flags(method: str, workdir: Path, *more: str, steps: int = STEPS) -> list[st
     ]  # fmt: skip
 
 
-def start(argv: Sequence[str], patch: str = '', **how: Any) -> subprocess.Popen:
-    program = ['-c', CHILD.format(patch=patch)] if patch else ['-m', 'ssljax.train']
+def start(
+    argv: Sequence[str], patch: str = '', module: str = 'ssljax.train', **how: Any
+) -> subprocess.Popen:
+    program = ['-c', CHILD.format(patch=patch)] if patch else ['-m', module]
     streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     return subprocess.Popen([sys.executable, *program, *argv], **{**streams, **how})
 
@@ -124,10 +128,9 @@ def flat(tree: Any) -> dict[str, Any]:
 
 
 def metrics(workdir: Path) -> list[dict[str, Any]]:
-    from ssljax import log
+    from ssljax import written
 
-    rows = log.rows(workdir / 'metrics.jsonl')
-    return [{k: v for k, v in row.items() if k not in SPEED} for row in rows]
+    return [{k: v for k, v in row.items() if k not in SPEED} for row in written.metrics(workdir)]
 
 
 def reached(workdir: Path) -> int:
@@ -213,10 +216,29 @@ def disk(storm: Storm) -> None:
             subprocess.run(['mount', '-o', 'remount,size=16m', str(small)], check=True)
         ended(start(argv), 0)
         good = same(alone, small / 'run') and not bad and len(told) == 1
-        storm.row(f'disk full ({"tmpfs" if mounted else "ulimit"})', 1, int(good), '; '.join(told))
+        kind = 'tmpfs' if mounted else 'ulimit'
+        storm.row(f'disk full ({kind})', 1, int(good), '; '.join(told))
+        good, told = evaluated_without_room(small, mounted)
+        storm.row(f'evaluated on a full disk ({kind})', 1, int(good), '; '.join(told))
     finally:
         if mounted:
             subprocess.run(['umount', str(small)], check=True)
+
+
+def evaluated_without_room(small: Path, mounted: bool) -> tuple[bool, list[str]]:
+    """Whether results.json stays as it was, and is written once there is room; what was told."""
+    results = small / 'run/results.json'
+    before = results.read_bytes()
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # noqa: E731
+    how = {} if mounted else {'preexec_fn': limit}
+    ask = [f'--workdir={small / "run"}', '--evals=perplexity']
+    with contextlib.suppress(OSError):
+        (small / 'filler').write_bytes(bytes(2**24 if mounted else 0))  # more than there is
+    _, told = ended(start(ask, module='ssljax.evaluate', **how), 1)
+    (small / 'filler').unlink()
+    good = len(told) == 1 and results.read_bytes() == before
+    ended(start(ask, module='ssljax.evaluate'), 0)
+    return good and 'perplexity' in json.loads(results.read_text())['evals'], told
 
 
 def damage(storm: Storm) -> None:

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ssljax import config, evals, processes, resolve
     from ssljax.reopen import load
-    from ssljax.workdir import job_of
+    from ssljax.workdir import job_of, room
     from ssljax.written import record
 
     processes.start()
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             ' take it out of config.evals there'
         ) from None
     chosen = resolve.evaluators({name: own.get(name, {}) for name in names}, typed)
-    told = report(job_of(known.workdir), model, known.workdir, chosen, strict=named)
+    with room(known.workdir):
+        told = report(job_of(known.workdir), model, known.workdir, chosen, strict=named)
     processes.told(told)
     return 0
 

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssljax import processes
+from ssljax import processes, written
 from ssljax.cli import span
 
 REFRESH, PART = 'refresh', '.part'
@@ -34,10 +34,10 @@ class Log:
         path = workdir / 'metrics.jsonl'
         kept = before(path, start) if self.writes else []
         if self.writes:
-            write(path, ''.join(kept))
+            write(path, ''.join(f'{line}\n' for line, _ in kept))
         self.file = path.open('a') if self.writes else open(os.devnull, 'w')
         # whether the curve has its point at the start, which a kill after the save may have lost
-        self.pointed = any(row['step'] == start and 'curve/seconds' in row for row in parsed(kept))
+        self.pointed = any(row['step'] == start and 'curve/seconds' in row for _, row in kept)
         self.board = None
         if tensorboard and self.writes:
             from tensorboardX import SummaryWriter
@@ -104,37 +104,16 @@ class Log:
             self.board.close()
 
 
-def before(path: Path, start: int) -> list[str]:
-    """The lines of metrics.jsonl that a run which goes on from step `start` will not write again.
+def before(path: Path, start: int) -> list[tuple[str, dict[str, Any]]]:
+    """Lines of metrics.jsonl, and their rows, that a run from step `start` on will not write again.
 
     Those up to that step, but for a refresh before it, which comes again; no torn one.
     """
     kept = []
-    for line in text(path).splitlines(keepends=True):
-        for row in parsed([line]) if line.endswith('\n') else ():
-            if row['step'] < start or row['step'] == start and REFRESH not in row:
-                kept.append(line)
+    for line, row in written.lines(path):
+        if row and (row['step'] < start or row['step'] == start and REFRESH not in row):
+            kept.append((line, row))
     return kept
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    """What metrics.jsonl says, also while it is written."""
-    return parsed(text(path).splitlines())
-
-
-def text(path: Path) -> str:
-    return path.read_text(errors='replace') if path.exists() else ''
-
-
-def parsed(lines: Sequence[str]) -> list[dict[str, Any]]:
-    """Of each line that is whole, its row."""
-    found = []
-    for line in lines:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return [row for row in found if isinstance(row, dict) and isinstance(row.get('step'), int)]
 
 
 def facts() -> dict[str, Any]:
@@ -183,12 +162,12 @@ def write_json(path: Path, value: Any) -> None:
     write(path, json.dumps(value, indent=1) + '\n')
 
 
-def write(path: Path, content: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Atomically: no reader and no kill ever sees half a file, nor a torn one after a crash."""
     part = path.with_name(f'{path.stem}.{uuid.uuid4().hex[:8]}{PART}')  # of this writer alone
     try:
-        with part.open('w') as file:
-            file.write(content)
+        with part.open('wb') as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -1,15 +1,15 @@
 """results.json: the numbers of a run with their protocol, intervals, gains and cost."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssljax import evals, written
+from ssljax import evals, log, written
 from ssljax.data.source import Source
 from ssljax.evals.evaluator import Evaluator, Scores, gain, interval, standard_error
-from ssljax.log import write_json
 from ssljax.sealed import FOLDER, MANIFEST, digest
 
 
@@ -43,7 +43,7 @@ def write(
     for name in results:
         whole['evals'][name] |= {'data': data, 'checkpoint': step, 'checkpoint_sha256': sealed}
         whole['evals'][name] |= best(name, run['config'], lines)
-    write_json(path, whole)
+    log.write_json(path, whole)
     return path
 
 
@@ -77,7 +77,8 @@ def entry(name: str, protocol: Mapping[str, Any], scores: Mapping[str, Scores]) 
 def keep_rows(workdir: Path, name: str, rows: Mapping[str, np.ndarray]) -> None:
     """The trained model's value at each row, for comparisons with other models: rows/NAME.npz."""
     (workdir / 'rows').mkdir(exist_ok=True)
-    np.savez(workdir / 'rows' / f'{name}.npz', **rows)
+    np.savez(file := io.BytesIO(), **rows)
+    log.write(workdir / 'rows' / f'{name}.npz', file.getvalue())
 
 
 def best(

@@ -53,13 +53,21 @@ def alone(workdir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def room(workdir: Path, checkpoints: Checkpoints) -> Iterator[None]:
-    """A disk that is full is a line that names what is saved, wherever it was noticed."""
+def room(workdir: Path, checkpoints: Checkpoints | None = None) -> Iterator[None]:
+    """A disk that is full is a line, wherever it was noticed; of a training it names what is saved.
+
+    checkpoints: those of a training; None: of an evaluation, which saves none.
+    """
     try:
         yield
     except Exception as error:
         if not (why := sealed.full(error)):
             raise
+        if checkpoints is None:
+            raise sealed.Full(
+                f'{workdir}: {why.lower()}; results.json is as it was; make room, and type the same'
+                ' command again'
+            ) from None
         saved = [f'step {step} is saved' for step in checkpoints.steps()]
         raise sealed.Full(
             f'{workdir}: {why.lower()}; {saved[0] if saved else "no step is saved yet"};'

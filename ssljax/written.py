@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,30 @@ def record(workdir: Path) -> dict[str, Any]:
     return read(path, 'config', 'data')
 
 
-def metrics(workdir: Path) -> list[dict[str, float]]:
-    """The lines of metrics.jsonl; one that is torn is left out, and this is told."""
-    path, lines = workdir / 'metrics.jsonl', []
-    for i, line in enumerate(path.read_bytes().splitlines() if path.exists() else (), 1):
+def lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """The lines of metrics.jsonl that have an end, each with its row; of a torn one there is none.
+
+    A last line without an end is still being written, or its writer was killed.
+    """
+    *whole, _ = path.read_text(errors='replace').split('\n') if path.exists() else ['']
+    for line in whole:
         try:
-            lines.append({**json.loads(line)})
-        except (ValueError, TypeError):
-            print(
-                f'WARNING: {path}: line {i} is torn, so minutes and curve are without it; delete'
-                ' that line, or train on from the checkpoint before it',
-                file=sys.stderr,
-                flush=True,
-            )
-    return lines
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        standing = isinstance(row, dict) and isinstance(row.get('step'), int)
+        yield line, row if standing else None
+
+
+def metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl, also while it is written; of lines that are torn this is told."""
+    path = workdir / 'metrics.jsonl'
+    rows = [row for _, row in lines(path)]
+    if torn := [str(i) for i, row in enumerate(rows, 1) if row is None]:
+        print(
+            f'WARNING: {path}: line {", ".join(torn)} is torn, so minutes and curve are without it;'
+            ' delete that line, or train on from the checkpoint before it',
+            file=sys.stderr,
+            flush=True,
+        )
+    return [row for row in rows if row is not None]

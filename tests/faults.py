@@ -119,7 +119,8 @@ AREAS = (
         'tests/test_data_folder.py',
         'tests/test_data_tfds.py -k tensorflow',
     ),
-    ('data/crc data/records data/tfds', 'tests/test_data_tfds.py'),
+    ('data/crc', 'tests/test_data_tfds.py -k checksums_are'),
+    ('data/records data/tfds', 'tests/test_data_tfds.py'),
     ('data/text evals/ngram', 'tests/test_data_text.py'),
     (
         'data/source',
@@ -174,7 +175,8 @@ AREAS = (
     ('evals/out_of_class', 'tests/test_evals_models.py'),
     ('evals/*', 'tests/test_evals.py'),
     ('step', 'tests/test_step.py', 'tests/test_methods.py -k "simclr or wgan_gp"'),
-    ('optim depth', 'tests/test_optim.py', 'tests/test_bad_input.py'),
+    ('depth', 'tests/test_optim.py -k layer_decay'),
+    ('optim', 'tests/test_optim.py', 'tests/test_bad_input.py'),
     ('cli names config', 'tests/test_bad_input.py', 'tests/test_cli.py tests/test_config.py'),
     (
         'memory',
@@ -186,7 +188,8 @@ AREAS = (
     ('collapse', 'tests/test_evals_rank.py', 'tests/test_docstrings.py'),
     ('compare', 'tests/test_compare.py'),
     ('resolve values kinds', 'tests/test_resolve.py tests/test_config.py tests/test_bad_input.py'),
-    ('results reopen written evaluate', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
+    ('written', 'tests/test_loop.py', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
+    ('results reopen evaluate', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
     ('model', 'tests/test_evaluate.py', 'tests/test_bad_input.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
     (

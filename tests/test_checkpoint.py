@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from test_sealed import state_of
 
-from ssljax import checkpoint, cli, sealed, train
+from ssljax import checkpoint, cli, model, sealed, train
 from ssljax.checkpoint import Checkpoints, broken, graft, read
 from ssljax.job import make
 from ssljax.names import Mistake
@@ -414,6 +414,25 @@ def test_restored_onto_another_device_count(job, folder):
     found = Checkpoints(path).restore(many.shapes)
     assert not jobs.differing(found, states[3])
     assert not found.params['decoder']['embed']['embedding'].sharding.is_fully_replicated
+
+
+def test_the_devices_of_the_run_need_not_be_here(job, folder):
+    """Those of another process, say: a run of many is read, opened, gone on with and grafted."""
+    path, states = folder
+    places = path / 'checkpoints/3/state/_sharding'
+    elsewhere = re.sub(r'("id\\": )(\d)', r'\g<1>2048\2', whole := places.read_text())
+    assert elsewhere.count('2048') == whole.count('device_mesh') > 3
+    places.write_text(elsewhere)
+    sealed.seal(path / 'checkpoints/3', 3)
+    found = read(path)[1]
+    for part in ('step', 'params', 'memory'):
+        assert not jobs.differing(found[part], getattr(states[3], part))
+    assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(found))
+    opened = Checkpoints(path).restore(model.shapes(job.model), repair=False)
+    assert not jobs.differing(opened.params, states[3].params)
+    assert not jobs.differing(restored(job, path), states[3])
+    grafted = graft(job.fresh(), {'params/decoder': f'{path}:params/decoder'})
+    assert not jobs.differing(grafted.params, states[3].params)
 
 
 def test_a_state_of_another_form_is_refused(folder):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import re
+import resource
 import shutil
 
 import jax
@@ -249,7 +250,7 @@ def test_gains_and_intervals_are_of_the_rows(runs, tmp_path, capsys):
     assert {'pixels', 'standardized', 'untrained'} == set(found['gains'])
 
 
-def test_a_run_is_evaluated_while_it_trains(runs, tmp_path, monkeypatch):
+def test_a_run_is_evaluated_while_it_trains(runs, tmp_path, monkeypatch, capsys):
     """It is about to save, deletes the step that is evaluated, and writes a line of its metrics."""
     workdir = shutil.copytree(runs / 'gpt', tmp_path / 'run')
     root, real = workdir / 'checkpoints', evaluate.scored
@@ -266,11 +267,30 @@ def test_a_run_is_evaluated_while_it_trains(runs, tmp_path, monkeypatch):
         return real(*given)
 
     monkeypatch.setattr(evaluate, 'scored', scored)
-    assert evaluate.main([f'--workdir={workdir}', '--evals=perplexity']) == 0
+    code, told = run_evaluate(capsys, f'--workdir={workdir}', '--evals=perplexity')
+    assert code == 0 and not told.err  # nothing is torn: its line has no end yet
     found = json.loads((workdir / 'results.json').read_text())
     assert found['checkpoint'] == 4 and found['checkpoint_sha256'] == digest
     assert sorted(root.iterdir()) == sorted(saving)
     assert not (workdir / 'damaged').exists()
+
+
+def test_a_full_disk_is_one_line_and_what_was_evaluated_stays(runs, tmp_path, capsys):
+    workdir = shutil.copytree(runs / 'gpt', tmp_path / 'run')
+    flags = [f'--workdir={workdir}', '--evals=perplexity']
+    assert run_evaluate(capsys, *flags)[0] == 0
+    results = [workdir / 'results.json', *(workdir / 'rows').iterdir()]
+    before = [path.read_bytes() for path in results]
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, old[1]))  # bytes of a file
+    try:
+        code, told = run_evaluate(capsys, *flags)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    (line,) = told.err.strip().splitlines()
+    assert code == 1 and re.search('file too large; results.json is as it was; make room', line)
+    assert [path.read_bytes() for path in results] == before and len(before) == 2
+    assert not list(workdir.rglob('*.part'))
 
 
 def test_a_finished_run_is_evaluated_again_and_not_trained(runs, tmp_path, capsys):

@@ -16,7 +16,7 @@ import optax
 import pytest
 import tensorboardX
 
-from ssljax import log, train, watch
+from ssljax import log, train, watch, written
 from ssljax.log import Log
 from ssljax.method import Method, Refresh, State, Turn, every
 
@@ -234,7 +234,7 @@ def test_a_point_of_the_curve_that_a_kill_has_lost_is_made_up_for(run, monkeypat
     run(steps=6, start=2, evaluate=3)
     assert seen[3:] == [(3, 3), (6, 6)]
     real = log.before
-    monkeypatch.setattr(log, 'before', lambda *_: [line for line in real(*_) if 'knn' not in line])
+    monkeypatch.setattr(log, 'before', lambda *_: [one for one in real(*_) if 'knn' not in one[0]])
     run(steps=6, start=3, evaluate=3)
     assert seen[5:] == [(3, 3), (6, 6)]
 
@@ -252,13 +252,20 @@ def test_a_signal_while_the_last_step_is_saved_is_obeyed_and_the_save_ends(run, 
     assert not found.done and found.closed and found.saved == [3, 6, 7]
 
 
-def test_metrics_are_read_while_they_are_written_and_after_a_crash(tmp_path):
+def test_metrics_are_read_while_they_are_written_and_after_a_crash(tmp_path, capsys):
     path = tmp_path / 'metrics.jsonl'
-    assert log.rows(path) == [] == log.before(path, 4)
+    assert written.metrics(tmp_path) == [] == log.before(path, 4)
     good = '{"step": 1, "net/loss": 0.5}'
     path.write_bytes(f'{good}\n'.encode() + b'\x00\xff\x00\nnull\n[]\n{"loss": 1}\n{"step": 2, "ne')
-    assert log.rows(path) == [json.loads(good)]
-    assert log.before(path, 4) == [f'{good}\n']
+    assert written.metrics(tmp_path) == [json.loads(good)]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'{path}: line 2, 3, 4, 5 is torn' in line  # and not the last, which has no end yet
+    assert log.before(path, 4) == [(good, json.loads(good))]
+    path.write_bytes(f'{good}\n{good}'.encode())
+    assert written.metrics(tmp_path) == [json.loads(good)]
+    with Log(tmp_path, start=4, steps=9, tensorboard=False):
+        assert path.read_text() == f'{good}\n'
+    assert not capsys.readouterr().err
 
 
 def test_a_kill_while_metrics_are_cut_back_loses_none(tmp_path, monkeypatch):

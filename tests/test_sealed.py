@@ -174,13 +174,13 @@ def test_verify_and_list(tmp_path, capsys):
     root = made(tmp_path / 'checkpoints', 4, 8)
     code, told = program(capsys, 'verify', tmp_path)
     assert code == 0 and told.out.count('whole') == 2
-    lose(root / '4')
+    lose(root / '8')
     (root / '9.unsealed').mkdir()
     before = state_of(tmp_path)
     code, told = program(capsys, 'verify', tmp_path)
     eight, four, nine = told.out.splitlines()
-    assert code == 1 and eight.split() == ['8', '0.000', 'MB', 'whole']
-    assert 'is missing' in four and '9.unsealed: not finished' in nine
+    assert code == 1 and four.split() == ['4', '0.000', 'MB', 'whole']
+    assert 'is missing' in eight and '9.unsealed: not finished' in nine
     assert program(capsys, 'list', tmp_path) == (0, told)
     assert state_of(tmp_path) == before
 

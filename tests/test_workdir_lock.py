@@ -1,6 +1,7 @@
 """One process writes in a workdir; the second is told who it is."""
 
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -95,6 +96,22 @@ def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch, capsys, numb
     monkeypatch.setattr(lock.fcntl, 'flock', flock)
     with lock.held(tmp_path):
         assert 'WARNING: no locks on the file system' in capsys.readouterr().err
+        assert (tmp_path / 'lock').read_text() == ''  # nobody holds it
+
+
+def test_an_error_of_the_disk_is_no_want_of_locks(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(lock.fcntl, 'flock', flock)
+    with pytest.raises(OSError, match='Input/output'), lock.held(tmp_path):
+        pass
+
+
+def test_one_that_has_not_yet_written_its_name_is_refused_all_the_same(tmp_path):
+    with (tmp_path / 'lock').open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert 'belongs to a process that has just started' in refused(tmp_path)
 
 
 def test_of_many_processes_the_first_has_it_and_all_are_refused(tmp_path, monkeypatch):
