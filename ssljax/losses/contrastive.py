@@ -26,6 +26,7 @@ from ssljax.losses._rows import (
     own,
     precise,
     products,
+    size,
     total,
     unit,
 )
@@ -99,6 +100,7 @@ def decoupled_weighted(
     *,
     temperature: ArrayLike = 0.1,
     sigma: ArrayLike = 0.5,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -110,6 +112,7 @@ def decoupled_weighted(
 
     temperature: t, the divisor of the cosines.
     sigma: the smaller, the more the weights differ.
+    where: bool [B], rows that count; None: all.
     block: columns at a time; None: all at once.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
@@ -117,14 +120,19 @@ def decoupled_weighted(
     >>> print(decoupled_weighted(z, z, temperature=1.0))  # log 2 - 1
     [-0.30685282 -0.30685282]
     """
-    z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
-    options = dict(temperature=temperature, block=block, axis_name=axis_name)
-    positive = (unit(z1) * unit(z2)).sum(-1)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    options = dict(temperature=temperature, where=where, block=block, axis_name=axis_name)
+    positive = (unit(on(where, z1)) * unit(on(where, z2))).sum(-1)
     s = positive / like(sigma, positive)
-    all_s = everywhere(s, axis_name)
-    share = lax.stop_gradient(jnp.exp(s - logsumexp(all_s)) * len(all_s))  # 2 - w
+    counts = None if where is None else everywhere(where.astype(bool), axis_name)
+    mean_log = logsumexp(everywhere(s, axis_name), where=counts) - jnp.log(
+        size(s, axis_name, where)
+    )
+    share = lax.stop_gradient(jnp.exp(s - mean_log))  # 2 - w
     more = (share - 1) * positive / like(temperature, positive)
-    return decoupled(z1, z2, **options) + more
+    return decoupled(z1, z2, **options) + on(where, more)
 
 
 def info_nce(

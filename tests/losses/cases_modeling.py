@@ -8,7 +8,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-from case import Case, log_sum_exp, normal, softmax
+from case import Case, log_sum_exp, normal, padded, softmax
 
 from ssljax import losses
 
@@ -476,21 +476,6 @@ def weighted(distribution):
     return of
 
 
-def padded(name, loss, paper, draw, options, **more):
-    """A case whose last argument is which rows count; the paper knows of those alone."""
-
-    def given(*args, **options):
-        return loss(*args[:-1], where=args[-1], **options)
-
-    def kept(*args, **options):
-        return paper(*(a[args[-1]] for a in args[:-1]), **options)
-
-    def drawn(random, n):
-        return *draw(random, n), random.permutation(n) < n - n // 3
-
-    return Case(name, given, kept, drawn, options, of_set=True, **more)
-
-
 CASES = (
     Case('beit', losses.beit, beit, hidden_tokens, moves=(0,)),
     Case('context_encoder',
@@ -527,8 +512,8 @@ CASES = (
          moves=(0, 1, 2)),
     Case('flow_matching', losses.flow_matching, flow_matching, normal((2, 2), (2, 2), (2, 2)),
          dict(sigma=0.1), moves=(0,), still=(1, 2)),
-    Case('mmd', losses.mmd, mmd, normal((2,), (2,)),
-         dict(kernel=losses.gaussian_kernel(1.0, 2.0)), of_set=True),
+    padded('mmd', losses.mmd, mmd, normal((2,), (2,)),
+           dict(kernel=losses.gaussian_kernel(1.0, 2.0)), masks=('where', 'where_y')),
     padded('renyi_entropy', losses.renyi_entropy, renyi_entropy, normal((2,)), dict(sigma=0.7),
            moves=(0,)),
     padded('quadratic_mutual_information', losses.quadratic_mutual_information,
@@ -544,13 +529,13 @@ CASES = (
     Case('relativistic_critic', losses.relativistic_critic, relativistic, reals),
     Case('relativistic_generator', losses.relativistic_generator,
          lambda real, fake: relativistic(fake, real), reals),
-    Case('relativistic_average_critic', losses.relativistic_average_critic, relativistic_average,
-         reals, of_set=True),
-    Case('relativistic_average_generator', losses.relativistic_average_generator,
-         lambda real, fake: relativistic_average(fake, real), reals, of_set=True),
-    Case('feature_matching', losses.feature_matching,
-         lambda real, fake: ((real.mean(0) - fake.mean(0)) ** 2).sum(), normal((3,), (3,)),
-         of_set=True),
+    padded('relativistic_average_critic', losses.relativistic_average_critic, relativistic_average,
+           reals),
+    padded('relativistic_average_generator', losses.relativistic_average_generator,
+           lambda real, fake: relativistic_average(fake, real), reals),
+    padded('feature_matching', losses.feature_matching,
+           lambda real, fake: ((real.mean(0) - fake.mean(0)) ** 2).sum(), normal((3,), (3,)),
+           whole=(1,)),
     Case('infogan', losses.infogan, infogan, choices, moves=(0,)),
     Case('infogan_continuous', lambda m, c, v: losses.infogan_continuous(m, c, log_variance=v),
          infogan_continuous, normal((2,), (2,), (2,)), moves=(0, 1, 2)),
