@@ -11,14 +11,14 @@ with `wasserstein_generator`. Critic values are real numbers, [B], or of a criti
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, absolute, mean, nats, on, precise, row_means, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def minimax_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
@@ -270,7 +270,8 @@ def patch(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """
 
     def patch_loss(*values: ArrayLike) -> jax.Array:
-        each = arrays('B ...', **{f'values {i}': x for i, x in enumerate(values, 1)})
+        given: dict[str, Any] = {f'values {i}': x for i, x in enumerate(values, 1)}
+        each = arrays('B ...', **given)
         return jax.vmap(loss, 1, 1)(*(x.reshape(len(x), -1) for x in each)).mean(1)
 
     return patch_loss

@@ -8,12 +8,12 @@
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -27,7 +27,7 @@ from ssljax.losses._rows import (
     products,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.contrastive import info_nce
 
 
@@ -154,7 +154,9 @@ def nnclr(
     z, queue = (lax.stop_gradient(unit(rows)) for rows in (on(where, z), queue))
     queue = everywhere(queue, None)
     nearest = everywhere(products(z, queue).argmax(-1), None)
-    options = dict(temperature=temperature, where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(
+        temperature=temperature, where=where, block=block, axis_name=axis_name
+    )
     return info_nce(queue[nearest], prediction, **options)
 
 
@@ -190,7 +192,9 @@ def moco_v3(
         q1=q1, q2=q2, k1=k1, k2=k2, where=where,
     )  # fmt: skip
     k1, k2 = lax.stop_gradient((k1, k2))
-    options = dict(temperature=temperature, where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(
+        temperature=temperature, where=where, block=block, axis_name=axis_name
+    )
     both = info_nce(q1, k2, **options) + info_nce(q2, k1, **options)
     return 2 * like(temperature, both) * both
 

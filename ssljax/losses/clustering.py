@@ -5,14 +5,15 @@
 1.0986
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, across, everywhere, like, nats, on, precise, size, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.distillation import cosine_regression
 
 
@@ -102,7 +103,7 @@ def swav(
         raise ValueError(f'swav: assigned={assigned}; it must be 1 to {scores.shape[1]}, the views')
     scores = on(where, precise(scores))
     log_p = log_softmax(scores / like(temperature, scores))
-    options = dict(epsilon=epsilon, rounds=rounds, where=where, axis_name=axis_name)
+    options: dict[str, Any] = dict(epsilon=epsilon, rounds=rounds, where=where, axis_name=axis_name)
     q = jnp.stack([sinkhorn(scores[:, g], **options) for g in range(assigned)], 1)
     return on(where, across(q, log_p))
 

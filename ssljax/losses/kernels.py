@@ -12,10 +12,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, itself, least, like, mean, on, precise, size
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -29,7 +28,8 @@ def gaussian_kernel(*scales: ArrayLike) -> Kernel:
 
     def kernel(a: ArrayLike, b: ArrayLike) -> jax.Array:
         squares = _squares(a, b)
-        return sum(jnp.exp(-squares / (2 * like(scale, squares) ** 2)) for scale in scales)
+        each = [jnp.exp(-squares / (2 * like(scale, squares) ** 2)) for scale in scales]
+        return jnp.stack(each).sum(0)
 
     return kernel
 

@@ -5,14 +5,15 @@
 [0.  0.  2.5 0. ]
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, itself, least, like, on, precise, products
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
 
 
@@ -176,7 +177,7 @@ def n_pair(
     )  # fmt: skip
     where = None if where is None else where.astype(bool)
     anchor, positive = on(where, precise(anchor)), on(where, precise(positive))
-    options = dict(where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(where=where, block=block, axis_name=axis_name)
     log_sum = over_pairs(LOG_SUM_EXP, anchor, positive, **options)
     return on(where, log_sum - (anchor * positive).sum(-1))
 

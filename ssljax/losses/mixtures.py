@@ -9,10 +9,9 @@
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.likelihood import LARGEST, LOG_2PI
 
 
@@ -32,7 +31,7 @@ def gaussian_mixture(
     >>> print(f'{gaussian_mixture([0.0], [[0.0]], [[0.0]], [[0.0]])[0]:.4f}')  # log(2 pi) / 2
     0.9189
     """
-    for_all = jnp.ndim(logits) == 1
+    for_all = jnp.asarray(logits).ndim == 1
     own = '' if for_all else 'B ... '
     logits, mean, log_variance, x = arrays(
         f'{own}K', f'{own}K D', f'{own}K D', 'B ... D',

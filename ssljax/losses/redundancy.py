@@ -8,11 +8,12 @@ the mapped axis, or axes, whose shards make up the batch.
 0.0000
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -27,7 +28,7 @@ from ssljax.losses._rows import (
     size,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def barlow_twins(
@@ -154,18 +155,18 @@ def vicregl(
     if axis_name is None:  # an Explicit mesh cannot place the search
         z1, z2, places1, places2 = (everywhere(x, None) for x in (z1, z2, places1, places2))
     covariance = precise(jnp.asarray(covariance)) / 2
-    weights = dict(invariance=invariance, variance=variance, covariance=covariance)
+    weights: dict[str, Any] = dict(invariance=invariance, variance=variance, covariance=covariance)
 
     def criterion(a, b):  # [B, matches, D], the m-th pairs of the batch are a set
         options = dict(weights, where=where, axis_name=axis_name)
         each = jax.vmap(lambda a, b: vicreg(a, b, **options), 1)
         return each(a, b).mean()
 
-    value = 0.0
+    terms = []
     for at1, at2 in ((places1, places2), (z1, z2)):
         for a, b, at_a, at_b in ((z1, z2, at1, at2), (z2, z1, at2, at1)):
-            value += criterion(*_matched(a, b, at_a, at_b, matches)) / 2
-    return value
+            terms.append(criterion(*_matched(a, b, at_a, at_b, matches)) / 2)
+    return jnp.stack(terms).sum()
 
 
 def koleo(z: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None) -> jax.Array:
@@ -243,7 +244,7 @@ def w_mse(
     z1, z2, where = arrays(
         'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
     )
-    options = dict(shrinkage=shrinkage, where=where, axis_name=axis_name)
+    options: dict[str, Any] = dict(shrinkage=shrinkage, where=where, axis_name=axis_name)
     w1, w2 = (unit(whiten(z, **options)) for z in (z1, z2))
     return on(where, 2 - 2 * (w1 * w2).sum(-1))
 
@@ -297,7 +298,7 @@ def mcr2(
     S = _moments(weighted, z, axis_name, where).reshape(K, D, D)
     S = S / jnp.maximum(share, 1e-12)[:, None, None]
     groups = (share * _log_det(S * D / jnp.square(like(distortion, S)))).sum() / 2
-    options = dict(distortion=distortion, where=where, axis_name=axis_name)
+    options: dict[str, Any] = dict(distortion=distortion, where=where, axis_name=axis_name)
     return groups - total_coding_rate(z, **options)
 
 
