@@ -170,9 +170,9 @@ def cosines(z, prototypes):
     return unit(z) @ unit(prototypes).T
 
 
-def msn_of_lightly(T, F, anchors, targets, prototypes):
+def msn_of_lightly(T, F, anchors, targets, prototypes, rounds=0):
     """Anchors one view after another; the entropy is taken off log K."""
-    loss = lightly('msn_loss', 'MSNLoss', sinkhorn_iterations=0)()
+    loss = lightly('msn_loss', 'MSNLoss', sinkhorn_iterations=rounds)()
     return loss(anchors.swapaxes(0, 1).flatten(0, 1), targets, prototypes) - np.log(len(prototypes))
 
 

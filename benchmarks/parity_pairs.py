@@ -1,5 +1,7 @@
 """Losses, each beside an implementation that others trust: benchmarks/parity.py compares them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -212,6 +214,10 @@ PAIRS = (
     Pair('msn', 'lightly', 'MSNLoss', normal((6, 2, 4), (6, 4), (5, 4)),
          lambda a, t, p: losses.msn(cosines(a, p), cosines(t, p)).mean(),
          in_torch(msn_of_lightly), 'without Sinkhorn; theirs adds log K'),
+    Pair('msn', 'lightly', 'MSNLoss, Sinkhorn', normal((6, 2, 4), (6, 4), (5, 4)),
+         lambda a, t, p: losses.msn(cosines(a, p), cosines(t, p) - losses.sinkhorn_center(
+             cosines(t, p), temperature=0.025)).mean(),
+         in_torch(partial(msn_of_lightly, rounds=3)), 'theirs adds log K'),
     Pair('ibot', 'lightly', 'IBOTPatchLoss', normal((3, 4, 7), (3, 4, 7)),
          lambda s, t: losses.ibot(s, t, jnp.arange(12).reshape(3, 4) % 3 > 0,
                                   center=jnp.zeros(7)).mean(),

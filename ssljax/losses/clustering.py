@@ -224,7 +224,8 @@ def self_labelling(
     the loss is `cross_entropy` with them, until the next round.
 
     sharpness: lambda; with more, shares are nearer to 0 or 1, and need more rounds.
-    rounds: how often columns and rows are scaled; the rows last.
+    rounds: how often columns and rows are scaled; the rows last. The authors go on until the
+        factors change by less than a tenth, all together.
     where: bool [N], rows that count; None: all. The shares of the others are zero.
     axis_name: the mapped axis, or axes, whose shards make up the data.
 

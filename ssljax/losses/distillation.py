@@ -171,7 +171,8 @@ def msn(
     anchors [B, M, K] and targets [B, K], cosines of views and prototypes -> [B]. No gradient flows
     to the targets.
 
-    temperature, target_temperature: t and t+.
+    temperature, target_temperature: t and t+; the authors'. Their runs also use all prototypes
+        equally: targets - sinkhorn_center(targets, temperature=target_temperature).
     weight: of the mean entropy, which is the same for every row.
     where: bool [B], rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.

@@ -83,7 +83,7 @@ def data2vec(
     places; 0 without one. No gradient flows to the target, the mean of the teacher's last K blocks,
     each normalized.
 
-    beta: above 0; the paper has 2 for images and 4 for text.
+    beta: above 0; the authors' code has 2 for images, 4 for text, and the square alone for speech.
 
     >>> print(data2vec([[[1.0], [9.0]]], [[[0.0], [0.0]]], [[1, 0]]))  # 1 / 4
     [0.25]

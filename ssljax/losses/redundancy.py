@@ -132,7 +132,7 @@ def vicregl(
     z1 [B, P, D], z2 [B, Q, D], places1 [B, P, 2], places2 [B, Q, 2] -> []. The paper's loss is
     a * vicreg(global features) + (1 - a) * vicregl, a = 0.75. No gradient flows to the places.
 
-    matches: pairs of each image, search and direction.
+    matches: pairs of each image, search and direction; in the paper 20, and 4 from a small view.
     invariance, variance, covariance: weights of s, v and c of `vicreg`; c is here a mean over the
     two views, as in the authors' code, where `vicreg` has a sum.
     where: bool [B], images that count; None: all.
@@ -252,19 +252,21 @@ def w_mse(
 def total_coding_rate(
     z: ArrayLike,
     *,
-    distortion: ArrayLike = 0.5,
+    distortion: ArrayLike = 0.5**0.5,
     where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """The nats per row that code a batch up to an error, its spread: one value for a batch.
 
-    Ma et al. 2007 (TPAMI 29:9), eq. 8; Yu et al. 2020, arXiv:2006.08558, eq. 1: with unit rows,
+    Ma et al. 2007 (TPAMI 29:9); Yu et al. 2020, arXiv:2006.08558, section 2: with unit rows,
         R = 1/2 log det(I + D / (N distortion^2) sum_i z_i z_i^T).
     z [B, D] -> []. To be maximized: a loss has it with a minus, as EMP-SSL (Tong et al. 2023,
     arXiv:2304.03977) beside the distance of views.
 
-    >>> print(f'{total_coding_rate(jnp.eye(2)):.4f}')  # log 5
-    1.6094
+    distortion: the error; its square is 0.5 in the paper, 0.2 in EMP-SSL.
+
+    >>> print(f'{total_coding_rate(jnp.eye(2)):.4f}')  # log 3
+    1.0986
     """
     z, where = arrays('B D', 'B', z=z, where=where)
     z = unit(on(where, z))
@@ -276,19 +278,20 @@ def mcr2(
     z: ArrayLike,
     membership: ArrayLike,
     *,
-    distortion: ArrayLike = 0.5,
+    distortion: ArrayLike = 0.5**0.5,
     where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """MCR^2: all rows spread widely, those of one group narrowly: one value for a batch.
 
-    Yu et al. 2020, arXiv:2006.08558, eqs. 7 and 8: with unit rows, P_ij the share of row i in group
+    Yu et al. 2020, arXiv:2006.08558, section 2: with unit rows, P_ij the share of row i in group
     j, n_j = sum_i P_ij and R the total coding rate,
         l = sum_j n_j / (2 N) log det(I + D / (n_j distortion^2) sum_i P_ij z_i z_i^T) - R.
-    z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> [].
+    z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> []. The default is
+    the paper's.
 
-    >>> print(f'{mcr2(jnp.eye(2), jnp.eye(2)):.4f}')  # log(9) / 2 - log 5
-    -0.5108
+    >>> print(f'{mcr2(jnp.eye(2), jnp.eye(2)):.4f}')  # log(5) / 2 - log 3
+    -0.2939
     """
     z, membership, where = arrays('B D', 'B K', 'B', z=z, membership=membership, where=where)
     z, membership = unit(on(where, z)), on(where, precise(membership))

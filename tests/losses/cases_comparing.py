@@ -272,11 +272,11 @@ def rate(z, share, distortion):
     return np.linalg.slogdet(np.eye(d) + S)[1] / 2
 
 
-def total_coding_rate(z, distortion=0.5):
+def total_coding_rate(z, distortion=0.5**0.5):
     return rate(z, np.ones(len(z)), distortion)
 
 
-def mcr2(z, membership, distortion=0.5):
+def mcr2(z, membership, distortion=0.5**0.5):
     groups = [share.sum() / len(z) * rate(z, share, distortion) for share in membership.T]
     return sum(groups) - total_coding_rate(z, distortion)
 
