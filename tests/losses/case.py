@@ -53,11 +53,10 @@ def on(random, n):
     return random.permutation(n) < n - n // 3
 
 
-def padded(name, loss, paper, draw, options={}, *, square=(), whole=(), masks=('where',), **more):
+def padded(name, loss, paper, draw, options={}, *, square=(), whole=(), **more):
     """A case of a set with a last argument, the rows that count; the paper knows of those alone.
 
     square: arguments that have the batch on two axes. whole: those of which all rows count.
-    masks: the keywords that say which rows count.
     """
 
     def kept(*args, **options):
@@ -74,9 +73,9 @@ def padded(name, loss, paper, draw, options={}, *, square=(), whole=(), masks=('
     def drawn(random, n):
         return *draw(random, n), on(random, n)
 
-    given = partial(_masked, loss, masks)
+    given = partial(_masked, loss)
     return Case(name, given, kept, drawn, options, of_set=True, **more)
 
 
-def _masked(loss, masks, *args, **options):
-    return loss(*args[:-1], **dict.fromkeys(masks, args[-1]), **options)
+def _masked(loss, *args, **options):
+    return loss(*args[:-1], where=args[-1], **options)

@@ -8,7 +8,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-from case import Case, log_sum_exp, normal, padded, softmax
+from case import Case, log_sum_exp, normal, on, padded, softmax
 
 from ssljax import losses
 
@@ -512,8 +512,10 @@ CASES = (
          moves=(0, 1, 2)),
     Case('flow_matching', losses.flow_matching, flow_matching, normal((2, 2), (2, 2), (2, 2)),
          dict(sigma=0.1), moves=(0,), still=(1, 2)),
-    padded('mmd', losses.mmd, mmd, normal((2,), (2,)),
-           dict(kernel=losses.gaussian_kernel(1.0, 2.0)), masks=('where', 'where_y')),
+    Case('mmd', lambda x, y, a, b, **options: losses.mmd(x, y, where=a, where_y=b, **options),
+         lambda x, y, a, b, **options: mmd(x[a], y[b], **options),
+         lambda random, n: (*normal((2,), (2,))(random, n), on(random, n), on(random, n)),
+         dict(kernel=losses.gaussian_kernel(1.0, 2.0)), of_set=True),
     padded('renyi_entropy', losses.renyi_entropy, renyi_entropy, normal((2,)), dict(sigma=0.7),
            moves=(0,)),
     padded('quadratic_mutual_information', losses.quadratic_mutual_information,
@@ -624,6 +626,10 @@ ALONE = {  # one row is a set, too
     'persistent_contrastive_divergence',
 }  # fmt: skip
 OFF = {
+    'mmd': lambda x, y, where, where_y: (
+        np.where(where[:, None], x, np.nan), np.where(where_y[:, None], y, np.nan),
+    ),
+    'feature_matching': lambda real, fake, where: (np.where(where[:, None], real, np.nan),),
     'replaced_token': lambda logits, tokens, corrupted, mask: (
         np.where(mask, logits, np.nan), np.where(mask, tokens, -100),
     ),
