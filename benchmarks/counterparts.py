@@ -8,6 +8,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import peers
@@ -168,6 +169,12 @@ def koleo_rows(z):
 def cosines(z, prototypes):
     unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
     return unit(z) @ unit(prototypes).T
+
+
+def evened(targets, temperature):
+    """All prototypes used equally, from probabilities, as the authors of MSN do."""
+    log_q = temperature * jax.nn.log_softmax(targets / temperature)
+    return targets - losses.sinkhorn_center(log_q, temperature=temperature)
 
 
 def msn_of_lightly(T, F, anchors, targets, prototypes, rounds=0):

@@ -257,9 +257,9 @@ def msn(self, anchors, targets, prototypes, target_sharpen_temperature=0.25):
         unit = lambda x: x / jnp.linalg.norm(x, axis=-1, keepdims=True)  # noqa: E731
         a, t = (unit(x) @ unit(prototypes).T for x in (anchors, targets))
         a = a.reshape(-1, *t.shape).swapaxes(0, 1)
-        t -= losses.sinkhorn_center(
-            t, temperature=options['target_temperature'], rounds=self.sinkhorn_iterations
-        )
+        tau = options['target_temperature']
+        log_q = tau * jax.nn.log_softmax(t / tau)
+        t -= losses.sinkhorn_center(log_q, temperature=tau, rounds=self.sinkhorn_iterations)
         return losses.msn(a, t, **options).mean() + np.log(len(prototypes))
 
     return by_ours(loss, anchors, targets, prototypes)

@@ -172,7 +172,7 @@ def msn(
     to the targets.
 
     temperature, target_temperature: t and t+; the authors'. Their runs also use all prototypes
-        equally: targets - sinkhorn_center(targets, temperature=target_temperature).
+        equally: targets - sinkhorn_center(t+ * log_softmax(targets / t+), temperature=t+).
     weight: of the mean entropy, which is the same for every row.
     where: bool [B], rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
