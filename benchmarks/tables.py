@@ -197,6 +197,19 @@ def parity() -> str:
     return grid(['loss', 'beside', 'value', 'gradient', 'note'], rows, f'jax {found["jax"]}.')
 
 
+def peer_tests() -> str:
+    """Per library: how many of its own tests pass over ours, and why the others cannot."""
+    found = read('peer-tests')
+    rows = []
+    for peer, one in found.items():
+        apart = '; '.join(f'{n}: {why}' for why, n in one['apart'].items())
+        rows.append(
+            [f'{peer} {one["version"]}', str(one['passed']), str(len(one['failed'])), apart]
+        )
+    below = f'jax {", ".join(dict.fromkeys(one["jax"] for one in found.values()))}.'
+    return grid(['library', 'pass', 'fail', 'left out, and why'], rows, below)
+
+
 def pairs(name: str) -> str:
     """A row per loss and N: seconds, over those of the dense form, and megabytes, by form."""
     found = read(name)
@@ -303,6 +316,7 @@ TABLES = {
     'fine_tune': fine_tune,
     'meshes': meshes,
     'parity': parity,
+    'peer_tests': peer_tests,
     'pairs_cpu': partial(pairs, 'losses'),
     'pairs_gpu': partial(pairs, 'losses-h100'),
     'large_batch': large_batch,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 
 import jobs
 import pytest
@@ -24,6 +25,7 @@ def test_an_installed_wheel_trains_without_a_checkout(tmp_path):
     ours = [p.relative_to(jobs.ROOT) for p in (jobs.ROOT / 'ssljax').rglob('*.py')]
     assert not {str(path) for path in ours} - names, 'a folder is not in pyproject.toml: packages'
     assert {f'ssljax/configs/{method}.py' for method in jobs.METHODS} <= names
+    assert 'ssljax/py.typed' in names, 'a type checker would not read the annotations'
     site, empty = tmp_path / 'site', tmp_path / 'empty'
     empty.mkdir()
     install = [*pip, 'install', str(wheel), '--no-deps', '--target', str(site)]
@@ -38,8 +40,10 @@ except SystemExit as end:
     assert not end.code, end.code
 print(ssljax.fit('gpt:smoke', 'fitted', evals={{}}).step, ssljax.__file__)
 """
-    # one device, and what makes programs compile quickly
-    quick = '--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1'
+    # one device, and what makes programs compile quickly: as in conftest.py
+    quick = '--xla_cpu_parallel_codegen_split_count=1'
+    if version('jaxlib') < '0.12':
+        quick += ' --xla_cpu_use_fusion_emitters=false'
     environment = {**os.environ, 'PYTHONPATH': str(site), 'XLA_FLAGS': quick}
     command = [sys.executable, '-c', code]
     out = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)

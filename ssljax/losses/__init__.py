@@ -38,9 +38,7 @@ from ssljax.losses.clustering import (
     assignment,
     deepcluster,
     deepcluster_v2,
-    mixture_likelihood,
     nat,
-    responsibilities,
     self_labelling,
     sinkhorn,
     swav,
@@ -111,7 +109,12 @@ from ssljax.losses.metric import (
     semi_hard_triplet,
     triplet,
 )
-from ssljax.losses.mixtures import gaussian_mixture, logistic_mixture, logistic_mixture_rgb
+from ssljax.losses.mixtures import (
+    gaussian_mixture,
+    logistic_mixture,
+    logistic_mixture_rgb,
+    responsibilities,
+)
 from ssljax.losses.places import cpc, patch_nce, point_info_nce
 from ssljax.losses.reconstruction import beit, context_encoder, mae, simmim
 from ssljax.losses.redundancy import (
@@ -159,7 +162,7 @@ __all__ = [
     'instance_nce', 'iwae', 'jepa', 'kl_bernoulli', 'kl_categorical', 'kl_gaussian',
     'knowledge_distillation', 'koleo', 'least_squares_critic', 'least_squares_generator',
     'logistic_mixture', 'logistic_mixture_rgb', 'mae', 'margin_pair', 'masked_token', 'mcr2',
-    'mean_teacher', 'minimax_critic', 'minimax_generator', 'mixture_likelihood', 'mmd', 'moco',
+    'mean_teacher', 'minimax_critic', 'minimax_generator', 'mmd', 'moco',
     'moco_v3', 'msn', 'n_pair', 'nat', 'next_token', 'nnclr', 'non_saturating_generator',
     'nt_xent', 'obow', 'orthogonal_penalty', 'patch', 'patch_nce',
     'persistent_contrastive_divergence', 'point_info_nce', 'pseudo_label',

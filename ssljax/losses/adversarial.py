@@ -11,14 +11,14 @@ with `wasserstein_generator`. Critic values are real numbers, [B], or of a criti
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
-from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, absolute, mean, nats, precise, row_means, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._rows import Axis, absolute, mean, nats, on, precise, row_means, row_sums
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def minimax_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:
@@ -201,7 +201,7 @@ def relativistic_generator(real: ArrayLike, fake: ArrayLike) -> jax.Array:
 
 
 def relativistic_average_critic(
-    real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None
+    real: ArrayLike, fake: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None
 ) -> jax.Array:
     """Cross entropy of whether a row is more real than the mean of the other kind.
 
@@ -209,19 +209,20 @@ def relativistic_average_critic(
         -log sigmoid(f(real) - mean f(fake)) - log(1 - sigmoid(f(fake) - mean f(real))).
     [B], [B] -> [B].
 
+    where: bool [B], rows of both that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(relativistic_average_critic([2.0], [2.0]))  # 2 log 2
     [1.3862944]
     """
-    real, fake = arrays('B', real=real, fake=fake)
-    real, fake = precise(real), precise(fake)
-    above, below = real - mean(fake, axis_name), fake - mean(real, axis_name)
-    return softplus(-above) + softplus(below)
+    real, fake, where = arrays('B', real=real, fake=fake, where=where)
+    real, fake = on(where, precise(real)), on(where, precise(fake))
+    above, below = real - mean(fake, axis_name, where), fake - mean(real, axis_name, where)
+    return on(where, softplus(-above) + softplus(below))
 
 
 def relativistic_average_generator(
-    real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None
+    real: ArrayLike, fake: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None
 ) -> jax.Array:
     """The average critic's loss with real and fake exchanged.
 
@@ -229,28 +230,33 @@ def relativistic_average_generator(
         -log sigmoid(f(fake) - mean f(real)) - log(1 - sigmoid(f(real) - mean f(fake))).
     [B], [B] -> [B].
 
+    where: bool [B], rows of both that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(relativistic_average_generator([2.0], [2.0]))  # 2 log 2
     [1.3862944]
     """
-    real, fake = arrays('B', real=real, fake=fake)
-    return relativistic_average_critic(fake, real, axis_name=axis_name)
+    real, fake, where = arrays('B', real=real, fake=fake, where=where)
+    return relativistic_average_critic(fake, real, where=where, axis_name=axis_name)
 
 
-def feature_matching(real: ArrayLike, fake: ArrayLike, *, axis_name: Axis = None) -> jax.Array:
+def feature_matching(
+    real: ArrayLike, fake: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None
+) -> jax.Array:
     """The distance of the mean features of real and of fake rows, one value for a batch.
 
     Salimans et al. 2016, arXiv:1606.03498, section 3.1:  |mean f(x) - mean f(G(z))|^2, with f a
     layer within the critic. real [B, ...], fake [M, ...] -> [], for the generator.
 
+    where: bool [B], the real rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(feature_matching([[1.0, 2.0]], [[0.0, 2.0]]))
     1.0
     """
-    real, fake = arrays('B ...', 'M ...', real=real, fake=fake)
-    return jnp.square(mean(precise(real), axis_name) - mean(precise(fake), axis_name)).sum()
+    real, fake, where = arrays('B ...', 'M ...', 'B', real=real, fake=fake, where=where)
+    of_real = mean(on(where, precise(real)), axis_name, where)
+    return jnp.square(of_real - mean(precise(fake), axis_name)).sum()
 
 
 def patch(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
@@ -264,7 +270,8 @@ def patch(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """
 
     def patch_loss(*values: ArrayLike) -> jax.Array:
-        each = arrays('B ...', **{f'values {i}': x for i, x in enumerate(values, 1)})
+        given: dict[str, Any] = {f'values {i}': x for i, x in enumerate(values, 1)}
+        each = arrays('B ...', **given)
         return jax.vmap(loss, 1, 1)(*(x.reshape(len(x), -1) for x in each)).mean(1)
 
     return patch_loss

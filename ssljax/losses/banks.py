@@ -8,12 +8,12 @@
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -23,10 +23,11 @@ from ssljax.losses._rows import (
     like,
     mean,
     nats,
+    on,
     products,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.contrastive import info_nce
 
 
@@ -92,6 +93,7 @@ def instance_log_normalizer(
     bank: ArrayLike,
     *,
     temperature: ArrayLike = 0.07,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """The logarithm of the constant Z of `instance_nce`, estimated: one value for a batch.
@@ -99,16 +101,22 @@ def instance_log_normalizer(
     Wu et al. 2018, arXiv:1805.01978, eq. 8:  Z = N / M sum over the noise j of exp(v_j.z / t),
     here the mean over the batch. z [B, D], noise int [B, M], bank [N, D] -> []. No gradient.
 
+    temperature: t, the divisor of the cosines.
+    where: bool [B], rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
     >>> eye, every = jnp.eye(2), jnp.array([[0, 1], [0, 1]])
     >>> print(f'{instance_log_normalizer(eye, every, eye, temperature=1.0):.4f}')  # log(e + 1)
     1.3133
     """
-    z, noise, bank = arrays('B D', 'B M', 'N D', z=z, noise=noise, bank=bank)
-    z = lax.stop_gradient(unit(z))
+    z, noise, bank, where = arrays(
+        'B D', 'B M', 'N D', 'B', z=z, noise=noise, bank=bank, where=where
+    )
+    z, noise = lax.stop_gradient(unit(on(where, z))), on(where, noise)
     sums = logsumexp(_scores(z, noise, bank, temperature), -1)
     largest = lax.stop_gradient(sums).max()
     largest = largest if axis_name is None else lax.pmax(largest, axis_name)
-    log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name)) + largest
+    log_mean = jnp.log(mean(jnp.exp(sums - largest), axis_name, where)) + largest
     return log_mean + math.log(len(bank) / noise.shape[1])
 
 
@@ -118,6 +126,7 @@ def nnclr(
     queue: ArrayLike,
     *,
     temperature: ArrayLike = 0.1,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -130,6 +139,7 @@ def nnclr(
     z or the queue. The paper takes the mean with the loss whose views have changed places.
 
     temperature: t, the divisor of the cosines.
+    where: bool [B], rows that count; None: all.
     block: columns at a time, as for `info_nce`; None: all at once.
     axis_name: the mapped axis, or axes, whose shards make up the batch; all have the queue.
 
@@ -137,16 +147,17 @@ def nnclr(
     >>> print(f'{nnclr(z, z, 3 * z, temperature=1.0)[0]:.4f}')  # log(e + 1) - 1
     0.3133
     """
-    z, prediction, queue = arrays(
-        'B D', 'B D', 'M D', z=z, prediction=prediction, queue=queue,
+    z, prediction, queue, where = arrays(
+        'B D', 'B D', 'M D', 'B', z=z, prediction=prediction, queue=queue, where=where,
         at_least=dict(B=least(2, axis_name), M=1),
     )  # fmt: skip
-    z, queue = (lax.stop_gradient(unit(rows)) for rows in (z, queue))
+    z, queue = (lax.stop_gradient(unit(rows)) for rows in (on(where, z), queue))
     queue = everywhere(queue, None)
     nearest = everywhere(products(z, queue).argmax(-1), None)
-    return info_nce(
-        queue[nearest], prediction, temperature=temperature, block=block, axis_name=axis_name
+    options: dict[str, Any] = dict(
+        temperature=temperature, where=where, block=block, axis_name=axis_name
     )
+    return info_nce(queue[nearest], prediction, **options)
 
 
 def moco_v3(
@@ -156,6 +167,7 @@ def moco_v3(
     k2: ArrayLike,
     *,
     temperature: ArrayLike = 0.2,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -167,6 +179,7 @@ def moco_v3(
     q1, q2, k1, k2 [B, D] -> [B]. No gradient flows to the keys.
 
     temperature: t, the divisor of the cosines; the factor 2 t keeps gradients of one size.
+    where: bool [B], rows that count; None: all.
     block: columns at a time; None: all at once.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
@@ -174,9 +187,14 @@ def moco_v3(
     >>> print(f'{moco_v3(z, z, z, z, temperature=1.0)[0]:.4f}')  # 4 (log(e + 1) - 1)
     1.2530
     """
-    q1, q2, k1, k2 = arrays('B D', q1=q1, q2=q2, k1=k1, k2=k2, at_least=dict(B=least(2, axis_name)))
+    q1, q2, k1, k2, where = arrays(
+        'B D', 'B D', 'B D', 'B D', 'B', at_least=dict(B=least(2, axis_name)),
+        q1=q1, q2=q2, k1=k1, k2=k2, where=where,
+    )  # fmt: skip
     k1, k2 = lax.stop_gradient((k1, k2))
-    options = dict(temperature=temperature, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(
+        temperature=temperature, where=where, block=block, axis_name=axis_name
+    )
     both = info_nce(q1, k2, **options) + info_nce(q2, k1, **options)
     return 2 * like(temperature, both) * both
 

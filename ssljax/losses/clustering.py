@@ -5,16 +5,15 @@
 1.0986
 """
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
+from jax.nn import log_softmax, logsumexp
 
 from ssljax.losses._rows import Axis, across, everywhere, like, nats, on, precise, size, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.distillation import cosine_regression
 
 
@@ -104,7 +103,7 @@ def swav(
         raise ValueError(f'swav: assigned={assigned}; it must be 1 to {scores.shape[1]}, the views')
     scores = on(where, precise(scores))
     log_p = log_softmax(scores / like(temperature, scores))
-    options = dict(epsilon=epsilon, rounds=rounds, where=where, axis_name=axis_name)
+    options: dict[str, Any] = dict(epsilon=epsilon, rounds=rounds, where=where, axis_name=axis_name)
     q = jnp.stack([sinkhorn(scores[:, g], **options) for g in range(assigned)], 1)
     return on(where, across(q, log_p))
 
@@ -209,45 +208,13 @@ def assignment(cost: ArrayLike) -> jax.Array:
     return jnp.zeros(N, int).at[owner[:M]].set(jnp.arange(M), mode='drop')
 
 
-def responsibilities(
-    x: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, logits: ArrayLike
-) -> jax.Array:
-    """The E-step of a Gaussian mixture: the chance of each component, given x.
-
-    Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23: with p = softmax(logits),
-        r_k = p_k N(x; m_k, v_k) / sum_j p_j N(x; m_j, v_j).
-    x [B, D], mean, log_variance [K, D], logits [K] -> [B, K]. EM holds r fixed in its M-step.
-
-    >>> mean, zero = jnp.array([[1.0], [-1.0]]), jnp.zeros((2, 1))
-    >>> print(responsibilities([[0.0]], mean, zero, jnp.zeros(2)))
-    [[0.5 0.5]]
-    """
-    x, mean, log_variance, logits = arrays(
-        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
-    )
-    return softmax(_joint(x, mean, log_variance, logits))
-
-
-def mixture_likelihood(
-    x: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, logits: ArrayLike
-) -> jax.Array:
-    """The negative log density of a Gaussian mixture, what EM with `responsibilities` lowers.
-
-    Bishop 2006, eq. 9.14:  l = -log sum_k p_k N(x; m_k, v_k), of all D features together.
-    x [B, D], mean, log_variance [K, D], logits [K] -> [B], in nats.
-
-    >>> zero = jnp.zeros((2, 1))  # two equal components
-    >>> print(f'{mixture_likelihood([[0.0]], zero, zero, jnp.zeros(2))[0]:.4f}')  # log(2 pi) / 2
-    0.9189
-    """
-    x, mean, log_variance, logits = arrays(
-        'B D', 'K D', 'K D', 'K', x=x, mean=mean, log_variance=log_variance, logits=logits
-    )
-    return -logsumexp(_joint(x, mean, log_variance, logits), -1)
-
-
 def self_labelling(
-    logits: ArrayLike, *, sharpness: ArrayLike = 25.0, rounds: int = 80, axis_name: Axis = None
+    logits: ArrayLike,
+    *,
+    sharpness: ArrayLike = 25.0,
+    rounds: int = 80,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """SeLa: labels that fit the classifier best while all classes are equally large: shares.
 
@@ -257,27 +224,22 @@ def self_labelling(
     the loss is `cross_entropy` with them, until the next round.
 
     sharpness: lambda; with more, shares are nearer to 0 or 1, and need more rounds.
-    rounds: how often columns and rows are scaled; the rows last.
+    rounds: how often columns and rows are scaled; the rows last. The authors go on until the
+        factors change by less than a tenth, all together.
+    where: bool [N], rows that count; None: all. The shares of the others are zero.
     axis_name: the mapped axis, or axes, whose shards make up the data.
 
     >>> shares = self_labelling(jnp.array([[0.1, 0.0], [0.0, 0.1]]))
     >>> print(f'{shares[0, 0]:.4f} {shares[1, 0]:.4f}')  # sigmoid(2.5) and the rest
     0.9241 0.0759
     """
-    (logits,) = arrays('N K', logits=logits)
-    log_p = log_softmax(precise(logits))
+    logits, where = arrays('N K', 'N', logits=logits, where=where)
+    counts = None if where is None else where.astype(bool)[:, None]
+    log_p = log_softmax(on(where, precise(logits)))
     log_p = lax.stop_gradient(log_p * like(sharpness, log_p))
 
     def scale(_, log_q):
-        sums = everywhere(logsumexp(log_q, 0, keepdims=True), axis_name)
+        sums = everywhere(logsumexp(log_q, 0, keepdims=True, where=counts), axis_name)
         return log_softmax(log_q - logsumexp(sums, 0))
 
-    return jnp.exp(lax.fori_loop(0, rounds, scale, log_softmax(log_p)))
-
-
-def _joint(x, mean, log_variance, logits):
-    """log p_k N(x; m_k, v_k): [B, K]."""
-    x, mean, log_variance, logits = map(precise, (x, mean, log_variance, logits))
-    square = jnp.square(x[:, None] - mean) * jnp.exp(-log_variance)
-    log_normal = -(square + log_variance + math.log(2 * math.pi)).sum(-1) / 2
-    return log_softmax(logits) + log_normal
+    return on(where, jnp.exp(lax.fori_loop(0, rounds, scale, log_softmax(log_p))))

@@ -10,11 +10,12 @@ zero; `axis_name`, the mapped axis, or axes, whose shards make up the batch.
 0.0001
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -26,10 +27,11 @@ from ssljax.losses._rows import (
     own,
     precise,
     products,
+    size,
     total,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, over_pairs
 
 
@@ -99,6 +101,7 @@ def decoupled_weighted(
     *,
     temperature: ArrayLike = 0.1,
     sigma: ArrayLike = 0.5,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -110,6 +113,7 @@ def decoupled_weighted(
 
     temperature: t, the divisor of the cosines.
     sigma: the smaller, the more the weights differ.
+    where: bool [B], rows that count; None: all.
     block: columns at a time; None: all at once.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
@@ -117,14 +121,21 @@ def decoupled_weighted(
     >>> print(decoupled_weighted(z, z, temperature=1.0))  # log 2 - 1
     [-0.30685282 -0.30685282]
     """
-    z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
-    options = dict(temperature=temperature, block=block, axis_name=axis_name)
-    positive = (unit(z1) * unit(z2)).sum(-1)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    options: dict[str, Any] = dict(
+        temperature=temperature, where=where, block=block, axis_name=axis_name
+    )
+    positive = (unit(on(where, z1)) * unit(on(where, z2))).sum(-1)
     s = positive / like(sigma, positive)
-    all_s = everywhere(s, axis_name)
-    share = lax.stop_gradient(jnp.exp(s - logsumexp(all_s)) * len(all_s))  # 2 - w
+    counts = None if where is None else everywhere(where.astype(bool), axis_name)
+    mean_log = logsumexp(everywhere(s, axis_name), where=counts) - jnp.log(
+        size(s, axis_name, where)
+    )
+    share = lax.stop_gradient(jnp.exp(s - mean_log))  # 2 - w
     more = (share - 1) * positive / like(temperature, positive)
-    return decoupled(z1, z2, **options) + more
+    return decoupled(z1, z2, **options) + on(where, more)
 
 
 def info_nce(
@@ -239,7 +250,7 @@ def clip(
         'B D', 'B D', 'B', at_least=dict(B=least(2, axis_name)),
         image=image, text=text, where=where,
     )  # fmt: skip
-    options = dict(symmetric=True, where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(symmetric=True, where=where, block=block, axis_name=axis_name)
     return info_nce(image, text, temperature=1 / like(scale, precise(image)), **options)
 
 
@@ -278,7 +289,7 @@ def siglip(
     # the bias is the product of one more feature: `bias` of every image, 1 of every text
     one = jnp.ones_like(image[:, :1])
     a, b = jnp.concatenate([scale * image, bias * one], 1), jnp.concatenate([text, one], 1)
-    options = dict(itself=False, where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(itself=False, where=where, block=block, axis_name=axis_name)
     return on(where, softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options))
 
 
@@ -314,7 +325,7 @@ def sup_con(
     B, V, D = z.shape
     z = unit(on(where, z))
     t, rows = like(temperature, z), z.reshape(-1, D)
-    options = dict(itself=False, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(itself=False, block=block, axis_name=axis_name)
     counted = None if where is None else jnp.broadcast_to(where[:, None], (B, V)).reshape(-1)
     others = _log_sum(rows / t, rows, where=counted, **options)
     # the mean over P(i) of z_i.z_p is z_i.(sum of its class - z_i) / |P(i)|
@@ -352,7 +363,7 @@ def _all_views(z1, z2, temperature, positives, where, block, axis_name) -> jax.A
     where = None if where is None else where.astype(bool)
     z1, z2 = unit(on(where, z1)), unit(on(where, z2))
     t = like(temperature, z1)
-    options = dict(where=where, block=block, axis_name=axis_name)
+    options: dict[str, Any] = dict(where=where, block=block, axis_name=axis_name)
 
     def others(z, first, second):  # the views of all examples, first those that have z itself
         log_sum = _log_sum(z / t, first, itself=False, **options)

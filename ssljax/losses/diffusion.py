@@ -12,10 +12,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, precise, row_means
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 Target = Literal['epsilon', 'x0', 'v']
 
@@ -135,7 +134,7 @@ def _root(x):
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
 
 
-def _beside(level, ndim):
+def _beside(level: jax.Array, ndim: int) -> jax.Array:
     """[B] -> [B, 1, ...]."""
     return level.reshape(level.shape + (1,) * (ndim - 1))
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -23,7 +22,7 @@ from ssljax.losses._rows import (
     precise,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def cosine_regression(prediction: ArrayLike, target: ArrayLike) -> jax.Array:
@@ -161,6 +160,7 @@ def msn(
     temperature: ArrayLike = 0.1,
     target_temperature: ArrayLike = 0.025,
     weight: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """MSN: masked views predict the prototypes of the whole view, and all prototypes are used.
@@ -171,22 +171,26 @@ def msn(
     anchors [B, M, K] and targets [B, K], cosines of views and prototypes -> [B]. No gradient flows
     to the targets.
 
-    temperature, target_temperature: t and t+.
+    temperature, target_temperature: t and t+; the authors'. Their runs also use all prototypes
+        equally: targets - sinkhorn_center(t+ * log_softmax(targets / t+), temperature=t+).
     weight: of the mean entropy, which is the same for every row.
+    where: bool [B], rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> sure = 1e3 * jnp.eye(4)
     >>> print(f'{msn(sure[:, None], sure)[0]:.4f}')  # -log 4
     -1.3863
     """
-    anchors, targets = arrays('B M K', 'B K', anchors=anchors, targets=targets)
-    anchors, targets = precise(anchors), precise(targets)
+    anchors, targets, where = arrays(
+        'B M K', 'B K', 'B', anchors=anchors, targets=targets, where=where
+    )
+    anchors, targets = on(where, precise(anchors)), on(where, precise(targets))
     log_p = log_softmax(anchors / like(temperature, anchors))
     q = lax.stop_gradient(softmax(targets / like(target_temperature, targets)))
-    p = mean(jnp.exp(log_p).mean(1), axis_name)
+    p = mean(jnp.exp(log_p).mean(1), axis_name, where)
     # a prototype that nobody uses adds nothing, and its slope must not be infinite
     entropy = -(p * jnp.log(jnp.maximum(p, 1e-30))).sum()
-    return -expected(q[:, None], log_p).mean(1) - like(weight, entropy) * entropy
+    return on(where, -expected(q[:, None], log_p).mean(1) - like(weight, entropy) * entropy)
 
 
 def knowledge_distillation(

@@ -12,10 +12,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, itself, least, like, mean, on, precise, size
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -29,7 +28,8 @@ def gaussian_kernel(*scales: ArrayLike) -> Kernel:
 
     def kernel(a: ArrayLike, b: ArrayLike) -> jax.Array:
         squares = _squares(a, b)
-        return sum(jnp.exp(-squares / (2 * like(scale, squares) ** 2)) for scale in scales)
+        each = [jnp.exp(-squares / (2 * like(scale, squares) ** 2)) for scale in scales]
+        return jnp.stack(each).sum(0)
 
     return kernel
 
@@ -40,6 +40,8 @@ def mmd(
     *,
     kernel: Kernel,
     unbiased: bool = True,
+    where: ArrayLike | None = None,
+    where_y: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """The squared maximum mean discrepancy of two sets, one value for a batch.
@@ -52,6 +54,7 @@ def mmd(
         that of the distances between rows.
     unbiased: pairs of a row with itself are left out; then equal sets are slightly below zero. If
         not, they count, and the value is never below zero.
+    where, where_y: bool [B], bool [M], the rows of x and of y that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> kernel = lambda a, b: a @ b.T
@@ -59,19 +62,26 @@ def mmd(
     4.0
     """
     pair = dict.fromkeys('BM', least(2, axis_name)) if unbiased else {}
-    x, y = arrays('B D', 'M D', x=x, y=y, at_least=pair)
-    x, y = precise(x), precise(y)
-    all_x, all_y = everywhere(x, axis_name), everywhere(y, axis_name)
+    x, y, where, where_y = arrays(
+        'B D', 'M D', 'B', 'M', x=x, y=y, where=where, where_y=where_y, at_least=pair
+    )
+    x, y = on(where, precise(x)), on(where_y, precise(y))
 
-    def within(rows, all_rows):
-        k = kernel(rows, all_rows)
+    def over(rows, others, counts):
+        """The mean of the kernel over all rows of the second set: one for each of the first."""
+        return _mean_of_columns(kernel(rows, everywhere(others, axis_name)), counts, axis_name)
+
+    def within(rows, counts):
         if not unbiased:
-            return mean(k.mean(1), axis_name)
+            return mean(over(rows, rows, counts), axis_name, counts)
+        k = kernel(rows, everywhere(rows, axis_name))
         k = jnp.where(itself(len(rows), axis_name), 0, k)
-        return mean(k.sum(1), axis_name) / (k.shape[1] - 1)
+        pairs = mean(_mean_of_columns(k, counts, axis_name), axis_name, counts)
+        N = size(rows, axis_name, counts)
+        return pairs * (N / jnp.maximum(N - 1, 1))
 
-    between = mean(kernel(x, all_y).mean(1), axis_name)
-    return within(x, all_x) + within(y, all_y) - 2 * between
+    between = mean(over(x, y, where_y), axis_name, where)
+    return within(x, where) + within(y, where_y) - 2 * between
 
 
 def renyi_entropy(

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, nats, precise, products
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import NOTHING
 
 
@@ -71,7 +70,7 @@ def symmetric_cross_entropy(
     logits [B, K], labels int [B] -> [B].
 
     alpha, beta: the weights; by default the paper's for CIFAR-10.
-    log_zero: A, below zero.
+    log_zero: A, below zero; in the authors' code log 1e-4.
 
     >>> print(f'{symmetric_cross_entropy([[0.0, 0.0]], [0])[0]:.4f}')  # 0.1 log 2 + 4 / 2
     2.0693

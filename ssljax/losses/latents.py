@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import absolute as magnitude
 from ssljax.losses._rows import expected, like, on, precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._where import mean_where
 
 
@@ -84,7 +83,7 @@ def data2vec(
     places; 0 without one. No gradient flows to the target, the mean of the teacher's last K blocks,
     each normalized.
 
-    beta: above 0; the paper has 2 for images and 4 for text.
+    beta: above 0; the authors' code has 2 for images, 4 for text, and the square alone for speech.
 
     >>> print(data2vec([[[1.0], [9.0]]], [[[0.0], [0.0]]], [[1, 0]]))  # 1 / 4
     [0.25]

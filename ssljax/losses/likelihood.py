@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, expected, like, mean, nats, precise, row_means, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 LOG_2PI = math.log(2 * math.pi)
 LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow
@@ -79,7 +78,7 @@ def change_of_variables(z: ArrayLike, log_det: ArrayLike) -> jax.Array:
     return row_sums(_gaussian(0, z, 0.0)) - log_det
 
 
-def dequantize(key: ArrayLike, x: ArrayLike, *, levels: int = 256) -> jax.Array:
+def dequantize(key: jax.Array, x: ArrayLike, *, levels: int = 256) -> jax.Array:
     """Integers with uniform noise, so that the likelihood of a density model is bounded.
 
     Theis et al. 2015, arXiv:1511.01844, section 3.1:  (x + u) / levels,  u ~ U[0, 1).
@@ -278,7 +277,7 @@ def vq(z: ArrayLike, code: ArrayLike, *, commitment: ArrayLike = 0.25) -> jax.Ar
 
 
 def gumbel_softmax(
-    key: ArrayLike,
+    key: jax.Array,
     logits: ArrayLike,
     *,
     temperature: ArrayLike = 1.0,

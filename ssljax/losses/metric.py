@@ -5,14 +5,15 @@
 [0.  0.  2.5 0. ]
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
-from jax.typing import ArrayLike
 
-from ssljax.losses._rows import Axis, everywhere, itself, least, like, precise, products
-from ssljax.losses._shapes import arrays
+from ssljax.losses._rows import Axis, everywhere, itself, least, like, on, precise, products
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
 
 
@@ -53,7 +54,12 @@ def triplet(
 
 
 def semi_hard_triplet(
-    z: ArrayLike, labels: ArrayLike, *, margin: ArrayLike = 0.2, axis_name: Axis = None
+    z: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: ArrayLike = 0.2,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """Triplets of all positives with the nearest negative that is further than the positive.
 
@@ -64,35 +70,46 @@ def semi_hard_triplet(
     z [B, D], labels int [B] -> [B]. A pair without such a negative adds nothing; a row without a
     positive is 0. Rows are not normalized; the paper's have length one.
 
+    margin: the paper's.
+    where: bool [B], rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
     >>> z, labels = jnp.array([[0.0], [1.0], [3.0], [7.0]]), jnp.array([0, 0, 1, 1])
     >>> print(semi_hard_triplet(z, labels, margin=10.0))
     [2. 7. 0. 0.]
     """
-    z, labels = arrays('B D', 'B', z=z, labels=labels, at_least=dict(B=least(2, axis_name)))
-    z = precise(z)
+    z, labels, where = arrays(
+        'B D', 'B', 'B', z=z, labels=labels, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    where = jnp.ones_like(labels, bool) if where is None else where.astype(bool)
+    z = on(where, precise(z))
     if axis_name is None:  # an Explicit mesh cannot place the search below
-        z, labels = everywhere(z, None), everywhere(labels, None)
+        z, labels, where = everywhere(z, None), everywhere(labels, None), everywhere(where, None)
     all_z = everywhere(z, axis_name)
     distance = _square_distances(z, all_z)
-    same = labels[:, None] == everywhere(labels, axis_name)
-    positive = same & ~itself(len(z), axis_name)
+    positive, negative = _others(labels, where, axis_name)
 
     # negatives by distance, then behind them the rest; where each positive would stand among them
-    far = jnp.where(same, jnp.inf, lax.stop_gradient(distance))
+    far = jnp.where(negative, lax.stop_gradient(distance), jnp.inf)
     order = far.argsort(-1)
     far = jnp.take_along_axis(far, order, -1)
     place = jax.vmap(lambda row, d: jnp.searchsorted(row, d, side='right'))(
         far, lax.stop_gradient(distance)
     )
-    found = place < (~same).sum(-1, keepdims=True)
+    found = place < negative.sum(-1, keepdims=True)
     nearest = jnp.take_along_axis(order, jnp.minimum(place, far.shape[-1] - 1), -1)
     gap = distance - jnp.take_along_axis(distance, nearest, -1)
     terms = jnp.where(positive & found, jnp.maximum(gap + like(margin, z), 0), 0)
-    return terms.sum(-1) / jnp.maximum(positive.sum(-1, dtype=terms.dtype), 1)
+    return on(where, terms.sum(-1) / jnp.maximum(positive.sum(-1, dtype=terms.dtype), 1))
 
 
 def batch_hard_triplet(
-    z: ArrayLike, labels: ArrayLike, *, margin: ArrayLike | None = 0.2, axis_name: Axis = None
+    z: ArrayLike,
+    labels: ArrayLike,
+    *,
+    margin: ArrayLike | None = 0.2,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """The furthest row of an example's class should be nearer than the nearest of any other class.
 
@@ -103,16 +120,22 @@ def batch_hard_triplet(
     z [B, D], labels int [B] -> [B]; 0 for a row without a positive or a negative. Rows are not
     normalized.
 
+    margin: None: soft.
+    where: bool [B], rows that count; None: all.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
     >>> rows, labels = [[0.0], [1.0], [3.0], [9.0]], [0, 0, 1, 1]
     >>> print(batch_hard_triplet(rows, labels, margin=1.0))  # of 3: 6 to 9, 2 to 1
     [0. 0. 5. 0.]
     """
-    z, labels = arrays('B D', 'B', z=z, labels=labels, at_least=dict(B=least(2, axis_name)))
-    z = precise(z)
+    z, labels, where = arrays(
+        'B D', 'B', 'B', z=z, labels=labels, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    where = jnp.ones_like(labels, bool) if where is None else where.astype(bool)
+    z = on(where, precise(z))
     all_z = everywhere(z, axis_name)
     near = lax.stop_gradient(_square_distances(z, all_z))
-    same = labels[:, None] == everywhere(labels, axis_name)
-    positive, negative = same & ~itself(len(z), axis_name), ~same
+    positive, negative = _others(labels, where, axis_name)
 
     def distance(chosen):  # exact, for the two that count
         # on an Explicit mesh, indices of rows of all devices are needed whole
@@ -123,13 +146,14 @@ def batch_hard_triplet(
     furthest = distance(jnp.where(positive, near, -1).argmax(-1))
     gap = furthest - distance(jnp.where(negative, near, jnp.inf).argmin(-1))
     value = softplus(gap) if margin is None else jnp.maximum(gap + like(margin, z), 0)
-    return jnp.where(positive.any(-1) & negative.any(-1), value, 0)
+    return on(where, jnp.where(positive.any(-1) & negative.any(-1), value, 0))
 
 
 def n_pair(
     anchor: ArrayLike,
     positive: ArrayLike,
     *,
+    where: ArrayLike | None = None,
     block: int | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
@@ -140,15 +164,29 @@ def n_pair(
     anchor, positive [B, D], one pair of each class -> [B]. Rows are not normalized; the paper keeps
     their lengths small by a penalty on the squares, which is not part of the equation.
 
+    where: bool [B], rows that count; None: all.
+    block: columns at a time; None: all at once.
+    axis_name: the mapped axis, or axes, whose shards make up the batch.
+
     >>> print(f'{n_pair(jnp.eye(2), 3 * jnp.eye(2))[0]:.4f}')  # log(1 + exp(-3))
     0.0486
     """
-    anchor, positive = arrays(
-        'B D', anchor=anchor, positive=positive, at_least=dict(B=least(2, axis_name))
-    )
-    anchor, positive = precise(anchor), precise(positive)
-    options = dict(block=block, axis_name=axis_name)
-    return over_pairs(LOG_SUM_EXP, anchor, positive, **options) - (anchor * positive).sum(-1)
+    anchor, positive, where = arrays(
+        'B D', 'B D', 'B', anchor=anchor, positive=positive, where=where,
+        at_least=dict(B=least(2, axis_name)),
+    )  # fmt: skip
+    where = None if where is None else where.astype(bool)
+    anchor, positive = on(where, precise(anchor)), on(where, precise(positive))
+    options: dict[str, Any] = dict(where=where, block=block, axis_name=axis_name)
+    log_sum = over_pairs(LOG_SUM_EXP, anchor, positive, **options)
+    return on(where, log_sum - (anchor * positive).sum(-1))
+
+
+def _others(labels, where, axis_name):
+    """The rows of all shards that are of a row's class, and those of others: bool [B, N] twice."""
+    same = labels[:, None] == everywhere(labels, axis_name)
+    counts = everywhere(where, axis_name)
+    return same & counts & ~itself(len(labels), axis_name), ~same & counts
 
 
 def _square_distances(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -8,35 +8,55 @@
 
 import jax
 import jax.numpy as jnp
-from jax.nn import log_sigmoid, log_softmax, logsumexp
-from jax.typing import ArrayLike
+from jax.nn import log_sigmoid, log_softmax, logsumexp, softmax
 
 from ssljax.losses._rows import precise, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.likelihood import LARGEST, LOG_2PI
 
 
 def gaussian_mixture(
     logits: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, x: ArrayLike
 ) -> jax.Array:
-    """-log p(x) of a mixture of normal distributions, whose parts a net gives for each row.
+    """-log p(x) of a mixture of normal distributions, of each row its own or one for all.
 
-    Bishop 1994 (Aston NCRG/94/004, Mixture density networks): with shares pi = softmax(logits),
+    Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.14, and Bishop 1994 (Aston
+    NCRG/94/004, Mixture density networks), where a net gives the parts for each row: with shares
+    pi = softmax(logits),
         -log sum_k pi_k prod_d N(x_d; m_kd, v_kd).
     logits [B, ..., K], mean, log_variance [B, ..., K, D], x [B, ..., D] -> [B], summed over the
-    axes between. A component of one variance in all dimensions has it repeated.
+    axes between; or logits [K], mean, log_variance [K, D], the same for all rows, which EM with
+    `responsibilities` lowers. A component of one variance in all dimensions has it repeated.
 
-    >>> print(f'{gaussian_mixture([[0.0]], [[[0.0]]], [[[0.0]]], [[0.0]])[0]:.4f}')
+    >>> print(f'{gaussian_mixture([0.0], [[0.0]], [[0.0]], [[0.0]])[0]:.4f}')  # log(2 pi) / 2
     0.9189
     """
+    for_all = jnp.asarray(logits).ndim == 1
+    own = '' if for_all else 'B ... '
     logits, mean, log_variance, x = arrays(
-        'B ... K', 'B ... K D', 'B ... K D', 'B ... D',
+        f'{own}K', f'{own}K D', f'{own}K D', 'B ... D',
         logits=logits, mean=mean, log_variance=log_variance, x=x,
     )  # fmt: skip
-    log_variance = jnp.clip(precise(log_variance), -LARGEST, LARGEST)
-    squares = jnp.square(precise(x)[..., None, :] - precise(mean)) * jnp.exp(-log_variance)
-    log_p = -(LOG_2PI + log_variance + squares).sum(-1) / 2
-    return row_sums(-logsumexp(log_softmax(precise(logits)) + log_p, -1))
+    return row_sums(-logsumexp(_joint(logits, mean, log_variance, x), -1))
+
+
+def responsibilities(
+    logits: ArrayLike, mean: ArrayLike, log_variance: ArrayLike, x: ArrayLike
+) -> jax.Array:
+    """The E-step of `gaussian_mixture`: the chance of each component, given x.
+
+    Bishop 2006, Pattern Recognition and Machine Learning, eq. 9.23: with pi = softmax(logits),
+        r_k = pi_k N(x; m_k, v_k) / sum_j pi_j N(x; m_j, v_j).
+    logits [K], mean, log_variance [K, D], x [B, D] -> [B, K]. EM holds r fixed in its M-step.
+
+    >>> mean, zero = jnp.array([[1.0], [-1.0]]), jnp.zeros((2, 1))
+    >>> print(responsibilities(jnp.zeros(2), mean, zero, [[0.0]]))
+    [[0.5 0.5]]
+    """
+    logits, mean, log_variance, x = arrays(
+        'K', 'K D', 'K D', 'B D', logits=logits, mean=mean, log_variance=log_variance, x=x
+    )
+    return softmax(_joint(logits, mean, log_variance, x))
 
 
 def logistic_mixture(
@@ -105,6 +125,14 @@ def logistic_mixture_rgb(
     seen = jnp.stack([jnp.zeros_like(c0), c0 * red, c1 * red + c2 * green], -2)
     log_p = _level(precise(mean) + seen, precise(log_scale), x, levels).sum(-2)
     return row_sums(-logsumexp(log_softmax(precise(logits)) + log_p, -1))
+
+
+def _joint(logits, mean, log_variance, x):
+    """log pi_k N(x; m_k, v_k): [..., K]."""
+    log_variance = jnp.clip(precise(log_variance), -LARGEST, LARGEST)
+    squares = jnp.square(precise(x)[..., None, :] - precise(mean)) * jnp.exp(-log_variance)
+    log_p = -(LOG_2PI + log_variance + squares).sum(-1) / 2
+    return log_softmax(precise(logits)) + log_p
 
 
 def _level(mean, log_scale, x, levels):

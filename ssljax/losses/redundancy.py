@@ -8,11 +8,12 @@ the mapped axis, or axes, whose shards make up the batch.
 0.0000
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -25,10 +26,9 @@ from ssljax.losses._rows import (
     precise,
     products,
     size,
-    total,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def barlow_twins(
@@ -119,6 +119,7 @@ def vicregl(
     invariance: ArrayLike = 25.0,
     variance: ArrayLike = 25.0,
     covariance: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """VICRegL, its local part: patches, matched by place and by feature: one value for a batch.
@@ -131,38 +132,41 @@ def vicregl(
     z1 [B, P, D], z2 [B, Q, D], places1 [B, P, 2], places2 [B, Q, 2] -> []. The paper's loss is
     a * vicreg(global features) + (1 - a) * vicregl, a = 0.75. No gradient flows to the places.
 
-    matches: pairs of each image, search and direction.
+    matches: pairs of each image, search and direction; in the paper 20, and 4 from a small view.
     invariance, variance, covariance: weights of s, v and c of `vicreg`; c is here a mean over the
     two views, as in the authors' code, where `vicreg` has a sum.
+    where: bool [B], images that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> z = jnp.zeros((2, 1, 3))  # collapsed: 25 (1 - sqrt(1e-4)) for each of the two searches
     >>> print(f'{vicregl(z, z, z, z, matches=1):.2f}')
     49.50
     """
-    z1, z2, places1, places2 = arrays(
-        'B P D', 'B Q D', 'B P S', 'B Q S', z1=z1, z2=z2, places1=places1, places2=places2,
-        at_least=dict(B=least(2, axis_name)),
+    z1, z2, places1, places2, where = arrays(
+        'B P D', 'B Q D', 'B P S', 'B Q S', 'B', at_least=dict(B=least(2, axis_name)),
+        z1=z1, z2=z2, places1=places1, places2=places2, where=where,
     )  # fmt: skip
     if not 0 < matches <= min(z1.shape[1], z2.shape[1]):
         raise ValueError(
             f'vicregl: matches={matches}; it must be from 1 to {min(z1.shape[1], z2.shape[1])}, '
             'the patches of a view'
         )
+    z1, z2, places1, places2 = (on(where, x) for x in (z1, z2, places1, places2))
     if axis_name is None:  # an Explicit mesh cannot place the search
         z1, z2, places1, places2 = (everywhere(x, None) for x in (z1, z2, places1, places2))
     covariance = precise(jnp.asarray(covariance)) / 2
-    weights = dict(invariance=invariance, variance=variance, covariance=covariance)
+    weights: dict[str, Any] = dict(invariance=invariance, variance=variance, covariance=covariance)
 
     def criterion(a, b):  # [B, matches, D], the m-th pairs of the batch are a set
-        each = jax.vmap(lambda a, b: vicreg(a, b, axis_name=axis_name, **weights), 1)
+        options = dict(weights, where=where, axis_name=axis_name)
+        each = jax.vmap(lambda a, b: vicreg(a, b, **options), 1)
         return each(a, b).mean()
 
-    value = 0.0
+    terms = []
     for at1, at2 in ((places1, places2), (z1, z2)):
         for a, b, at_a, at_b in ((z1, z2, at1, at2), (z2, z1, at2, at1)):
-            value += criterion(*_matched(a, b, at_a, at_b, matches)) / 2
-    return value
+            terms.append(criterion(*_matched(a, b, at_a, at_b, matches)) / 2)
+    return jnp.stack(terms).sum()
 
 
 def koleo(z: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = None) -> jax.Array:
@@ -189,7 +193,13 @@ def koleo(z: ArrayLike, *, where: ArrayLike | None = None, axis_name: Axis = Non
     return on(where, -jnp.log(square + 1e-16) / 2)  # finite for rows that are equal
 
 
-def whiten(z: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None) -> jax.Array:
+def whiten(
+    z: ArrayLike,
+    *,
+    shrinkage: ArrayLike = 1e-4,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
+) -> jax.Array:
     """Features of mean zero whose covariance over the batch is the identity.
 
     Ermolov et al. 2020, arXiv:2007.06346, eqs. 5 and 6: with m the mean, S the covariance (divided
@@ -199,17 +209,22 @@ def whiten(z: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None)
     >>> print(whiten(jnp.array([[3.0], [5.0]]), shrinkage=0.0).round(4)[:, 0])  # -+ sqrt(1/2)
     [-0.7071  0.7071]
     """
-    (z,) = arrays('B D', z=z, at_least=dict(B=least(2, axis_name)))
-    z = _centered(z, axis_name, None)
-    N = size(z, axis_name)
-    S = _moments(z, z, axis_name, None) * (N / jnp.maximum(N - 1, 1))
+    z, where = arrays('B D', 'B', z=z, where=where, at_least=dict(B=least(2, axis_name)))
+    z = _centered(z, axis_name, where)
+    N = size(z, axis_name, where)
+    S = _moments(z, z, axis_name, where) * (N / jnp.maximum(N - 1, 1))
     eye, shrinkage = jnp.eye(len(S), dtype=S.dtype), like(shrinkage, S)
     L = jnp.linalg.cholesky((1 - shrinkage) * S + shrinkage * eye)
     return products(z, solve_triangular(L, eye, lower=True))
 
 
 def w_mse(
-    z1: ArrayLike, z2: ArrayLike, *, shrinkage: ArrayLike = 1e-4, axis_name: Axis = None
+    z1: ArrayLike,
+    z2: ArrayLike,
+    *,
+    shrinkage: ArrayLike = 1e-4,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """W-MSE: views are equal after their batch is whitened, so that features cannot collapse.
 
@@ -219,58 +234,75 @@ def w_mse(
     feature: shuffle and cut the batch, and average over the parts.
 
     shrinkage: of `whiten`.
+    where: bool [B], rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> z = jnp.array([[1.0], [5.0]])
     >>> print(w_mse(z, 9 - z).round(4))
     [4. 4.]
     """
-    z1, z2 = arrays('B D', z1=z1, z2=z2, at_least=dict(B=least(2, axis_name)))
-    w1, w2 = (unit(whiten(z, shrinkage=shrinkage, axis_name=axis_name)) for z in (z1, z2))
-    return 2 - 2 * (w1 * w2).sum(-1)
+    z1, z2, where = arrays(
+        'B D', 'B D', 'B', z1=z1, z2=z2, where=where, at_least=dict(B=least(2, axis_name))
+    )
+    options: dict[str, Any] = dict(shrinkage=shrinkage, where=where, axis_name=axis_name)
+    w1, w2 = (unit(whiten(z, **options)) for z in (z1, z2))
+    return on(where, 2 - 2 * (w1 * w2).sum(-1))
 
 
 def total_coding_rate(
-    z: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
+    z: ArrayLike,
+    *,
+    distortion: ArrayLike = 0.5**0.5,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """The nats per row that code a batch up to an error, its spread: one value for a batch.
 
-    Ma et al. 2007 (TPAMI 29:9), eq. 8; Yu et al. 2020, arXiv:2006.08558, eq. 1: with unit rows,
+    Ma et al. 2007 (TPAMI 29:9); Yu et al. 2020, arXiv:2006.08558, section 2: with unit rows,
         R = 1/2 log det(I + D / (N distortion^2) sum_i z_i z_i^T).
     z [B, D] -> []. To be maximized: a loss has it with a minus, as EMP-SSL (Tong et al. 2023,
     arXiv:2304.03977) beside the distance of views.
 
-    >>> print(f'{total_coding_rate(jnp.eye(2)):.4f}')  # log 5
-    1.6094
+    distortion: the error; its square is 0.5 in the paper, 0.2 in EMP-SSL.
+
+    >>> print(f'{total_coding_rate(jnp.eye(2)):.4f}')  # log 3
+    1.0986
     """
-    (z,) = arrays('B D', z=z)
-    z = unit(z)
-    S = _moments(z, z, axis_name, None)
+    z, where = arrays('B D', 'B', z=z, where=where)
+    z = unit(on(where, z))
+    S = _moments(z, z, axis_name, where)
     return _log_det(S * z.shape[-1] / jnp.square(like(distortion, S))) / 2
 
 
 def mcr2(
-    z: ArrayLike, membership: ArrayLike, *, distortion: ArrayLike = 0.5, axis_name: Axis = None
+    z: ArrayLike,
+    membership: ArrayLike,
+    *,
+    distortion: ArrayLike = 0.5**0.5,
+    where: ArrayLike | None = None,
+    axis_name: Axis = None,
 ) -> jax.Array:
     """MCR^2: all rows spread widely, those of one group narrowly: one value for a batch.
 
-    Yu et al. 2020, arXiv:2006.08558, eqs. 7 and 8: with unit rows, P_ij the share of row i in group
+    Yu et al. 2020, arXiv:2006.08558, section 2: with unit rows, P_ij the share of row i in group
     j, n_j = sum_i P_ij and R the total coding rate,
         l = sum_j n_j / (2 N) log det(I + D / (n_j distortion^2) sum_i P_ij z_i z_i^T) - R.
-    z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> [].
+    z [B, D], membership [B, K], each row with the sum one, as one-hot labels -> []. The default is
+    the paper's.
 
-    >>> print(f'{mcr2(jnp.eye(2), jnp.eye(2)):.4f}')  # log(9) / 2 - log 5
-    -0.5108
+    >>> print(f'{mcr2(jnp.eye(2), jnp.eye(2)):.4f}')  # log(5) / 2 - log 3
+    -0.2939
     """
-    z, membership = arrays('B D', 'B K', z=z, membership=membership)
-    z, membership = unit(z), precise(membership)
-    share = mean(membership, axis_name)  # n_j / N
+    z, membership, where = arrays('B D', 'B K', 'B', z=z, membership=membership, where=where)
+    z, membership = unit(on(where, z)), on(where, precise(membership))
+    share = mean(membership, axis_name, where)  # n_j / N
     K, D = membership.shape[1], z.shape[1]
     weighted = (membership[:, :, None] * z[:, None]).reshape(len(z), K * D)
-    S = _moments(weighted, z, axis_name, None).reshape(K, D, D)
+    S = _moments(weighted, z, axis_name, where).reshape(K, D, D)
     S = S / jnp.maximum(share, 1e-12)[:, None, None]
     groups = (share * _log_det(S * D / jnp.square(like(distortion, S)))).sum() / 2
-    return groups - total_coding_rate(z, distortion=distortion, axis_name=axis_name)
+    options: dict[str, Any] = dict(distortion=distortion, where=where, axis_name=axis_name)
+    return groups - total_coding_rate(z, **options)
 
 
 def sigreg(
@@ -279,6 +311,7 @@ def sigreg(
     *,
     points: int = 9,
     bound: ArrayLike = 5.0,
+    where: ArrayLike | None = None,
     axis_name: Axis = None,
 ) -> jax.Array:
     """SIGReg: along random directions rows are normal, by a test: one value for a batch.
@@ -293,23 +326,24 @@ def sigreg(
     directions: of any length but 0; no gradient flows to them.
     points: from t = 0 to bound; the paper's 17 from -5 to 5 are these 9 and their mirror images.
     bound: where the integral ends.
+    where: bool [B], rows that count; None: all.
     axis_name: the mapped axis, or axes, whose shards make up the batch.
 
     >>> print(f'{sigreg(jnp.zeros((4, 2)), jnp.eye(2)):.4f}')  # collapsed
     1.6357
     """
-    z, directions = arrays('B D', 'M D', z=z, directions=directions)
-    z = precise(z)
+    z, directions, where = arrays('B D', 'M D', 'B', z=z, directions=directions, where=where)
+    z = on(where, precise(z))
     bound = like(bound, z)
     t = bound * jnp.linspace(0, 1, points, dtype=z.dtype)
     f = jnp.exp(-jnp.square(t) / 2)
     a = lax.stop_gradient(unit(everywhere(directions, None)))
     angles = products(z, a)[..., None] * t  # [B, M, points]
-    cosine, sine = (mean(wave(angles), axis_name) for wave in (jnp.cos, jnp.sin))
+    cosine, sine = (mean(wave(angles), axis_name, where) for wave in (jnp.cos, jnp.sin))
     error = (jnp.square(cosine - f) + jnp.square(sine)) * f
     step = bound / (points - 1)
     inner = error.sum(-1) - (error[:, 0] + error[:, -1]) / 2
-    return (2 * step * inner).mean() * total(len(z), axis_name)
+    return (2 * step * inner).mean() * size(z, axis_name, where)
 
 
 def _matched(a, b, at_a, at_b, matches):

@@ -8,10 +8,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def spectral_norm(
@@ -31,14 +30,15 @@ def spectral_norm(
     """
     kernel, u = arrays('... O', 'O', kernel=kernel, u=u)
     matrix = precise(kernel).reshape(-1, kernel.shape[-1])
-    fixed, u = lax.stop_gradient((matrix, precise(u)))
+    fixed, start = lax.stop_gradient((matrix, precise(u)))
 
     def again(_, u_and_v):
         v = unit(jnp.matmul(fixed, u_and_v[0], precision='highest'))
         return unit(jnp.matmul(v, fixed, precision='highest')), v
 
-    u, v = lax.fori_loop(0, rounds, again, (u, jnp.zeros_like(fixed[:, 0])))
-    return jnp.vdot(v, jnp.matmul(matrix, u, precision='highest'), precision='highest'), u
+    last, v = lax.fori_loop(0, rounds, again, (start, jnp.zeros_like(fixed[:, 0])))
+    sigma = jnp.vdot(v, jnp.matmul(matrix, last, precision='highest'), precision='highest')
+    return sigma, last
 
 
 def orthogonal_penalty(kernel: ArrayLike, *, diagonal: bool = False) -> jax.Array:

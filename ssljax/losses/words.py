@@ -5,13 +5,14 @@
 [2.2063696]
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.nn import softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import on, precise
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def skip_gram(center: ArrayLike, context: ArrayLike, noise: ArrayLike) -> jax.Array:
@@ -26,7 +27,7 @@ def skip_gram(center: ArrayLike, context: ArrayLike, noise: ArrayLike) -> jax.Ar
     >>> print(skip_gram(word, word, jnp.zeros((1, 3, 2))))  # softplus(-2) + 3 log 2
     [2.2063696]
     """
-    given = dict(center=center, context=context, noise=noise)
+    given: dict[str, Any] = dict(center=center, context=context, noise=noise)
     return _against_noise(*map(precise, arrays('B D', 'B D', 'B M D', **given)))
 
 

@@ -1,6 +1,7 @@
 """What a case of a loss is, and what formulas are made of. cases.py has the cases."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -45,3 +46,36 @@ def normal(*shapes, scale=1.0):
 
 
 two = normal((5,), (5,))
+
+
+def on(random, n):
+    """Which rows count: most, and at least two."""
+    return random.permutation(n) < n - n // 3
+
+
+def padded(name, loss, paper, draw, options={}, *, square=(), whole=(), **more):
+    """A case of a set with a last argument, the rows that count; the paper knows of those alone.
+
+    square: arguments that have the batch on two axes. whole: those of which all rows count.
+    """
+
+    def kept(*args, **options):
+        where = args[-1]
+        args = [a if i in whole else a[where] for i, a in enumerate(args[:-1])]
+        args = [a[:, where] if i in square else a for i, a in enumerate(args)]
+        value = np.asarray(paper(*args, **options))
+        if not value.ndim:
+            return value
+        rows = np.zeros((len(where), *value.shape[1:]))
+        rows[where] = value
+        return rows
+
+    def drawn(random, n):
+        return *draw(random, n), on(random, n)
+
+    given = partial(_masked, loss)
+    return Case(name, given, kept, drawn, options, of_set=True, **more)
+
+
+def _masked(loss, *args, **options):
+    return loss(*args[:-1], where=args[-1], **options)

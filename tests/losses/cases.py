@@ -11,7 +11,7 @@ from functools import partial
 import cases_comparing
 import cases_modeling
 import numpy as np
-from case import Case, log_sum_exp, normal, softmax, two, unit
+from case import Case, log_sum_exp, normal, padded, softmax, two, unit
 
 from ssljax import losses
 
@@ -468,35 +468,6 @@ def info_nce_alike(z1, z2, out, where=None, **options):
     return losses.info_nce(z1, z2, alike=out, where=where, **options)
 
 
-def on(random, n):
-    """Which rows count: most, and at least two."""
-    return random.permutation(n) < n - n // 3
-
-
-def padded(name, loss, paper, draw, options={}, **more):
-    """The case with a last argument, the rows that count; the paper knows of those alone."""
-
-    def kept(*args, **options):
-        where = args[-1]
-        args = [a[where] for a in args[:-1]]
-        args = [a[:, where] if name.startswith('info_nce') and i == 2 else a
-                for i, a in enumerate(args)]  # fmt: skip
-        value = np.asarray(paper(*args, **options))
-        if not value.ndim:
-            return value
-        whole = np.zeros((len(where), *value.shape[1:]))
-        whole[where] = value
-        return whole
-
-    def given(*args, **options):
-        return loss(*args[:-1], where=args[-1], **options)
-
-    return Case(
-        name, given, kept, lambda random, n: (*draw(random, n), on(random, n)), options,
-        of_set=True, **more,
-    )  # fmt: skip
-
-
 def with_lengths(loss):
     return lambda logits, text, length, text_length: loss(
         logits, text, length=length, text_length=text_length
@@ -535,7 +506,7 @@ CASES = (
             ('nt_xent', (losses.nt_xent, nt_xent, two), {}, {}),
             ('decoupled', (losses.decoupled, decoupled, two), {}, {}),
             ('info_nce', (info_nce_alike, info_nce, two_alike),
-             dict(symmetric=True, temperature=0.3, negatives=QUEUE), {}),
+             dict(symmetric=True, temperature=0.3, negatives=QUEUE), dict(square=(2,))),
             ('clip', (losses.clip, clip, two), {}, {}),
             ('siglip', (losses.siglip, siglip, two), {}, {}),
             ('sup_con', (losses.sup_con, sup_con, labeled_views), {}, dict(moves=(0,))),

@@ -3,7 +3,7 @@
 from functools import partial
 
 import numpy as np
-from case import Case, log_sum_exp, normal, softmax, two, unit
+from case import Case, log_sum_exp, normal, padded, softmax, two, unit
 
 from ssljax import losses
 
@@ -272,11 +272,11 @@ def rate(z, share, distortion):
     return np.linalg.slogdet(np.eye(d) + S)[1] / 2
 
 
-def total_coding_rate(z, distortion=0.5):
+def total_coding_rate(z, distortion=0.5**0.5):
     return rate(z, np.ones(len(z)), distortion)
 
 
-def mcr2(z, membership, distortion=0.5):
+def mcr2(z, membership, distortion=0.5**0.5):
     groups = [share.sum() / len(z) * rate(z, share, distortion) for share in membership.T]
     return sum(groups) - total_coding_rate(z, distortion)
 
@@ -342,10 +342,6 @@ def densities(x, mean, log_variance, logits):
 def responsibilities(x, mean, log_variance, logits):
     joint = densities(x, mean, log_variance, logits)
     return joint / joint.sum(1, keepdims=True)
-
-
-def mixture_likelihood(x, mean, log_variance, logits):
-    return -np.log(densities(x, mean, log_variance, logits).sum(1))
 
 
 def self_labelling(logits, sharpness=25.0, rounds=80):
@@ -429,9 +425,13 @@ def cubed(loss):
     return lambda *args, **options: loss(*args, **options) ** 3
 
 
+def of_mixture(loss):
+    return lambda x, **options: loss(x=x, **MIXTURE | options)
+
+
 def first(loss):
     """Of each row's shares, whose sum is always one."""
-    return lambda x, **options: loss(x, **MIXTURE | options)[:, 0]
+    return lambda x, **options: loss(x=x, **MIXTURE | options)[:, 0]
 
 
 def case(name, draw, moves=(0, 1), still=(), *, of=None, options={}, label='', **more):
@@ -442,25 +442,29 @@ def case(name, draw, moves=(0, 1), still=(), *, of=None, options={}, label='', *
     return Case(full, of(getattr(losses, name)), of(paper), draw, options, moves, still, **more)
 
 
+def in_part(name, draw, moves=(0, 1), still=(), *, of=None, options={}, label='', **more):
+    """The same of a set of which some rows are off."""
+    plain = case(name, draw, moves, still, of=of, options=options, label=label)
+    return padded(*plain[:5], moves=moves, still=still, **more)
+
+
 MIXTURE = dict(mean=MEAN, log_variance=LOG_VARIANCE, logits=LOGITS)
 
 CASES = (
-    case('moco_v3', normal((5,), (5,), (5,), (5,)), still=(2, 3), of_set=True,
-         meets=False),
-    case('decoupled_weighted', two, of_set=True,
-         constants=lambda a, b: dict(weights=dclw_weights(a, b, 0.5))),
+    in_part('moco_v3', normal((5,), (5,), (5,), (5,)), still=(2, 3), meets=False),
+    in_part('decoupled_weighted', two,
+            constants=lambda a, b, on: dict(weights=dclw_weights(a[on], b[on], 0.5))),
     case('instance_discrimination', indexed, (0,), of=lambda f: partial(f, bank=BANK)),
     case('instance_nce', partial(indexed, noise=4), (0,),
          of=lambda f: partial(f, bank=BANK, log_normalizer=6.0),
          options=dict(temperature=0.3)),
-    case('instance_log_normalizer', noisy, (), (0,), of=lambda f: partial(f, bank=BANK),
-         of_set=True),
-    case('nnclr', two, (1,), (0,), of=lambda f: partial(f, queue=QUEUE), of_set=True),
+    in_part('instance_log_normalizer', noisy, (), (0,), of=lambda f: partial(f, bank=BANK)),
+    in_part('nnclr', two, (1,), (0,), of=lambda f: partial(f, queue=QUEUE)),
     case('ressl', two, (0,), (1,), of=lambda f: partial(f, queue=QUEUE)),
-    case('semi_hard_triplet', labeled, (0,), options=dict(margin=1.5), of_set=True),
-    case('batch_hard_triplet', labeled, (0,), of_set=True),
-    case('batch_hard_triplet', labeled, (0,), options=dict(margin=None), label='soft', of_set=True),
-    case('n_pair', normal((3,), (3,)), of_set=True),
+    in_part('semi_hard_triplet', labeled, (0,), options=dict(margin=1.5)),
+    in_part('batch_hard_triplet', labeled, (0,)),
+    in_part('batch_hard_triplet', labeled, (0,), options=dict(margin=None), label='soft'),
+    in_part('n_pair', normal((3,), (3,))),
     case('skip_gram', normal((3,), (3,), (4, 3)), (0, 1, 2)),
     case('cbow', neighbors, (0, 1, 2), of=where_last),
     case('cpc', steps((3, 4), (3, 4)), of=where_last, of_set=True),
@@ -470,8 +474,8 @@ CASES = (
          steps((4, 5), (4, 5)), moves=(0,), still=(1,)),
     Case('patch_nce all', losses.patch_nce, point_info_nce, normal((4, 5), (4, 5)),
          moves=(0,), still=(1,)),
-    case('msn', lambda random, n: tuple(map(np.tanh, normal((2, 6), (6,))(random, n))), (0,), (1,),
-         of_set=True),
+    in_part('msn', lambda random, n: tuple(map(np.tanh, normal((2, 6), (6,))(random, n))), (0,),
+            (1,)),
     case('knowledge_distillation', normal((4,), (4,)), (0,), (1,), options=dict(temperature=3.0)),
     case('deit_soft', classes(3), (0, 1), (2,)),
     case('deit_hard', classes(3), (0, 1), (2,)),
@@ -484,23 +488,23 @@ CASES = (
     case('data2vec', steps((4, 5), (4, 5)), (0,), (1,), options=dict(beta=1.0)),
     case('jepa', steps((4, 5), (4, 5)), (0,), (1,), of=where_last),
     case('jepa', normal((4, 5), (4, 5)), (0,), (1,), options=dict(absolute=True), label='video'),
-    case('whiten', normal((2,)), (0,), of=cubed, of_set=True),
-    case('w_mse', normal((2,), (2,)), of_set=True),
-    case('total_coding_rate', normal((3,)), (0,), of_set=True),
-    case('mcr2', members, of_set=True),
-    case('sigreg', normal((5,)), (0,), of=lambda f: partial(f, directions=DIRECTIONS), of_set=True),
-    case('vicregl', maps, (0, 1), (2, 3), options=dict(matches=3), of_set=True),
+    in_part('whiten', normal((2,)), (0,), of=cubed),
+    in_part('w_mse', normal((2,), (2,))),
+    in_part('total_coding_rate', normal((3,)), (0,)),
+    in_part('mcr2', members),
+    in_part('sigreg', normal((5,)), (0,), of=lambda f: partial(f, directions=DIRECTIONS)),
+    in_part('vicregl', maps, (0, 1), (2, 3), options=dict(matches=3)),
     case('deepcluster_v2', clustered, (0,), of=lambda f: partial(f, centroids=BANK)),
     case('nat', two, (0,), (1,)),
-    case('responsibilities', normal((4,)), (0,), of=lambda f: partial(f, **MIXTURE)),
+    case('responsibilities', normal((4,)), (0,), of=of_mixture),
     case('responsibilities', normal((4,)), (0,), of=first, label='first'),
-    case('mixture_likelihood', normal((4,)), (0,), of=lambda f: partial(f, **MIXTURE)),
-    case('self_labelling', normal((4,)), (), (0,), of_set=True),
+    Case('gaussian_mixture for all', of_mixture(losses.gaussian_mixture),
+         of_mixture(lambda **parts: -np.log(densities(**parts).sum(1))), normal((4,)), moves=(0,)),
+    in_part('self_labelling', normal((4,)), (), (0,)),
 )  # fmt: skip
 
 KEYWORDS = (
-    *((name, keyword, MIXTURE[keyword])
-      for name in ('responsibilities first', 'mixture_likelihood') for keyword in MIXTURE),
+    *(('responsibilities first', keyword, MIXTURE[keyword]) for keyword in MIXTURE),
     *((name, 'bank', BANK)
       for name in ('instance_discrimination', 'instance_nce', 'instance_log_normalizer')),
     ('instance_nce', 'log_normalizer', 6.0),

@@ -8,7 +8,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-from case import Case, log_sum_exp, normal, softmax
+from case import Case, log_sum_exp, normal, on, padded, softmax
 
 from ssljax import losses
 
@@ -476,21 +476,6 @@ def weighted(distribution):
     return of
 
 
-def padded(name, loss, paper, draw, options, **more):
-    """A case whose last argument is which rows count; the paper knows of those alone."""
-
-    def given(*args, **options):
-        return loss(*args[:-1], where=args[-1], **options)
-
-    def kept(*args, **options):
-        return paper(*(a[args[-1]] for a in args[:-1]), **options)
-
-    def drawn(random, n):
-        return *draw(random, n), random.permutation(n) < n - n // 3
-
-    return Case(name, given, kept, drawn, options, of_set=True, **more)
-
-
 CASES = (
     Case('beit', losses.beit, beit, hidden_tokens, moves=(0,)),
     Case('context_encoder',
@@ -527,7 +512,9 @@ CASES = (
          moves=(0, 1, 2)),
     Case('flow_matching', losses.flow_matching, flow_matching, normal((2, 2), (2, 2), (2, 2)),
          dict(sigma=0.1), moves=(0,), still=(1, 2)),
-    Case('mmd', losses.mmd, mmd, normal((2,), (2,)),
+    Case('mmd', lambda x, y, a, b, **options: losses.mmd(x, y, where=a, where_y=b, **options),
+         lambda x, y, a, b, **options: mmd(x[a], y[b], **options),
+         lambda random, n: (*normal((2,), (2,))(random, n), on(random, n), on(random, n)),
          dict(kernel=losses.gaussian_kernel(1.0, 2.0)), of_set=True),
     padded('renyi_entropy', losses.renyi_entropy, renyi_entropy, normal((2,)), dict(sigma=0.7),
            moves=(0,)),
@@ -544,13 +531,13 @@ CASES = (
     Case('relativistic_critic', losses.relativistic_critic, relativistic, reals),
     Case('relativistic_generator', losses.relativistic_generator,
          lambda real, fake: relativistic(fake, real), reals),
-    Case('relativistic_average_critic', losses.relativistic_average_critic, relativistic_average,
-         reals, of_set=True),
-    Case('relativistic_average_generator', losses.relativistic_average_generator,
-         lambda real, fake: relativistic_average(fake, real), reals, of_set=True),
-    Case('feature_matching', losses.feature_matching,
-         lambda real, fake: ((real.mean(0) - fake.mean(0)) ** 2).sum(), normal((3,), (3,)),
-         of_set=True),
+    padded('relativistic_average_critic', losses.relativistic_average_critic, relativistic_average,
+           reals),
+    padded('relativistic_average_generator', losses.relativistic_average_generator,
+           lambda real, fake: relativistic_average(fake, real), reals),
+    padded('feature_matching', losses.feature_matching,
+           lambda real, fake: ((real.mean(0) - fake.mean(0)) ** 2).sum(), normal((3,), (3,)),
+           whole=(1,)),
     Case('infogan', losses.infogan, infogan, choices, moves=(0,)),
     Case('infogan_continuous', lambda m, c, v: losses.infogan_continuous(m, c, log_variance=v),
          infogan_continuous, normal((2,), (2,), (2,)), moves=(0, 1, 2)),
@@ -639,6 +626,10 @@ ALONE = {  # one row is a set, too
     'persistent_contrastive_divergence',
 }  # fmt: skip
 OFF = {
+    'mmd': lambda x, y, where, where_y: (
+        np.where(where[:, None], x, np.nan), np.where(where_y[:, None], y, np.nan),
+    ),
+    'feature_matching': lambda real, fake, where: (np.where(where[:, None], real, np.nan),),
     'replaced_token': lambda logits, tokens, corrupted, mask: (
         np.where(mask, logits, np.nan), np.where(mask, tokens, -100),
     ),

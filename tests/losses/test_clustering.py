@@ -13,7 +13,7 @@ from ssljax.losses import (
     assignment,
     deepcluster,
     deepcluster_v2,
-    mixture_likelihood,
+    gaussian_mixture,
     nat,
     responsibilities,
     self_labelling,
@@ -140,10 +140,10 @@ def test_a_step_of_em_never_lowers_the_likelihood():
     x, (mean, log_variance, logits) = random.normal(size=(40, 2)), mixture()
     before = np.inf
     for _ in range(4):
-        now = float(mixture_likelihood(x, mean, log_variance, logits).sum())
+        now = float(gaussian_mixture(logits, mean, log_variance, x).sum())
         assert now < before
         before = now
-        r = np.asarray(responsibilities(x, mean, log_variance, logits), np.float64)
+        r = np.asarray(responsibilities(logits, mean, log_variance, x), np.float64)
         mean = r.T @ x / r.sum(0)[:, None]
         square = (x[:, None] - mean) ** 2
         log_variance = np.log(np.einsum('bk,bkd->kd', r, square) / r.sum(0)[:, None])
@@ -153,13 +153,29 @@ def test_a_step_of_em_never_lowers_the_likelihood():
 def test_a_mixture_by_hand():
     mean, zero = jnp.array([[1.0], [-1.0]]), jnp.zeros((2, 1))
     x = jnp.array([[0.0], [1.0]])
-    r = responsibilities(x, mean, zero, jnp.zeros(2))
+    r = responsibilities(jnp.zeros(2), mean, zero, x)
     np.testing.assert_allclose(r[:, 0], [0.5, 1 / (1 + np.exp(-2))], rtol=1e-6)
     density = (1 + np.exp(-2)) / 2 / np.sqrt(2 * np.pi)
-    found = mixture_likelihood(x, mean, zero, jnp.zeros(2))
+    found = gaussian_mixture(jnp.zeros(2), mean, zero, x)
     np.testing.assert_allclose(found[1], -np.log(density), rtol=1e-6)
-    far = responsibilities(jnp.array([[1e6]]), mean, zero, jnp.zeros(2))  # no density of it is left
+    far = responsibilities(jnp.zeros(2), mean, zero, [[1e6]])  # no density of it is left
     np.testing.assert_allclose(far, [[1, 0]], atol=1e-6)
+
+
+def test_one_mixture_for_all_rows_is_that_of_each_row():
+    """Its slope, too: the sum of those of the rows."""
+    x, mean, log_variance = random.normal(size=(5, 2)), *random.normal(size=(2, 3, 2))
+    logits, ones = random.normal(size=3), np.ones((5, 1))
+    each = ones * logits, ones[..., None] * mean, ones[..., None] * log_variance
+
+    def sum_(*parts):
+        return (gaussian_mixture(*parts, x) * jnp.arange(5.0)).sum()
+
+    both = jax.jit(jax.value_and_grad(sum_, (0, 1, 2)))
+    (value, slopes), (value_each, slopes_each) = both(logits, mean, log_variance), both(*each)
+    np.testing.assert_allclose(value, value_each, rtol=1e-5)
+    for slope, slope_each in zip(slopes, slopes_each):
+        np.testing.assert_allclose(slope, slope_each.sum(0), rtol=1e-4, atol=1e-5)
 
 
 def test_labels_of_the_classifiers_own_are_of_equal_size():

@@ -1,13 +1,18 @@
 """What holds for all losses of cases_comparing.py that have a mask of places."""
 
 import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from cases_comparing import CASES
+from test_proofs import drawn, real
 
 from ssljax import losses
+
+# of rows: those of test_edges.py
+PADDED = [case for case in CASES if case.of_set and not case.name.startswith('cpc')]
 
 
 def test_what_a_mask_leaves_out_may_be_anything():
@@ -42,9 +47,34 @@ def test_what_a_mask_leaves_out_may_be_anything():
 def test_every_mask_is_tried():
     with_mask = {
         name
-        for name in {case.name.split()[0] for case in CASES}
+        for name in {case.name.split()[0] for case in CASES if case not in PADDED}
         if {'mask', 'where'} & set(inspect.signature(getattr(losses, name)).parameters)
     }
     assert with_mask == {
         'ibot', 'data2vec', 'jepa', 'point_info_nce', 'patch_nce', 'cpc', 'cbow'
     }  # fmt: skip
+
+
+def test_where_all_rows_count_no_mask_is_needed():
+    """Value and gradient without `where` are those of a mask that is true everywhere; the shared
+    cases have masks alone."""
+    args = {case.name: real(drawn(case, 6)) for case in PADDED}
+
+    def both(args, mask):
+        found = {}
+        for case in PADDED:
+            *given, where = args[case.name]
+            loss = case.loss.args[0]  # of the case, without its mask
+            options = case.options | ({'where': jnp.ones_like(where)} if mask else {})
+            value, back = jax.vjp(partial(loss, **options), *given)
+            found[case.name] = value, [back(jnp.ones_like(value))[i] for i in case.moves]
+        return found
+
+    found, plain = jax.jit(lambda args: (both(args, True), both(args, False)))(args)
+    for name, (value, slopes) in plain.items():
+        np.testing.assert_allclose(found[name][0], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        for slope, other in zip(slopes, found[name][1]):
+            assert np.abs(slope).max() > 1e-4, name
+            np.testing.assert_allclose(
+                other, slope, rtol=1e-4, atol=1e-5 * np.abs(slope).max(), err_msg=name
+            )

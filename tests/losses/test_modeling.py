@@ -229,6 +229,10 @@ def test_mmd_of_a_linear_kernel_is_the_distance_of_means(random):
     close(call(losses.mmd, two, two, kernel=losses.gaussian_kernel(1.0)), np.exp(-2) - 1)
     with pytest.raises(ValueError, match='x is .1, 3.*at least 2'):
         call(losses.mmd, x[:1], y, kernel=losses.gaussian_kernel(1.0))
+    where, where_y = jnp.arange(5) < 3, jnp.arange(7) != 2  # each set has its own
+    kernel = losses.gaussian_kernel(1.0)
+    part = call(losses.mmd, x, y, kernel=kernel, where=where, where_y=where_y)
+    close(part, call(losses.mmd, x[where], y[where_y], kernel=kernel))
 
 
 def test_entropy_is_that_of_bumps(random):

@@ -87,13 +87,13 @@ def test_whitening_forgets_scales_and_triangular_mixes():
 
 def test_coding_rates_by_hand():
     eye, same = jnp.eye(4), jnp.ones((4, 4))
-    spread, narrow = 2 * np.log(1 + 1 / 0.25), np.log(1 + 4 / 0.25) / 2
+    spread, narrow = 2 * np.log(1 + 1 / 0.5), np.log(1 + 4 / 0.5) / 2  # a distortion of 0.5
     np.testing.assert_allclose(total_coding_rate(7 * eye), spread, rtol=1e-5)
     np.testing.assert_allclose(total_coding_rate(same), narrow, rtol=1e-5)
     np.testing.assert_allclose(mcr2(eye, jnp.ones((4, 1))), 0, atol=1e-5)  # one group
     # two groups of equal rows, orthogonal to each other
     z, groups = eye[jnp.array([0, 0, 1, 1])], jnp.eye(2)[jnp.array([0, 0, 1, 1])]
-    by_hand = narrow - np.log(1 + 2 / 0.25)
+    by_hand = narrow - np.log(1 + 2 / 0.5)
     np.testing.assert_allclose(mcr2(z, groups), by_hand, rtol=1e-5)
     empty = jnp.pad(groups, ((0, 0), (0, 1)))
     np.testing.assert_allclose(mcr2(z, empty), by_hand, rtol=1e-5)
