@@ -144,6 +144,8 @@ def dead(settings: Mapping, paths: Iterable[tuple[str, ...]], folder) -> Iterato
             yield f'{".".join(path)} ({len(tried)} tried)'
 
 
+# a part of the proof: what it finds is changed by the method's own files alone
+@pytest.mark.slow
 @every_method
 def test_every_keyword_of_a_method_makes_another_run(method, tmp_path):
     settings = jobs.settings(method)
