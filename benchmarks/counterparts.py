@@ -187,6 +187,25 @@ def sharpened(p, temperature):
     return peers.lightly('msn_loss').sharpen(p, temperature)
 
 
+def swav_shares(scores):
+    return peers.lightly('swav_loss').sinkhorn(scores)
+
+
+def moved_center(T, F, center, teacher):
+    """Theirs has its center in a module, without a gradient: the step is linear in it."""
+    module = peers.lightly('center', 'models.modules').Center(size=(1, 1, 7), momentum=0.9)
+    module.update(teacher)
+    return (0.9 * center + module.value[0, 0]).square().sum()
+
+
+def scaled_normals(T, F, x, log_scale):
+    """x of exp(-a) z, z standard normal."""
+    d = T.distributions
+    flow = d.AffineTransform(T.zeros(4), (-log_scale).exp())
+    z = d.Normal(T.zeros(4), T.ones(4))
+    return -d.TransformedDistribution(z, [flow]).log_prob(x).sum(1).mean()
+
+
 def moco_of_lightly(T, F, query, keys, queue):
     loss = lightly('ntx_ent_loss', 'NTXentLoss', temperature=0.1, memory_bank_size=(7, 6))()
     loss.memory_bank.bank = F.normalize(queue)

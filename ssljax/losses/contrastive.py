@@ -135,7 +135,7 @@ def decoupled_weighted(
     )
     share = lax.stop_gradient(jnp.exp(s - mean_log))  # 2 - w
     more = (share - 1) * positive / like(temperature, positive)
-    return decoupled(z1, z2, **options) + on(where, more)
+    return decoupled(z1, z2, **options) + more
 
 
 def info_nce(
