@@ -24,9 +24,9 @@ def total(w: jax.Array) -> jax.Array:
     value += losses.info_nce(z1 @ w, z2, block=2, symmetric=True).mean()
     value += losses.barlow_twins(z1 @ w, z2)
     value += losses.vicreg(z1 @ w, z2, covariance=w.sum())
-    value += losses.sup_con((z1 @ w)[:, None], [0, 0, 1, 1]).mean()
+    value += losses.sup_con((z1 @ w)[:, None], np.arange(4) // 2).mean()
     value += losses.cross_entropy(z1 @ w, jnp.arange(4), smoothing=0.1).mean()
-    value += losses.batch_hard_triplet(z1 @ w, [0, 0, 1, 1], margin=None).mean()
+    value += losses.batch_hard_triplet(z1 @ w, np.arange(4) // 2, margin=None).mean()
     value += losses.mmd(z1 @ w, z2, kernel=losses.gaussian_kernel(1.0, 2.0))
     value += losses.gaussian_mixture(w[0], w, w, z2).mean()
     value += losses.r1(lambda x: (x @ w).sum(-1), z2).mean()
@@ -34,7 +34,7 @@ def total(w: jax.Array) -> jax.Array:
 
 
 slope: Callable[[jax.Array], jax.Array] = jax.grad(total)
-center: jax.Array = losses.dino_center([0.0, 0.0], jnp.ones((2, 2, 2)))
+center: jax.Array = losses.dino_center(jnp.zeros(2), jnp.ones((2, 2, 2)))
 sigma, u = losses.spectral_norm(z1, jnp.ones(4))
 print(slope(jnp.eye(4) + 0.1).sum(), center, float(sigma))
 """

@@ -7,8 +7,6 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 
-ArrayLike = jax.typing.ArrayLike | list[Any] | tuple[Any, ...]  # a sequence would be a string, too
-
 
 def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[jax.Array]:
     """The arguments of a loss as jax arrays, if their shapes are those of the specs.
@@ -35,7 +33,7 @@ def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[jax
     for name, x in values.items():
         if x is not None and not call.specs[name].startswith('->'):
             call.bind(name, at_least)
-    return [call.spread(name) for name in values]
+    return [x if x is None else call.spread(name) for name, x in values.items()]  # type: ignore[misc]
 
 
 class _Call:
@@ -62,7 +60,7 @@ class _Call:
 
     def spread(self, name: str) -> jax.Array:
         x = self.values[name]
-        if x is None or not self.specs[name].startswith('->'):
+        if not self.specs[name].startswith('->'):
             return x
         shape: tuple[int, ...] = ()
         for letter in self.specs[name].split()[1:]:

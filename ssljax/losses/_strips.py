@@ -47,7 +47,7 @@ SUM_SOFTPLUS = Fold(
 
 class Columns(NamedTuple):
     b: jax.Array  # [T, D]
-    place: jax.Array  # int [T], among the columns of all shards
+    index: jax.Array  # type: ignore[assignment]  # int [T], among the columns of all shards
     out: jax.Array | None  # bool [T], true for columns that are left out
 
 
@@ -98,10 +98,10 @@ def _pairs(a, columns, rows, itself, out):
     """s [A, T] of the rows, and the pairs left out: bool, broadcast to [A, T], or None."""
     left_out = columns.out
     if not itself:
-        same = rows[:, None] == columns.place
+        same = rows[:, None] == columns.index
         left_out = same if left_out is None else left_out | same
     if out is not None:
-        out = out[:, columns.place]
+        out = out[:, columns.index]
         left_out = out if left_out is None else left_out | out
     return products(a, columns.b), left_out
 
@@ -130,7 +130,7 @@ def _cut(columns: Columns, block: int) -> Columns:
     With n strips, strip i has the columns i, i + n, i + 2n, ...: so each device has a part of
     every strip.
     """
-    count = len(columns.place)
+    count = len(columns.index)
     strips = -(-count // min(block, count))
     missing = -count % strips
 
@@ -141,7 +141,7 @@ def _cut(columns: Columns, block: int) -> Columns:
 
     out = columns.out
     if missing and out is None:
-        out = jnp.zeros_like(columns.place, bool)
+        out = jnp.zeros_like(columns.index, bool)
     return Columns(
-        cut(columns.b, 0), cut(columns.place, 0), None if out is None else cut(out, True)
+        cut(columns.b, 0), cut(columns.index, 0), None if out is None else cut(out, True)
     )

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, on, precise
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 
 
 def ctc_language_model(

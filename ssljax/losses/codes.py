@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, absolute, like, mean, precise, row_sums
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 
 
 def sparse_l1(codes: ArrayLike) -> jax.Array:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp, softplus
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -31,7 +32,7 @@ from ssljax.losses._rows import (
     total,
     unit,
 )
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, over_pairs
 
 
@@ -250,8 +251,8 @@ def clip(
         'B D', 'B D', 'B', at_least=dict(B=least(2, axis_name)),
         image=image, text=text, where=where,
     )  # fmt: skip
-    options: dict[str, Any] = dict(symmetric=True, where=where, block=block, axis_name=axis_name)
-    return info_nce(image, text, temperature=1 / like(scale, precise(image)), **options)
+    options = dict(symmetric=True, where=where, block=block, axis_name=axis_name)
+    return info_nce(image, text, temperature=1 / like(scale, precise(image)), **options)  # type: ignore[arg-type]
 
 
 def siglip(
@@ -289,8 +290,8 @@ def siglip(
     # the bias is the product of one more feature: `bias` of every image, 1 of every text
     one = jnp.ones_like(image[:, :1])
     a, b = jnp.concatenate([scale * image, bias * one], 1), jnp.concatenate([text, one], 1)
-    options: dict[str, Any] = dict(itself=False, where=where, block=block, axis_name=axis_name)
-    return on(where, softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options))
+    options = dict(itself=False, where=where, block=block, axis_name=axis_name)
+    return on(where, softplus(-own_logit) + over_pairs(SUM_SOFTPLUS, a, b, **options))  # type: ignore[arg-type]
 
 
 def sup_con(
@@ -325,7 +326,7 @@ def sup_con(
     B, V, D = z.shape
     z = unit(on(where, z))
     t, rows = like(temperature, z), z.reshape(-1, D)
-    options: dict[str, Any] = dict(itself=False, block=block, axis_name=axis_name)
+    options = dict(itself=False, block=block, axis_name=axis_name)
     counted = None if where is None else jnp.broadcast_to(where[:, None], (B, V)).reshape(-1)
     others = _log_sum(rows / t, rows, where=counted, **options)
     # the mean over P(i) of z_i.z_p is z_i.(sum of its class - z_i) / |P(i)|
@@ -363,7 +364,7 @@ def _all_views(z1, z2, temperature, positives, where, block, axis_name) -> jax.A
     where = None if where is None else where.astype(bool)
     z1, z2 = unit(on(where, z1)), unit(on(where, z2))
     t = like(temperature, z1)
-    options: dict[str, Any] = dict(where=where, block=block, axis_name=axis_name)
+    options = dict(where=where, block=block, axis_name=axis_name)
 
     def others(z, first, second):  # the views of all examples, first those that have z itself
         log_sum = _log_sum(z / t, first, itself=False, **options)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, like, mean, precise, row_sums
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 
 
 def free_energy_difference(real: ArrayLike, model: ArrayLike) -> jax.Array:

@@ -7,9 +7,10 @@
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import absolute, like, nats, on, precise
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 
 
 def mae(

@@ -8,9 +8,10 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, unit
-from ssljax.losses._shapes import ArrayLike, arrays
+from ssljax.losses._shapes import arrays
 
 
 def spectral_norm(
