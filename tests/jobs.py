@@ -1,6 +1,7 @@
 """What the tests of the core share: small jobs of every method, run for a few steps."""
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax import model, resolve, train
+from ssljax import config, model, resolve, train
+from ssljax import job as job_of
 from ssljax.job import make
 from ssljax.readouts import READOUTS
 from ssljax.sharding import path_name
@@ -33,6 +35,30 @@ def job(method, variant='smoke', devices=1, **changes):
 def smoke(method):
     """The smoke job of a method on one device, for tests that change nothing of it."""
     return job(method)
+
+
+def share(patch):
+    """Until the patch ends, runs that train alike share a job and a model, compiled once.
+
+    For tests of what stands around the step; that one compiled again gives the same bits is shown
+    by those that start processes.
+    """
+    made, make, checked, build = {}, job_of.make, job_of.checked, model.build
+
+    def once(function, settings, *given):
+        own = {k: v for k, v in settings.items() if k not in ('evals', 'log', 'checkpoint')}
+        name = json.dumps(config.as_json(own), sort_keys=True), repr(given)
+        if name not in made:
+            made[name] = function(settings, *given)
+        return made[name]
+
+    def shared(settings, devices=None):
+        one = once(lambda *given: checked(make(*given)), settings, devices)
+        return one._replace(config=dict(settings), evals=settings['evals'])
+
+    patch.setattr(job_of, 'make', shared)
+    patch.setattr(job_of, 'checked', lambda one: one)
+    patch.setattr(model, 'build', functools.partial(once, build))
 
 
 def sgd(found):

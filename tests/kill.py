@@ -2,7 +2,9 @@
 a run that was left alone: python tests/kill.py [--method=simclr] [--steps=60] [--seed=0]."""
 
 import argparse
+import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -18,7 +20,7 @@ def command(method, workdir, steps):
     return [
         sys.executable, '-m', 'ssljax.train', f'--config={ROOT}/configs/{method}.py:smoke',
         f'--workdir={workdir}', f'--config.steps={steps}', '--config.checkpoint.every=3',
-        '--config.log.every=1', '--config.evals={}',
+        '--config.log.every=1', '--config.log.tensorboard=False', '--config.evals={}',
     ]  # fmt: skip
 
 
@@ -39,7 +41,9 @@ def killed(method, folder, *, steps, seed, kills=3):
     from jobs import differing
 
     generator, folder = random.Random(seed), Path(folder)
+    flags = re.sub('device_count=8', 'device_count=1', os.environ.get('XLA_FLAGS', ''))
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    quiet['env'] = {**os.environ, 'XLA_FLAGS': flags}  # of the eight devices of the tests, one
     subprocess.run(command(method, folder / 'whole', steps), check=True, **quiet)
     # each kill waits for a random share of the steps that are left, then for a random moment
     done, log = 0, []

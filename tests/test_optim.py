@@ -226,6 +226,9 @@ NAMED = {
     'decoder/ResidualBlock_0/norm/scale': ((2,), False, 2),
     'decoder/ResidualBlock_1/Conv_0/kernel': ((3, 3, 2, 2), True, 1),
     'decoder/ResidualBlock_1/LayerNorm_7/scale': ((2,), False, 1),
+    'decoder/ResidualBlock_1/layers_4/kernel': ((2, 2), True, 1),  # the outermost counts
+    'deep/blocks_10/scale': ((2,), False, 1),  # comes before the next
+    'deep/blocks_9/scale': ((2,), False, 2),
     'decoder/Dense_0/kernel': ((2, 3), True, 0),
     'token/embed/embedding': ((7, 2), True, 0),  # a net's own name says nothing
     'position/Dense_0/kernel': ((2, 2), True, 0),

@@ -2,17 +2,19 @@
 
 import json
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
 import sys
 
+import jax
 import jobs
 import numpy as np
 import pytest
 
-from ssljax.checkpoint import Checkpoints
+from ssljax import sharding, train
+from ssljax.checkpoint import Checkpoints, read
 
 pytestmark = pytest.mark.xdist_group('processes')  # they share `runs`
 FLAGS = [
@@ -25,27 +27,21 @@ EVALS = "--config.evals={'knn': {'k': 5, 'picture': False, 'whiten': False}}"
 NO_EVALS = '--config.evals={}'
 
 
-def launch(module, *flags, count=2, devices=2, dies=None):
-    """Starts so many processes of a command here; dies: which of them is shot after step 3."""
+def launch(workdir, *flags, program=('-m', 'ssljax.train')):
+    """Starts two processes of two devices; they compile as the tests do."""
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
         port = one.getsockname()[1]
+    options = re.sub('device_count=8', 'device_count=2', os.environ['XLA_FLAGS'])
+    config = [f'--config={jobs.ROOT}/configs/simclr.py:smoke', f'--workdir={workdir}']
     started = []
-    for i in range(count):
+    for i in range(2):
         environment = {
-            **os.environ,
-            'JAX_PLATFORMS': 'cpu',
-            'PYTHONPATH': str(jobs.ROOT),
-            'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
-        }
-        if count > 1:
-            environment |= {
-                'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}',
-                'JAX_NUM_PROCESSES': str(count),
-                'JAX_PROCESS_ID': str(i),
-            }
-        program = ['-c', DIES] if i == dies else ['-m', module]
-        command = [sys.executable, *program, *map(str, flags)]
+            **os.environ, 'PYTHONPATH': str(jobs.ROOT), 'XLA_FLAGS': options,
+            'JAX_COORDINATOR_ADDRESS': f'127.0.0.1:{port}', 'JAX_NUM_PROCESSES': '2',
+            'JAX_PROCESS_ID': str(i),
+        }  # fmt: skip
+        command = [sys.executable, *program, *config, *FLAGS, *flags]
         streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(subprocess.Popen(command, env=environment, cwd=jobs.ROOT, **streams))
     return started
@@ -71,11 +67,6 @@ def said(out):
     return [line for line in out.splitlines() if line.strip() and not line.startswith('[Gloo]')]
 
 
-def train(workdir, *flags, method='simclr', **how):
-    config = f'--config={jobs.ROOT}/configs/{method}.py:smoke'
-    return launch('ssljax.train', config, f'--workdir={workdir}', *FLAGS, *flags, **how)
-
-
 def metrics(workdir):
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     return {line['step']: line for line in lines}
@@ -91,10 +82,14 @@ def same(a, b):
 
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory):
-    """The same run by two processes of two devices, and by one of four."""
-    folder = tmp_path_factory.mktemp('processes')
-    outs = ended(train(folder / 'two', EVALS))
-    ended(train(folder / 'one', EVALS, count=1, devices=4))
+    """The same run by two processes of two devices, and by this one on four devices."""
+    folder, real = tmp_path_factory.mktemp('processes'), sharding.mesh
+    outs = ended(launch(folder / 'two', EVALS))
+    flags = [f'--config={jobs.ROOT}/configs/simclr.py:smoke', f'--workdir={folder / "one"}']
+    with pytest.MonkeyPatch.context() as patch:
+        four = dict(devices=jax.devices()[:4])
+        patch.setattr(sharding, 'mesh', lambda **axes: real(**axes | four))
+        assert train.main([*flags, *FLAGS, EVALS]) == 0
     return folder, outs
 
 
@@ -114,27 +109,23 @@ def test_losses_and_scores_are_those_of_one_process(runs):
     assert said(outs[1][0]) == []
 
 
-@pytest.mark.slow
-def test_resumed_by_two_processes(runs, tmp_path):
-    folder, _ = runs
-    workdir = shutil.copytree(folder / 'two', tmp_path / 'run')
-    shutil.rmtree(workdir / 'checkpoints' / '4')
-    (out, _), _ = ended(train(workdir, NO_EVALS))
-    assert 'going on from step 2 of 4' in out
-    same(metrics(workdir), metrics(folder / 'one'))
-    assert Checkpoints(workdir).steps() == [4, 2]
-
-
+# the second process is shot after step 3, when step 2 is saved; the first need not wait for 100 s
 DIES = """
-import os, signal, sys
-from ssljax import train, watch
-add = watch.Window.add
+import functools, os, pathlib, signal, sys, time
+import jax
+from ssljax import cli, train, watch
+jax.distributed.initialize = functools.partial(
+    jax.distributed.initialize, heartbeat_timeout_seconds=20
+)
+add, workdir = watch.Window.add, pathlib.Path(sys.argv[2].removeprefix('--workdir='))
 def dying(self, metrics):
     add(self, metrics)
-    if self.next == 3:
+    if self.next == 3 and jax.process_index() == 1:
+        while not (workdir / 'checkpoints/2').exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 watch.Window.add = dying
-sys.exit(train.main(sys.argv[1:]))
+sys.exit(cli.guarded(lambda: train.main(sys.argv[1:])))
 """
 
 
@@ -142,20 +133,28 @@ sys.exit(train.main(sys.argv[1:]))
 def test_a_process_that_is_killed_ends_all_and_the_same_command_ends_as_if_it_had_not(
     runs, tmp_path
 ):
+    """Bit for bit: params, memory, optimizers, metrics. What two processes wrote is read here."""
     folder, _ = runs
-    started = train(tmp_path / 'run', NO_EVALS, dies=1)
+    started = launch(tmp_path / 'run', NO_EVALS, program=('-c', DIES))
     started[1].wait(timeout=300)
     assert started[1].returncode == -signal.SIGKILL
     started[0].communicate(timeout=300)
     assert started[0].returncode not in (0, 75)
-    ended(train(tmp_path / 'run', NO_EVALS))
-    same(metrics(tmp_path / 'run'), metrics(folder / 'one'))
-    assert metrics(tmp_path / 'run').keys() == {1, 2, 3, 4}
+    (out, _), _ = ended(launch(tmp_path / 'run', NO_EVALS))
+    assert 'going on from step 2 of 4' in out
+    assert Checkpoints(tmp_path / 'run').steps() == [4, 2]
+    (step, again), (last, alone) = read(tmp_path / 'run'), read(folder / 'two')
+    assert step == last == 4 and set(again) == {'step', 'params', 'memory', 'opt'}
+    assert not jobs.differing(again, alone)
+    again, alone = metrics(tmp_path / 'run'), metrics(folder / 'two')
+    assert again.keys() == alone.keys() == {1, 2, 3, 4}
+    for step in again:
+        assert again[step]['net/loss'] == alone[step]['net/loss']
 
 
 @pytest.mark.slow
 def test_a_mistake_ends_all_processes(tmp_path):
-    for _, err in ended(train(tmp_path / 'run', '--config.batch=6'), code=2):
+    for _, err in ended(launch(tmp_path / 'run', '--config.batch=6'), code=2):
         assert len([line for line in err.splitlines() if line.startswith('error: batch 6')]) == 1
     assert not (tmp_path / 'run').exists()
 
@@ -163,7 +162,7 @@ def test_a_mistake_ends_all_processes(tmp_path):
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_one_step(tmp_path):
     flags = [NO_EVALS, '--config.steps=2000', '--config.checkpoint.every=0']
-    started = train(tmp_path / 'run', *flags)
+    started = launch(tmp_path / 'run', *flags)
     for line in started[0].stdout:
         if line.startswith('step '):
             break

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import jax
 import jobs
@@ -14,10 +12,18 @@ import numpy as np
 import pytest
 from kill import final, killed
 
-from ssljax import resolve, train, watch
+from ssljax import resolve, sharding, train, watch
 from ssljax.checkpoint import Checkpoints
 from ssljax.job import make
 from ssljax.watch import Diverged
+
+
+@pytest.fixture(scope='module', autouse=True)
+def shared():
+    with pytest.MonkeyPatch.context() as patch:
+        jobs.share(patch)
+        yield
+
 
 every_method = pytest.mark.parametrize('method', jobs.METHODS)
 
@@ -55,29 +61,19 @@ def test_resumed_is_never_stopped(method, tmp_path):
 @pytest.mark.slow
 def test_kill_9_at_random_moments(tmp_path):
     """A real process, shot twice, then the same command again."""
-    lost = killed('simclr', tmp_path, steps=40, seed=0, kills=2)
+    lost = killed('gpt', tmp_path, steps=60, seed=0, kills=2)
     assert lost['kills'] == 2
     assert not lost['differing']
 
 
 @pytest.mark.slow
-def test_the_loop_on_one_device_is_the_loop_on_eight(tmp_path):
+def test_the_loop_on_one_device_is_the_loop_on_eight(tmp_path, monkeypatch):
     """Same batches, same keys, same losses: the number of devices is not part of a run."""
-    many = {**jobs.sgd(settings('gpt')), 'mesh': dict(data=8, fsdp=1, tensor=1, big=16)}
-    train.train(many, tmp_path / 'many')
-    code = f"""
-import json, sys
-sys.path[:0] = [{str(jobs.ROOT)!r}, {str(jobs.ROOT / 'tests')!r}]
-import jax
-from pathlib import Path
-from ssljax import config, train
-assert jax.device_count() == 1
-found = config.plain(json.load(open({str(tmp_path / 'many' / 'run.json')!r}))['config'])
-found['mesh'] |= dict(data=1)
-train.train(found, Path({str(tmp_path)!r}) / 'one')
-"""
-    environment = {**os.environ, 'XLA_FLAGS': '', 'JAX_PLATFORMS': 'cpu'}
-    subprocess.run([sys.executable, '-c', code], check=True, env=environment)
+    found, real = jobs.sgd(settings('gpt')), sharding.mesh
+    for name, count in (('many', 8), ('one', 1)):
+        few = dict(devices=jax.devices()[:count])
+        monkeypatch.setattr(sharding, 'mesh', lambda few=few, **axes: real(**axes | few))
+        train.train({**found, 'mesh': dict(data=count, fsdp=1, tensor=1, big=16)}, tmp_path / name)
     one, many = metrics(tmp_path / 'one'), metrics(tmp_path / 'many')
     assert len(one) == len(many)
     for a, b in zip(one, many, strict=True):
