@@ -2,7 +2,7 @@
 
     python -m pytest                          tier 1, tier 2 of WIDEST but learning, all other tests
     python -m pytest --tier=2 [--shard=1/4]   tier 2 of all methods: results/proofs.json
-    python -m pytest --tier=2 --stale         of those that have changed since
+    python -m pytest --tier=2 --stale         what has no proof as it is now
 
 A tier 2 test is marked `slow` and has a method as its parameter, or it is of the oracle of a method
 (tests/methods/). Whether a method learns is judged by chance and takes longest, so that is never
@@ -48,6 +48,11 @@ def problem(method: str) -> str:
     return ', '.join(proof['failed'])
 
 
+def passed(method: str) -> list[str]:
+    """The tests that a method has passed as it is."""
+    return [] if problem(method) else json.loads(PROOFS.read_text())[method]['passed']
+
+
 def pytest_addoption(parser):
     parser.addoption('--tier', choices=('2',), help='tier 2 of all methods, and no other test')
     parser.addoption('--stale', action='store_true', help='of methods whose proof is out of date')
@@ -80,13 +85,17 @@ def method_of(item) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    counts = collections.Counter(method_of(item) for item in items)  # before -k
-    methods = sorted(counts.keys() - {''})
+    names = collections.defaultdict(list)  # of the tests of each method, before -k
+    for item in items:
+        names[method_of(item)].append(item.nodeid)
+    methods = sorted(names.keys() - {''})
+    proven: set[str] = set()
     asked = WIDEST
     if config.getoption('tier'):
         shard, shards = map(int, config.getoption('shard').split('/'))
         if config.getoption('stale'):
-            methods = [method for method in methods if problem(method)]
+            proven = {test for method in methods for test in passed(method)}
+            methods = [method for method in methods if not proven.issuperset(names[method])]
         asked = methods[shard - 1 :: shards]
     everything = config.args_source != pytest.Config.ArgsSource.ARGS and not config.option.keyword
     kept = []
@@ -96,9 +105,9 @@ def pytest_collection_modifyitems(config, items):
         item.add_marker(pytest.mark.xdist_group(group(item)))
         item.user_properties.append(('method', method))
         item.user_properties.append(('about', '' if method else name))
-        item.user_properties.append(('tests', counts[method]))
+        item.user_properties.append(('tests', names[method] if method else []))
         if config.getoption('tier'):
-            wanted = method in asked
+            wanted = method in asked and item.nodeid not in proven
         elif is_oracle(item):
             wanted = method in asked or not everything
         else:
@@ -116,11 +125,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 class Record:
-    """What passed, by method. A proof is of all tests of a method."""
+    """What passed, by method. A proof is of all its tests: those that ran, and what it had passed
+    before as it is."""
 
     def __init__(self):
         self.tests: dict[str, dict[str, bool]] = {}
-        self.whole: dict[str, int] = {}
+        self.whole: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = {}
 
     def pytest_runtest_logreport(self, report):
@@ -138,13 +148,16 @@ class Record:
             return
         proofs = json.loads(PROOFS.read_text()) if PROOFS.exists() else {}
         for method, tests in self.tests.items():
-            if len(tests) < self.whole[method]:
+            before = dict.fromkeys(passed(method), True)
+            tests = {name: (before | tests).get(name) for name in self.whole[method]}
+            if None in tests.values():
                 continue
+            spent = proofs[method]['seconds'] if before else 0
             proofs[method] = {
                 'digest': digest(method),
-                'passed': sorted(name for name, passed in tests.items() if passed),
-                'failed': sorted(name for name, passed in tests.items() if not passed),
-                'seconds': round(self.seconds[method], 1),
+                'passed': sorted(name for name, good in tests.items() if good),
+                'failed': sorted(name for name, good in tests.items() if not good),
+                'seconds': round(spent + self.seconds[method], 1),
                 'python': platform.python_version(),
                 'versions': {name: version(name) for name in ('jax', 'jaxlib', 'flax', 'optax')},
             }

@@ -7,7 +7,6 @@ arXiv:1903.08689, section 4.4 (energies).
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ssljax import data
 from ssljax.evals.baselines import bernoulli, gaussian, mahalanobis, per_pixel
@@ -46,6 +45,8 @@ def score(
             f' {told[0]}; type another --config.evals.out_of_class.other.name, or its size'
         )
     f, g = (energies(subject, ask, part, size) for part in (mine, theirs))
+    from scipy.stats import rankdata  # a second of imports
+
     # the rank among all, without that among its own, counts those of `other` that are below
     below = rankdata(np.concatenate([f, g]))[: len(f)] - rankdata(f)
     numbers = {'energy': float(f.mean()), 'energy_other': float(g.mean())}
