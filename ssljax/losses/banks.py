@@ -43,8 +43,9 @@ def instance_discrimination(
     the bank; after the step, its rows `index` take in z.
 
     >>> bank = jnp.eye(4)
-    >>> print(instance_discrimination(bank[:1], [0], bank, temperature=1.0))  # log(e + 3) - 1
-    [0.7436683]
+    >>> value = instance_discrimination(bank[:1], [0], bank, temperature=1.0)
+    >>> print(f'{value[0]:.4f}')  # log(e + 3) - 1
+    0.7437
     """
     z, index, bank = arrays('B D', 'B', 'N D', z=z, index=index, bank=bank)
     z, bank = unit(z), lax.stop_gradient(everywhere(unit(bank), None))

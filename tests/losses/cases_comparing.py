@@ -381,6 +381,11 @@ def labeled(random, n):
     return 0.7 * random.normal(size=(n, 3)), random.permutation(labels)
 
 
+def halves(random, n):
+    """Rows of two classes: each has a negative, whichever are off."""
+    return 0.7 * random.normal(size=(n, 3)), np.arange(n) % 2
+
+
 def neighbors(random, n):
     context, center, noise = normal((4, 3), (3,), (5, 3))(random, n)
     return context, center, noise, some(random, n, 4)
@@ -461,7 +466,8 @@ CASES = (
     in_part('instance_log_normalizer', noisy, (), (0,), of=lambda f: partial(f, bank=BANK)),
     in_part('nnclr', two, (1,), (0,), of=lambda f: partial(f, queue=QUEUE)),
     case('ressl', two, (0,), (1,), of=lambda f: partial(f, queue=QUEUE)),
-    in_part('semi_hard_triplet', labeled, (0,), options=dict(margin=1.5)),
+    case('semi_hard_triplet', labeled, (0,), options=dict(margin=1.5), of_set=True),
+    in_part('semi_hard_triplet', halves, (0,), options=dict(margin=1.5), label='where'),
     in_part('batch_hard_triplet', labeled, (0,)),
     in_part('batch_hard_triplet', labeled, (0,), options=dict(margin=None), label='soft'),
     in_part('n_pair', normal((3,), (3,))),
