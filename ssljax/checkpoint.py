@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,6 +59,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(dict(config))
         )
         if self._writer is None:
+            closed_loops_are_no_news()
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         with self.tidy():
             self._writer.save(self.unsealed(step), args=args, force=True)
@@ -203,6 +205,20 @@ def orbax() -> Any:
 
     logging.getLogger('absl').setLevel(logging.CRITICAL)  # it narrates; and what it says, it raises
     return ocp
+
+
+@functools.cache
+def closed_loops_are_no_news() -> None:
+    """Of a save that has failed, TensorStore goes on to write other arrays, and at the end of each
+    calls an event loop that is closed by then: a traceback from a thread of its own, which nobody
+    can catch. The save itself tells why it failed."""
+    usual = sys.excepthook
+
+    def hook(kind: Any, error: BaseException, trace: Any) -> None:
+        if kind is not RuntimeError or str(error) != 'Event loop is closed':
+            usual(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 @contextlib.contextmanager

@@ -471,3 +471,14 @@ def test_grafts_that_do_not_fit(job, folder, grafts, pattern):
 def test_a_graft_that_a_method_needs_is_asked_for(job):
     with pytest.raises(Mistake, match='needs a graft for memory/tokenizer'):
         graft(job.fresh(), {}, ('memory/tokenizer',))
+
+
+def test_what_comes_late_from_a_save_that_failed_is_not_printed(monkeypatch):
+    """As TensorStore prints it: an error that no one catches, by sys.excepthook."""
+    told = []
+    monkeypatch.setattr(sys, 'excepthook', lambda kind, error, trace: told.append(error))
+    checkpoint.closed_loops_are_no_news.__wrapped__()
+    others = [RuntimeError('another'), OSError('Event loop is closed')]
+    for error in (RuntimeError('Event loop is closed'), *others):
+        sys.excepthook(type(error), error, None)
+    assert told == others
