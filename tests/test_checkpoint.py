@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import sys
 
 import jax
 import jobs
