@@ -147,6 +147,23 @@ def spread(values: Sequence[float], *, digits: int) -> str:
     return short
 
 
+def rounds() -> str:
+    """Of runs that label their own rows: a row per round, the error before its labels were made."""
+    rows = []
+    for name, found in runs():
+        told = found.get('told', ())
+        errors = [
+            [v for line in seed for k, v in line.items() if k.endswith('error')] for seed in told
+        ]
+        labels = [[line for line in seed if 'purity' in line] for seed in told]
+        for i, error in enumerate(zip(*errors, strict=True) if any(labels) else ()):
+            made = [seed[i] for seed in labels if i < len(seed)]
+            shares = [[100 * line[k] for line in made] for k in ('accepted', 'purity')]
+            cells = [spread(s, digits=1) if s else '' for s in (error, *shares)]
+            rows.append([f'`{name}`', str(i + 1), *cells])
+    return grid(['run', 'round', 'validation error', 'then accepted', 'of these right'], rows)
+
+
 def faults() -> str:
     """A row per fault that was planted in the program that is here."""
     found = read('faults')
@@ -322,6 +339,7 @@ TABLES = {
     'large_batch': large_batch,
     'step_torch': step_torch,
     'results': results,
+    'rounds': rounds,
     'families': coverage.families,
     'features': features,
     'mask_ratio': mask_ratio,
