@@ -147,14 +147,16 @@ def spread(values: Sequence[float], *, digits: int) -> str:
     return short
 
 
+def first_error(line: dict[str, float]) -> float | None:
+    return next((v for k, v in line.items() if k.endswith('error')), None)
+
+
 def rounds() -> str:
     """Of runs that label their own rows: a row per round, the error before its labels were made."""
     rows = []
     for name, found in runs():
         told = found.get('told', ())
-        errors = [
-            [v for line in seed for k, v in line.items() if k.endswith('error')] for seed in told
-        ]
+        errors = [[v for line in seed if (v := first_error(line)) is not None] for seed in told]
         labels = [[line for line in seed if 'purity' in line] for seed in told]
         for i, error in enumerate(zip(*errors, strict=True) if any(labels) else ()):
             made = [seed[i] for seed in labels if i < len(seed)]
