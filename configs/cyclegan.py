@@ -1,4 +1,5 @@
-"""CycleGAN between printed lines and photographs of them: five minutes on two CPU cores."""
+"""CycleGAN between printed lines and photographs of them: five minutes on two CPU cores, and sixteen
+for --config.steps=4000, which restores better than a local threshold."""
 
 from ssljax.config import config
 
