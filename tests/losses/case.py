@@ -73,9 +73,9 @@ def padded(name, loss, paper, draw, options={}, *, square=(), whole=(), **more):
     def drawn(random, n):
         return *draw(random, n), on(random, n)
 
-    given = partial(_masked, loss)
+    given = partial(masked, loss)
     return Case(name, given, kept, drawn, options, of_set=True, **more)
 
 
-def _masked(loss, *args, **options):
+def masked(loss, *args, **options):
     return loss(*args[:-1], where=args[-1], **options)
