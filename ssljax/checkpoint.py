@@ -147,7 +147,8 @@ class Checkpoints:
         -1 if there is none; -2 if there is none, but broken ones without leave to give them up.
         """
         found, faults = -1, {}
-        for folder in numbered(self.folder):
+        # a listing misses a step that is named while it goes on, and the run deletes the older one
+        for folder in numbered(self.folder) or numbered(self.folder):
             with sealed.claimed(folder, fcntl.LOCK_SH):
                 fault = broken(folder)
             if not fault:

@@ -53,6 +53,14 @@ def test_what_is_saved_is_restored(job, folder):
     ]
 
 
+def test_a_listing_that_missed_a_step_is_made_again(folder, monkeypatch):
+    """A folder that gets its name while others are listed may be missed, and the older one gone."""
+    path, _ = folder
+    listings = iter([[], sealed.numbered(path / 'checkpoints')])
+    monkeypatch.setattr(checkpoint, 'numbered', lambda root: next(listings))
+    assert Checkpoints(path).newest(repair=False) == (3, '')
+
+
 def test_no_checkpoint_is_none(job, tmp_path):
     assert restored(job, tmp_path) is None
 
