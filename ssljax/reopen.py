@@ -37,10 +37,10 @@ def load(workdir: str | Path) -> Model:
 def same_config(settings: Mapping[str, Any], workdir: Path, step: int) -> None:
     """Refuses a checkpoint that was not written under the config of this run."""
     folder = workdir / FOLDER / str(step)
-    path = folder / 'config' / 'metadata'
-    if not path.exists():  # the run that trains has deleted it meanwhile
+    try:
+        sealed = json.loads((folder / 'config/metadata').read_text())  # its digest was checked
+    except FileNotFoundError:  # the run that trains has deleted it meanwhile
         return
-    sealed = json.loads(path.read_text())  # its digest was checked
     if lines := config.differences(resolve.again(sealed, folder), settings):
         raise Mistake(
             f'{folder} was written under another config than that of {workdir / "run.json"}:'
