@@ -294,20 +294,21 @@ class Clean:
     """A copy without a fault: what is not green there cannot judge one."""
 
     def __init__(self, folder: Path, limit: float):
-        self.folder, self.limit, self.lock, self.known = folder, limit, threading.Lock(), {}
+        self.folder, self.limit, self.lock, self.green = folder, limit, threading.Lock(), set()
 
     def must_pass(self, run: str) -> None:
         """Stops if this run fails, or takes so long that any fault would be caught."""
         with self.lock:
-            if run in self.known:
+            if run in self.green:
                 return
             began = time.perf_counter()
             code, test = failed(shlex.split(run), self.folder, self.limit)
-            self.known[run] = took = time.perf_counter() - began
+            took = time.perf_counter() - began
             print(f'{"RED" if code else "unharmed":8} {took:4.0f} s  {run}  {test if code else ""}')
             if code:
                 print('this run is not green without a fault, so it cannot judge one', flush=True)
                 os._exit(1)
+            self.green.add(run)
 
     def pass_all(self, names: Sequence[str]) -> bool:
         with self.lock:
@@ -329,9 +330,8 @@ def caught(fault: dict, folder: Path, *, clean: Clean, hint: str, limit: float) 
         if code != 1:  # 4: there is no such test
             test = ''
             for run in runs(fault['file']):
-                clean.must_pass(run)
-                left = limit - (time.perf_counter() - began)
-                code, test = failed(shlex.split(run), folder, max(left, 0.1))
+                clean.must_pass(run)  # within the limit, too: later is the fault's doing
+                code, test = failed(shlex.split(run), folder, limit)
                 if code:
                     break
                 test = ''
@@ -416,7 +416,11 @@ def main() -> int:
     parser.add_argument('--shard', default='1/1', metavar='I/N', help='part I of N, with own --out')
     parser.add_argument('-j', type=int, default=1, metavar='N', help='processes, each with a copy')
     parser.add_argument(
-        '--limit', type=float, default=300, metavar='S', help='for each fault; later is caught'
+        '--limit',
+        type=float,
+        default=300,
+        metavar='S',
+        help='for each run of tests; later is caught',
     )
     parser.add_argument('--again', action='store_true', help='also faults that have a row')
     options = parser.parse_args()
