@@ -59,7 +59,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), config=ocp.args.JsonSave(dict(config))
         )
         if self._writer is None:
-            closed_loops_are_no_news()
+            ignore_closed_event_loops()
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         with self.tidy():
             self._writer.save(self.unsealed(step), args=args, force=True)
@@ -209,7 +209,7 @@ def orbax() -> Any:
 
 
 @functools.cache
-def closed_loops_are_no_news() -> None:
+def ignore_closed_event_loops() -> None:
     """Of a save that has failed, TensorStore goes on to write other arrays, and at the end of each
     calls an event loop that is closed by then: a traceback from a thread of its own, which nobody
     can catch. The save itself tells why it failed."""

@@ -486,7 +486,7 @@ def test_what_comes_late_from_a_save_that_failed_is_not_printed(monkeypatch):
     """As TensorStore prints it: an error that no one catches, by sys.excepthook."""
     told = []
     monkeypatch.setattr(sys, 'excepthook', lambda kind, error, trace: told.append(error))
-    checkpoint.closed_loops_are_no_news.__wrapped__()
+    checkpoint.ignore_closed_event_loops.__wrapped__()
     others = [RuntimeError('another'), OSError('Event loop is closed')]
     for error in (RuntimeError('Event loop is closed'), *others):
         sys.excepthook(type(error), error, None)
