@@ -96,7 +96,7 @@ def classify(
 
     A tie goes to the lower class.
     """
-    block = block or max(16, 2**24 // len(bank))  # 64 MB of similarities at a time
+    block = block or max(16, at_a_time() // len(bank))
     ks, temperatures = zip(*votes)
     rows, classes = (everywhere(unit(bank)), everywhere(label)), int(label.max()) + 1
 
