@@ -25,7 +25,6 @@ from ssljax.losses._rows import (
     least,
     like,
     on,
-    own,
     precise,
     products,
     size,
