@@ -87,12 +87,12 @@ def train(
     from ssljax import evaluate, job, processes
     from ssljax.checkpoint import Checkpoints
     from ssljax.reopen import same_config
-    from ssljax.workdir import alone, claim, room, same_data, same_run
+    from ssljax.workdir import alone, claim, room_to_train, same_data, same_run
 
     same_run(settings, workdir)
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(room(workdir, checkpoints))
+        stack.enter_context(room_to_train(workdir, checkpoints))
         # a second run is refused early; a new workdir is made when all else is checked
         new = processes.of_first(int(not (workdir / 'run.json').exists()))
         if not new:
