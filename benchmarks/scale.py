@@ -82,19 +82,26 @@ def main() -> int:
 
 def points(axis: str, values: Sequence[int]) -> dict[str, Callable[[], Any]]:
     """A call of one step for each value of an axis."""
-    from ssljax import cache, resolve
-    from ssljax.job import make
+    from ssljax import cache
 
     cache.programs()
+    return {value: stepping(job) for value, job in made(axis, values).items()}
+
+
+def made(axis: str, values: Sequence[int]) -> dict[str, Any]:
+    """The job of each value of an axis."""
+    from ssljax import resolve
+    from ssljax.job import make
+
     config, fields, _ = AXES[axis]
-    calls = {}
+    jobs = {}
     for value in values:
         changes = {**SEEN.get(axis, {}), **{field: str(value) for field in fields}}
         settings = resolve.resolve(config, list(changes.items()))
         if config == SIMCLR:
             settings['data'] = drawn(settings['model']['view']['size'])
-        calls[str(value)] = stepping(make(settings))
-    return calls
+        jobs[str(value)] = make(settings)
+    return jobs
 
 
 def drawn(side: int) -> Any:
