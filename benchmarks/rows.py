@@ -11,7 +11,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-OURS = ('ours', 'block 512')  # the form of ours that is compared, the first that is there
+OURS = ('ours', 'block')  # the form of ours that is compared begins with the first that is there
 TORCH = ('torch', 'lightly')  # forms of PyTorch begin with these
 
 
@@ -26,13 +26,25 @@ def keep(path: Path | None, head: Mapping[str, Any], rows: Iterable[Row]) -> Non
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of results with its rows in the one form, also losses.json and eval.json."""
+    """A file of results with its rows in the one form, also those of an earlier one."""
     found = json.loads(path.read_text())
+    if 'examples_per_second' in found:
+        found['rows'] = [of_rates(found)]
     if 'losses' in found:
         found['rows'] = grouped(found['losses'], lambda r: f'{r["loss"]}, N = {r["n"]}')
     elif path.stem.startswith('eval'):
         found['rows'] = grouped(found['rows'], lambda r: r['task'].replace('_', ' '))
     return found
+
+
+def of_rates(found: Mapping[str, Any]) -> Row:
+    """The row of a file with the examples per second of each form, of torch_simclr.py."""
+    rates, batch = found['examples_per_second'], found['batch']
+    times = {
+        form: [1e3 * batch / r for r in (found['range'][form][1], rate, found['range'][form][0])]
+        for form, rate in rates.items()
+    }
+    return compared(f'SimCLR ResNet-18, batch {batch}, {found["dtype"]}', times)
 
 
 def grouped(rows: Iterable[Row], work) -> list[Row]:
@@ -57,8 +69,9 @@ def compared(work: str, milliseconds: Mapping[str, list[float]]) -> Row:
 
 def ours(row: Row) -> str | None:
     """The form of ours that is compared."""
-    forms = row['milliseconds']
-    return next((form for form in OURS if form in forms), next(iter(forms), None))
+    forms = list(row['milliseconds'])
+    found = [form for start in OURS for form in forms if form.startswith(start)]
+    return (found or forms or [None])[0]
 
 
 def peak(found: Mapping[str, Any], row: Row) -> float | None:

@@ -23,7 +23,7 @@ class Target(NamedTuple):
     work: str  # its row there
     aim: str
     most: float  # the ratio of times, or where nobody else took part the seconds
-    beside: str = 'torch'  # the form that the ratio is to, where it is another one
+    beside: str = ''  # the form that the ratio is to, where it is not the best of torch
 
 
 TARGETS = (
@@ -68,7 +68,7 @@ def summary() -> str:
         found = files.setdefault(target.file, loaded(target.file))
         row = next((r for r in (found or {}).get('rows', ()) if r['work'] == target.work), None)
         lines.append([target.title, *against(row, target), target.aim])
-    below = '; '.join(dict.fromkeys(machine(found) for found in files.values() if found))
+    below = together([found for found in files.values() if found])
     return grid(['work', 'ours / torch', 'range', 'target'], lines, below)
 
 
@@ -108,7 +108,9 @@ def all_rows(names: Sequence[str]) -> str:
             [
                 row['work'],
                 '; '.join(f'{form} {span(ms)}' for form, ms in row['milliseconds'].items()),
-                f'{row["ratio"]:.2f} of {row["beside"]}' if 'ratio' in row else '',
+                f'{row["ratio"]:.2f} ({rows.ours(row)} / {row["beside"]})'
+                if 'ratio' in row
+                else '',
                 bounds(row.get('ratio_range')),
             ]
             for row in found['rows']
@@ -125,8 +127,9 @@ def span(milliseconds: Sequence[float]) -> str:
 
 def gpu() -> str:
     """Rows of a GPU, of all the files that there are or should be."""
-    there = {path.stem for path in (ROOT / 'results').glob(f'speed-*{GPU}.json')}
-    return all_rows(sorted(there | {f'speed-steps{GPU}'}))
+    names = {path.stem for path in (ROOT / 'results').glob(f'*{GPU}.json')}
+    mine = {name for name in names if name.startswith(('speed-', 'step-torch', 'losses'))}
+    return all_rows(sorted(mine | {f'speed-steps{GPU}'}))
 
 
 def machine(found: Mapping[str, Any]) -> str:
@@ -139,6 +142,31 @@ def machine(found: Mapping[str, Any]) -> str:
             ', '.join(f'{who} {v:.0f} GFLOP/s' for who, v in peak.items()) + ' in products'
         )
     return ', '.join(part for part in parts if part) + '.'
+
+
+def together(files: Sequence[Mapping[str, Any]]) -> str:
+    """Days, devices, versions and matrix peaks of several files, each told once."""
+
+    def told(*values: Any) -> str:
+        return ', '.join(dict.fromkeys(str(value) for value in values if value))
+
+    devices = [found.get('processor') for found in files if found.get('processor')]
+    devices = devices or [found.get('device') for found in files]
+    versions = [
+        f'{name} {found["versions"][name]}'
+        for name in ('jax', 'torch')
+        for found in files
+        if name in found.get('versions', {})
+    ]
+    peaks = [found['gigaflop_per_second'] for found in files if 'gigaflop_per_second' in found]
+    by = {who: [peak[who] for peak in peaks if who in peak] for who in ('jax', 'torch')}
+    parts = [
+        told(*sorted(found.get('date', '') for found in files)),
+        told(*devices, *(f'{found["cores"]} cores' for found in files if 'cores' in found)),
+        told(*versions),
+        *(f'{who} {min(v):.0f} to {max(v):.0f} GFLOP/s in products' for who, v in by.items() if v),
+    ]
+    return '; '.join(part for part in parts if part) + '.' if files else ''
 
 
 def grid(head: Sequence[str], lines: Iterable[Sequence[str]], below: str = '') -> str:

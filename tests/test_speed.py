@@ -129,6 +129,13 @@ def test_files_of_one_row_a_form_are_read_as_the_others(tmp_path):
     (one,) = rows.read(tmp_path / 'eval.json')['rows']
     assert one['work'] == 'linear probe' and one['milliseconds']['ours'] == [2000] * 3
     assert 'ratio' not in one  # scikit-learn is not PyTorch
+    rates = {'ours': 50.0, 'torch': 40.0}
+    spans = {'ours': [40.0, 80.0], 'torch': [40.0, 40.0]}
+    found = {'batch': 8, 'dtype': 'bfloat16', 'examples_per_second': rates, 'range': spans}
+    folder(tmp_path, step_torch=found)
+    (one,) = rows.read(tmp_path / 'step-torch.json')['rows']
+    assert one['milliseconds']['ours'] == pytest.approx([100, 160, 200])
+    assert one['ratio'] == pytest.approx(0.8)
 
 
 # ---- tables
@@ -160,8 +167,10 @@ def test_the_short_table(tmp_path, monkeypatch):
     assert found['second start, to its first step'] == ['**3.5 s**', '3.11-3.80', '≤ 10 s']
     assert found['VAE'] == found['k-NN, bank of 50,000 x 512, k = 200'][:2] + ['≤ 0.9']
     assert found['VAE'][0] == 'not yet measured'
-    assert '2026-11-29, a, 2 cores, jax 1.' in speed_tables.summary()
-    assert 'jax 150 GFLOP/s' in speed_tables.summary()
+    below = (
+        '2026-11-29; a, 2 cores; jax 1; jax 150 to 150 GFLOP/s in products; torch 1 to 1 GFLOP/s'
+    )
+    assert speed_tables.summary().splitlines()[-1] == f'{below} in products.'
 
 
 def test_all_rows(tmp_path, monkeypatch):
@@ -169,10 +178,11 @@ def test_all_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(speed_tables, 'ROOT', tmp_path)
     table = speed_tables.all_rows(['speed-steps', 'speed-input'])
     _, mae, alone = cells(table)
-    assert mae[2:] == ['1.25 of torch, compiled', '0.50-1.50'] and alone[2:] == ['', '']
+    assert mae[2:] == ['1.25 (ours / torch, compiled)', '0.50-1.50'] and alone[2:] == ['', '']
     assert mae[1].split('; ') == ['ours 10 (9 to 11)', 'torch 16', 'torch, compiled 8']
     assert '`results/speed-input.json`: not yet measured' in table
     assert speed_tables.gpu() == '`results/speed-steps-h100.json`: not yet measured'
+    folder(tmp_path / 'results', simclr_h100={'evals': {}})  # times nothing
     folder(tmp_path / 'results', speed_scale_h100=file(row('batch 16', 2)))
     assert 'batch 16' in speed_tables.gpu()
 
