@@ -52,29 +52,19 @@ def main() -> int:
     if known.devices:
         print(json.dumps(rounds.timed(points('devices', [1]), known.rounds, most=known.most)))
         return 0
-    found = {}
+    head, rows = {**rounds.about(), 'gigaflop_per_second': rounds.peak()}, []
     for axis in axes:
         print(axis, flush=True)
+        config, _, values = AXES[axis]
         if axis == 'devices':
-            seconds = {str(n): apart(n, known.rounds, known.most) for n in AXES[axis][2]}
+            seconds = {str(n): apart(n, known.rounds, known.most) for n in values}
         else:
-            seconds = rounds.timed(points(axis, AXES[axis][2]), known.rounds, most=known.most)
-        found[axis] = seconds
+            seconds = rounds.timed(points(axis, values), known.rounds, most=known.most)
         for value, times in seconds.items():
-            print(f'  {value:>5}  {1e3 * sorted(times)[len(times) // 2]:.1f} ms', flush=True)
-    head = {**rounds.about(), 'gigaflop_per_second': rounds.peak()}
-    rows = [
-        {
-            'work': f'{axis} {value}',
-            'axis': axis,
-            'value': int(value),
-            'config': AXES[axis][0],
-            **rounds.compared({'ours': times}),
-        }
-        for axis, seconds in found.items()
-        for value, times in seconds.items()
-    ]
-    keep(known.out, head, rows)
+            row = {'work': f'{axis} {value}', 'axis': axis, 'value': int(value), 'config': config}
+            rows.append({**row, **rounds.compared({'ours': times})})
+            print(f'  {value:>5}  {rows[-1]["milliseconds"]["ours"][1]:.1f} ms', flush=True)
+        keep(known.out, head, rows)
     if known.plot:
         plot(json.loads(known.out.read_text()) if known.out else {**head, 'rows': rows}, known.plot)
     return 0
