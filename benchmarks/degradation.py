@@ -12,13 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import jax  # noqa: E402
-
-from ssljax import cli, data, evals  # noqa: E402
-from ssljax.augment.document import KINDS  # noqa: E402
-from ssljax.evals.evaluator import interval  # noqa: E402
-from ssljax.evals.pages import unchanged  # noqa: E402
-from ssljax.log import write_json  # noqa: E402
+from ssljax import cli  # noqa: E402
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--lines', type=int, default=200)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args(argv)
+    from ssljax.augment.document import KINDS
+    from ssljax.log import write_json
+
     kinds = {}
     for kind in KINDS:
         kinds[kind] = {s: read(kind, float(s), known) for s in known.severities.split(',')}
@@ -39,6 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read(kind: str, severity: float, known: object) -> dict:
     """What is read of the test lines at this severity."""
+    import jax
+
+    from ssljax import data, evals
+    from ssljax.evals.evaluator import interval
+    from ssljax.evals.pages import unchanged
+
     lines = dict(name='lines', train=1, validation=1, test=known.lines)
     view = dict(name='document', kinds=(kind,), severity=severity)
     source = data.make(dict(name='viewed', of=lines, view=view, keep=('y',)))

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from ssljax import cache, cli  # noqa: E402
-from ssljax.log import write_json  # noqa: E402
 
 VIEW = dict(name='crop', scale=(0.4, 1.0), flip=0.5)
 
@@ -34,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--add', type=Path, nargs='*', default=[], metavar='FILE')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args(argv)
+    from ssljax.log import write_json
+
     parts = [json.loads(path.read_text()) for path in (known.out, *known.add) if path.exists()]
     rows = {named(row): row for part in parts for row in part['rows']}
     facts = {k: v for part in parts for k, v in part.items() if k != 'rows'}

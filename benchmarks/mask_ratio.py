@@ -17,7 +17,6 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 from seeds import call  # noqa: E402
 
 from ssljax import cli  # noqa: E402
-from ssljax.log import write_json  # noqa: E402
 
 PROBED = 10_000  # rows of the linear probe
 
@@ -31,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--workdir', type=Path, default=Path('runs/mask-ratio'), metavar='DIR')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args(argv)
+    from ssljax.log import write_json
+
     runs, shared = known.workdir.absolute(), [f'--config.data.dir={known.data.absolute()}']
 
     def tuned(name: str, *flags: str) -> float:

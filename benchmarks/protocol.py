@@ -23,7 +23,6 @@ sys.path[:0] = [str(ROOT)]
 import numpy as np  # noqa: E402
 
 from ssljax import cache, cli  # noqa: E402
-from ssljax.log import write_json  # noqa: E402
 
 VIEW = dict(name='crop', scale=(0.4, 1.0), flip=0.5)  # of the probe by SGD
 DEFAULT = 'k-NN k=20 T=0.07, raw, whole bank'
@@ -37,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--probe', type=int, default=10_000, help='training rows of probes')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args(argv)
+    from ssljax.log import write_json
+
     parts = [json.loads(path.read_text()) for path in (known.out, *known.add) if path.exists()]
     runs = {name: run for part in parts for name, run in part['runs'].items()}
     facts = {k: v for part in parts for k, v in part.items() if k not in ('runs', 'rows')}

@@ -20,7 +20,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ssljax import cli, config  # noqa: E402
-from ssljax.log import write_json  # noqa: E402
 from ssljax.names import Mistake  # noqa: E402
 
 POINTS = 40  # of the curve that is kept
@@ -38,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--again', action='store_true', help='evaluate finished seeds again')
     known, rest = parser.parse_known_args(argv)
     changes = cli.overrides(parser, rest)
+    from ssljax.log import write_json
+
     asked = [int(seed) for seed in known.seeds.split(',')]
     old = json.loads(known.out.read_text()) if known.out.exists() else {'seeds': []}
     kept = [finished(known, changes, seed, old) for seed in old['seeds'] if seed not in asked]
@@ -114,6 +115,8 @@ def run(known: Any, changes: list, seed: int) -> dict:
     A seed that is finished is not trained again, and evaluated only if --again is given or the
     evaluators' options are others now; it costs what it cost. One that was stopped goes on.
     """
+    from ssljax.log import write_json
+
     workdir, whole = place(known, seed), settings(known, changes, seed)
     path = workdir / 'seed.json'
     record = json.loads(path.read_text()) if path.exists() else {'spent': []}

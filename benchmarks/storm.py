@@ -314,12 +314,13 @@ def cut(storm: Storm, step: Path) -> str:
 def reader(storm: Storm) -> None:
     """ssljax.load and evaluate, again and again, while a run saves every step and keeps one."""
     import ssljax
+    from ssljax import sealed
 
     steps = 600
     alone, workdir = whole(storm, 'gpt', steps), storm.folder / 'read'
     run = start(flags('gpt', workdir, '--config.checkpoint.every=1', steps=steps))
-    while run.poll() is None and not list((workdir / 'checkpoints').glob('[0-9]*')):
-        time.sleep(0.01)
+    while run.poll() is None and not sealed.numbered(workdir / 'checkpoints'):
+        time.sleep(0.01)  # until the first save is sealed: before, there is nothing to load
     command = [sys.executable, '-m', 'ssljax.evaluate', f'--workdir={workdir}']
     command += ['--evals=perplexity']
     evaluated = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)

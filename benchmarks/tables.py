@@ -12,12 +12,12 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import api, coverage  # noqa: E402
+from benchmarks import api, coverage, speed_tables  # noqa: E402
 from ssljax import evals  # noqa: E402
 
 PAGES = (
     'README.md', 'docs/api-losses.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md',
-    'docs/results.md',
+    'docs/results.md', 'docs/speed.md',
 )  # fmt: skip
 # the evaluators whose numbers compare features, or what a model makes of them
 FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
@@ -348,6 +348,10 @@ TABLES = {
     'costs': costs,
     'faults': faults,
     'api_losses': api.losses,
+    'speed': speed_tables.summary,
+    'speed_rows': partial(speed_tables.all_rows, speed_tables.CPU),
+    'speed_scale': partial(speed_tables.all_rows, ['speed-scale']),
+    'speed_gpu': speed_tables.gpu,
 }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from ssljax import cli
+from ssljax import cli, sealed
 from ssljax.config import FREE
 from ssljax.names import Mistake, choose
 from ssljax.written import read as written
@@ -152,8 +152,10 @@ def paired(found: Table, runs: Sequence[Mapping[str, Any]]) -> list[str]:
         name, metric = found.numbers[column]
         evaluator, scored = evals.offered()[name], {str(run['path']) for run in runs}
         scored &= {path for row in found.rows for path in row.trained.get(column, {})}
-        values = {Path(path): rows_of(Path(path), name, metric) for path in sorted(scored)}
-        values = {path: rows for path, rows in values.items() if rows is not None}
+        values = {}
+        for run in sorted(runs, key=lambda run: str(run['path'])):
+            if str(run['path']) in scored and (rows := rows_of(run, name, metric)) is not None:
+                values[run['path']] = rows
         if len({len(rows) for rows in values.values()}) != 1 or len(values) < 2:
             continue
         top = max(values, key=lambda path: (-1 if less else 1) * values[path].mean())
@@ -167,12 +169,15 @@ def paired(found: Table, runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
-def rows_of(path: Path, name: str, metric: str) -> Any:
-    """The trained model's value of a number at each row, or None."""
+def rows_of(run: Mapping[str, Any], name: str, metric: str) -> Any:
+    """The trained model's value of a number at each row, or None: also if the file is of another
+    evaluation than the numbers, one that ended before it wrote its own."""
     import numpy as np
 
-    file = path / 'rows' / f'{name}.npz'
+    file = run['path'] / 'rows' / f'{name}.npz'
     if not file.is_file():
+        return None
+    if run['evals'][name].get('rows_sha256', found := sealed.digest(file)) != found:
         return None
     with np.load(file) as rows:
         return rows[metric] if metric in rows else None

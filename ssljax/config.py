@@ -60,10 +60,12 @@ class Settings(NamedTuple):
 
 def config(variants: Mapping[str, Any], variant: str, **fields: Any) -> Any:
     """A ConfigDict of a config file's fields, and the departures of its `variant` over them."""
-    from ml_collections import ConfigDict
-
     if variant:
         fields = merge(fields, variants[choose(variant, variants, 'variant')])
+    try:
+        from ml_collections import ConfigDict
+    except ModuleNotFoundError:  # `read` makes plain dicts of it anyway
+        return plain(fields)
     return ConfigDict(plain(fields), convert_dict=True)
 
 

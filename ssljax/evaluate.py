@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ssljax import config, evals, processes, resolve
     from ssljax.reopen import load
-    from ssljax.workdir import job_of, room
+    from ssljax.workdir import job_of, room_to_evaluate
     from ssljax.written import record
 
     processes.start()
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ' take it out of config.evals there'
         ) from None
     chosen = resolve.evaluators({name: own.get(name, {}) for name in names}, typed)
-    with room(known.workdir):
+    with room_to_evaluate(known.workdir):
         told = report(job_of(known.workdir), model, known.workdir, chosen, strict=named)
     processes.told(told)
     return 0
@@ -95,7 +95,7 @@ def report(
             continue
         told[name] = results.entry(name, options, scores)
         if processes.first():
-            results.keep_rows(workdir, name, scores['trained'].rows)
+            told[name]['rows_sha256'] = results.keep_rows(workdir, name, scores['trained'].rows)
         for metric, reason in offered()[name].lacking.items():
             if metric not in scores['trained'].numbers:
                 reasons.append(f'not run     {name} {reason}')

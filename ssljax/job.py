@@ -23,7 +23,7 @@ class Job(NamedTuple):
     model: Model
     source: Any
     optimizers: Mapping[str, Any]
-    rates: Mapping[str, Callable[[int], float]]  # learning rate of a turn at step i
+    rates: Mapping[str, Callable[[int], jax.Array]]  # learning rate of a turn at step i
     shapes: State  # of ShapeDtypeStructs that know their places
     start: Callable[[jax.Array, Any], State]  # (key, batch) -> the state at step 0
     compiled: Callable[..., tuple[State, dict]]  # the train step, as `step` gives it

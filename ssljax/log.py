@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,12 @@ class Log:
             f'ETA {span(values["seconds_left"])}',
         ]
         self.say('  '.join(parts))
+
+    def tell(self, lines: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Lines of the loop, (step, values), to the file and the console."""
+        for step, values in lines:
+            self.scalars(step, values)
+            self.line(step, values)
 
     def say(self, text: str) -> None:
         """A line on the console."""

@@ -354,8 +354,11 @@ def clocks(method: Method, steps: int) -> dict[str, list[int]]:
 
 def make_all(
     specs: Mapping[str, Any], method: Method, steps: int
-) -> tuple[dict[str, optax.GradientTransformation], dict[str, Callable[[int], float]]]:
-    """-> for every turn its optimizer, and a function step -> learning rate for the log."""
+) -> tuple[dict[str, optax.GradientTransformation], dict[str, Callable[[int], jax.Array]]]:
+    """-> for every turn its optimizer, and a function step -> learning rate for the log.
+
+    The rate is an array that nobody waits for: as a float, it would wait for the steps in flight.
+    """
     for name in specs:
         choose(name, method.turns, 'turn (in config.optim)')
     for name in method.turns:
@@ -366,5 +369,6 @@ def make_all(
         # a count is of the steps before, so the horizon is the last acting step's count plus one
         acting = [clock[name][i] + 1 for i in range(steps) if method.turns[name].when(i)]
         optimizers[name], rate = make(specs[name], max(acting, default=1))
-        rates[name] = lambda i, rate=rate, clock=clock[name]: float(rate(clock[i]))
+        rate = jax.jit(rate)
+        rates[name] = lambda i, rate=rate, clock=clock[name]: rate(clock[i])
     return optimizers, rates

@@ -74,11 +74,17 @@ def entry(name: str, protocol: Mapping[str, Any], scores: Mapping[str, Scores]) 
     return {'protocol': dict(protocol), 'scores': numbers, 'number': first, 'gains': gains}
 
 
-def keep_rows(workdir: Path, name: str, rows: Mapping[str, np.ndarray]) -> None:
-    """The trained model's value at each row, for comparisons with other models: rows/NAME.npz."""
+def keep_rows(workdir: Path, name: str, rows: Mapping[str, np.ndarray]) -> str:
+    """The trained model's value at each row, for comparisons with other models: rows/NAME.npz.
+
+    -> the digest of this file. A process may end before results.json is written, too: there the
+    digest says which rows are those of its numbers.
+    """
     (workdir / 'rows').mkdir(exist_ok=True)
+    path = workdir / 'rows' / f'{name}.npz'
     np.savez(file := io.BytesIO(), **rows)
-    log.write(workdir / 'rows' / f'{name}.npz', file.getvalue())
+    log.write(path, file.getvalue())
+    return digest(path)
 
 
 def best(

@@ -87,12 +87,12 @@ def train(
     from ssljax import evaluate, job, processes
     from ssljax.checkpoint import Checkpoints
     from ssljax.reopen import same_config
-    from ssljax.workdir import alone, claim, room, same_data, same_run
+    from ssljax.workdir import alone, claim, room_to_train, same_data, same_run
 
     same_run(settings, workdir)
     checkpoints = Checkpoints(workdir, **settings['checkpoint'])
     with contextlib.ExitStack() as stack:
-        stack.enter_context(room(workdir, checkpoints))
+        stack.enter_context(room_to_train(workdir, checkpoints))
         # a second run is refused early; a new workdir is made when all else is checked
         new = processes.of_first(int(not (workdir / 'run.json').exists()))
         if not new:
@@ -145,7 +145,7 @@ def loop(
 
     start, steps = int(state.step), job.run.steps
     step, key, sweep = job.step(), job.key(model.STEP), job.sweep(purpose=model.REFRESH)
-    window, stop = Window(start), False
+    window, stop = Window(start, steps=steps, batch=job.run.batch), False
     log = Log(workdir, start=start, steps=steps, tensorboard=tensorboard)
     with Preemption() as preempted, job.batches(start) as batches, log:
         if evaluate and start and start % evaluate == 0 and not processes.of_first(log.pointed):
@@ -153,6 +153,7 @@ def loop(
             window.rest()
         for i, batch in batches:
             if job.method.refresh and job.method.refresh.when(i):
+                log.tell(window.lines(batches.waited, now=True))
                 state, logs = refresh(job, state, i, sweep)
                 log.scalars(i, {REFRESH: 1} | {k: float(v) for k, v in logs.items()})
             state, metrics = step(state, batch, key, job.acting(i))
@@ -160,17 +161,17 @@ def loop(
             log.progress(i + 1)
             stop = preempted.agreed(i + 1, last=steps)
             if (i + 1) % every == 0 or i + 1 == steps or stop:
-                values = window.read(job.run.batch, batches.waited, steps)
-                values |= {f'{n}/learning_rate': job.rates[n](i) for n in job.acting(i)}
-                log.scalars(i + 1, values)
-                log.line(i + 1, values)
-            if checkpoints.due(i + 1, steps) or stop:
+                window.end({f'{n}/learning_rate': job.rates[n](i) for n in job.acting(i)})
+            save = checkpoints.due(i + 1, steps) or stop
+            pointed = evaluate and (i + 1) % evaluate == 0
+            log.tell(window.lines(batches.waited, now=save or pointed))
+            if save:
                 window.check()
                 finite(state, i + 1)
                 checkpoints.save(state, job.config)
             if stop:
                 break
-            if evaluate and (i + 1) % evaluate == 0:
+            if pointed:
                 point(job, state, i + 1, curve or job.evals, log)
                 window.rest()
         checkpoints.close()

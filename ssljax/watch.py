@@ -1,7 +1,7 @@
 """What stands beside the loop: a window on its metrics, its signals, its end by divergence."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,35 +15,56 @@ class Diverged(Exception):
     """A loss that is not finite: the run stops, the last good checkpoint stays."""
 
 
-class Window:
-    """The metrics since the last line of the log; read late, so that the host never waits on one.
+AHEAD = 2  # steps in flight: a host that ran on would pile up batches on the device
 
-    At most two steps are in flight: a host that ran on would pile up batches on the device.
+
+class Window:
+    """The metrics since the last line of the log, read late, so that the device never waits.
+
+    A line is read when AHEAD further steps have started: then its own steps are done, and the
+    device has work while the host writes.
     """
 
-    def __init__(self, start: int):
+    def __init__(self, start: int, *, steps: int, batch: int):
+        self.steps, self.batch = steps, batch
         self.first = self.next = start
-        self.metrics, self.waited = [], 0.0
+        self.metrics: list[Mapping[str, Any]] = []
+        self.ends: list[int] = []  # the last steps of lines that are not read yet
+        self.waited = 0.0
         self.rest()
 
     def add(self, metrics: Mapping[str, Any]) -> None:
+        """The metrics of the next step."""
         self.metrics.append(metrics)
         self.next += 1
-        if len(self.metrics) > 2:
-            jax.block_until_ready(self.metrics[-3])
+        if len(self.metrics) > AHEAD:
+            jax.block_until_ready(self.metrics[-1 - AHEAD])
 
-    def check(self) -> list[dict[str, float]]:
-        """The numbers of the window's steps, if every loss is finite."""
-        numbers = jax.device_get(self.metrics)
+    def end(self, values: Mapping[str, Any]) -> None:
+        """The step that was added ends a line, which has these values, too."""
+        self.metrics[-1] = {**self.metrics[-1], **values}
+        self.ends.append(self.next)
+
+    def lines(self, waited: float, *, now: bool) -> Iterator[tuple[int, dict[str, float]]]:
+        """(last step, values) of each line that can be read; of all, if it must be `now`.
+
+        waited: seconds for which the host has waited for batches, since the start.
+        """
+        while self.ends and (now or self.ends[0] + AHEAD <= self.next):
+            yield self.ends[0], self.read(self.ends.pop(0), waited)
+
+    def check(self, end: int | None = None) -> list[dict[str, float]]:
+        """The numbers of the window's steps up to the end, if every loss is finite."""
+        numbers = jax.device_get(self.metrics[: None if end is None else end - self.first])
         for i, values in enumerate(numbers):
             for name, value in values.items():
                 if name.endswith('/loss') and not np.isfinite(value):
                     raise Diverged(f'{name} is {value} at step {self.first + i + 1}')
         return numbers
 
-    def read(self, batch: int, waited: float, steps: int) -> dict[str, float]:
-        """Means over the window and its speed; starts the next window."""
-        numbers = self.check()
+    def read(self, end: int, waited: float) -> dict[str, float]:
+        """Means over the steps up to the end, and their speed; the next window starts there."""
+        numbers = self.check(end)
         names = {name for values in numbers for name in values}
         means = {
             name: sum(float(v[name]) for v in numbers if name in v)
@@ -54,11 +75,11 @@ class Window:
         speed = {
             'seconds': seconds,
             'cpu_seconds': cpu,
-            'examples_per_second': len(numbers) * batch / seconds,
+            'examples_per_second': len(numbers) * self.batch / seconds,
             'waiting': min((waited - self.waited) / seconds, 1.0),
-            'seconds_left': (steps - self.next) * seconds / max(len(numbers), 1),
+            'seconds_left': (self.steps - end) * seconds / max(len(numbers), 1),
         }
-        self.first, self.metrics, self.waited = self.next, [], waited
+        self.metrics, self.first, self.waited = self.metrics[len(numbers) :], end, waited
         self.rest()
         return {**means, **speed}
 

@@ -1,7 +1,7 @@
 """Whose a workdir is: its run.json names the config, the data and the machine of the run."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +53,29 @@ def alone(workdir: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def room(workdir: Path, checkpoints: Checkpoints | None = None) -> Iterator[None]:
-    """A disk that is full is a line, wherever it was noticed; of a training it names what is saved.
-
-    checkpoints: those of a training; None: of an evaluation, which saves none.
-    """
+def room(workdir: Path, told: Callable[[], str]) -> Iterator[None]:
+    """A disk that is full is one line, wherever it was noticed: told() says what there is now, and
+    what the same command will do."""
     try:
         yield
     except Exception as error:
         if not (why := sealed.full(error)):
             raise
-        if checkpoints is None:
-            raise sealed.Full(
-                f'{workdir}: {why.lower()}; results.json is as it was; make room, and type the same'
-                ' command again'
-            ) from None
+        raise sealed.Full(f'{workdir}: {why.lower()}; {told()}') from None
+
+
+def room_to_train(workdir: Path, checkpoints: Checkpoints) -> contextlib.AbstractContextManager:
+    def told() -> str:
         saved = [f'step {step} is saved' for step in checkpoints.steps()]
-        raise sealed.Full(
-            f'{workdir}: {why.lower()}; {saved[0] if saved else "no step is saved yet"};'
-            ' make room, and the same command goes on from there'
-        ) from None
+        newest = saved[0] if saved else 'no step is saved yet'
+        return f'{newest}; make room, and the same command goes on from there'
+
+    return room(workdir, told)
+
+
+def room_to_evaluate(workdir: Path) -> contextlib.AbstractContextManager:
+    told = 'results.json is as it was; make room, and type the same command again'
+    return room(workdir, lambda: told)
 
 
 def same_data(source: Any, workdir: Path, but: Sequence[str] = ()) -> None:

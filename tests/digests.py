@@ -28,9 +28,17 @@ def said(tree: ast.AST) -> str:
             node.annotation = None
         elif isinstance(node, ast.FunctionDef):
             node.returns = None
-        elif isinstance(node, ast.AnnAssign):
+    return ast.unparse(Plain().visit(tree))
+
+
+class Plain(ast.NodeTransformer):
+    """`x: T = value` becomes `x = value`."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        if node.value is None:  # a field without a default
             node.annotation = ast.Constant(None)
-    return ast.unparse(tree)
+            return node
+        return ast.copy_location(ast.Assign([node.target], node.value), node)
 
 
 def called(file: Path, losses: Path) -> Mapping[tuple[str, str], str]:
@@ -43,12 +51,10 @@ def called(file: Path, losses: Path) -> Mapping[tuple[str, str], str]:
         if name in imported:
             add(*imported[name])
         elif name in defined and (module, name) not in found:
-            tree = defined[name]
-            found[module, name] = ''
-            for node in ast.walk(tree):
+            found[module, name] = said(ast.parse(ast.unparse(defined[name])))
+            for node in ast.walk(ast.parse(found[module, name])):
                 if isinstance(node, ast.Name):
                     add(module, node.id)
-            found[module, name] = said(ast.parse(ast.unparse(tree)))
 
     tree = ast.parse(file.read_text())
     _, imported = names(file, file.read_text())

@@ -330,14 +330,16 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--train', type=int, default=40, help='accepted lines that are trained')
     parser.add_argument('--only', default='', help='methods, as simclr,gpt')
-    parser.add_argument('--out', type=Path)
+    parser.add_argument('--part', default='0/1', metavar='i/n', help='each n-th line, from line i')
+    parser.add_argument('--out', type=Path, help='what other parts have written there is added')
     parser.add_argument('--verbose', action='store_true')
     given = parser.parse_args()
     began, counts, faults = time.time(), collections.Counter(), []
     only = tuple(given.only.split(',')) if given.only else ()
-    for i, line in enumerate(lines(given.seed, given.count, only)):
+    part, parts = map(int, given.part.split('/'))
+    for i, line in enumerate(list(lines(given.seed, given.count, only))[part::parts]):
         start = time.time()
-        what, said = outcome(line, counts['trained'] < given.train)
+        what, said = outcome(line, counts['trained'] < -(-given.train // parts))
         counts[what] += 1
         if what not in ('refused', 'accepted', 'trained'):
             faults.append({'line': line, 'outcome': what, 'said': said})
@@ -346,21 +348,33 @@ def main() -> int:
             print(f'{time.time() - start:.1f} {what}: {" ".join(line)}  {said.strip()}', flush=True)
         if i % 50 == 49:
             jax.clear_caches()
-    refused = sum(outcome(one, False)[0] == 'refused' for one in map(typed, MEANINGLESS))
+    senseless = list(map(typed, MEANINGLESS))[part::parts]
+    refused = sum(outcome(one, False)[0] == 'refused' for one in senseless)
     report = {
         'seed': given.seed,
-        'count': given.count,
+        'count': sum(counts.values()),
         'outcomes': dict.fromkeys(('refused', 'accepted', 'trained', 'traceback', 'hang'), 0)
         | counts,
-        'meaningless': {'count': len(MEANINGLESS), 'refused': refused},
+        'meaningless': {'count': len(senseless), 'refused': refused},
         'date': datetime.date.today().isoformat(),
         'versions': {'python': platform.python_version(), 'jax': jax.__version__},
         'minutes': round((time.time() - began) / 60, 1),
     }
-    print(json.dumps(report, indent=2))
     if given.out:
+        if part:
+            report = added(json.loads(given.out.read_text()), report)
         given.out.write_text(json.dumps(report, indent=2) + '\n')
-    return int(bool(faults) or refused < len(MEANINGLESS))
+    print(json.dumps(report, indent=2))
+    return int(bool(faults) or refused < len(senseless))
+
+
+def added(before: dict, part: dict) -> dict:
+    """The report of several parts."""
+    numbers = {'count': before['count'] + part['count']}
+    numbers['minutes'] = round(before['minutes'] + part['minutes'], 1)
+    for group in ('outcomes', 'meaningless'):
+        numbers[group] = {k: before[group][k] + n for k, n in part[group].items()}
+    return part | numbers
 
 
 def typed(one: tuple[str, str, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from ssljax import cli, compare
+from ssljax import cli, compare, results
 from ssljax.names import Mistake
 
 
@@ -246,3 +246,20 @@ def test_models_of_one_seed_are_compared_row_by_row(tmp_path):
     np.testing.assert_allclose([float(v) for v in found.groups()], [gains.mean(), reach], rtol=0.01)
     other = workdir(tmp_path, 'c', 50.0, temperature=2)  # without rows: left out
     assert len([n for n in compare.table([*runs, other]).notes if 'row by row' in n]) == 1
+
+
+@pytest.mark.parametrize('kept, notes', [(True, 1), (False, 0)])
+def test_rows_of_another_evaluation_are_left_out(kept, notes, tmp_path):
+    """An evaluation may end between its rows and its numbers: results.json names its own rows."""
+    runs = []
+    for t, accuracy in enumerate((80.0, 60.0)):
+        runs.append(workdir(tmp_path, str(t), accuracy, temperature=t))
+        rows = np.repeat([0.0, 100.0], [100 - int(accuracy), int(accuracy)])
+        sha256 = results.keep_rows(runs[-1], 'knn', {'accuracy': rows})
+        path = runs[-1] / 'results.json'
+        found = json.loads(path.read_text())
+        found['evals']['knn']['rows_sha256'] = sha256
+        path.write_text(json.dumps(found))
+    if not kept:
+        results.keep_rows(runs[0], 'knn', {'accuracy': rows})
+    assert len([n for n in compare.table(runs).notes if 'row by row' in n]) == notes

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import json
 import re
 import resource
@@ -249,6 +250,8 @@ def test_gains_and_intervals_are_of_the_rows(runs, tmp_path, capsys):
     found = json.loads((workdir / 'results.json').read_text())['evals']['knn']
     rows = np.load(workdir / 'rows/knn.npz')['accuracy']
     mine = found['scores']['trained']
+    sha256 = hashlib.sha256((workdir / 'rows/knn.npz').read_bytes()).hexdigest()
+    assert found['rows_sha256'] == sha256
     assert mine['accuracy'] == pytest.approx(rows.mean())
     reach = 1.96 * rows.std() / len(rows) ** 0.5
     assert mine['interval_95'] == pytest.approx([rows.mean() - reach, rows.mean() + reach])

@@ -62,7 +62,7 @@ def parts(one) -> Iterator[Any]:
     whens = [turn.when for turn in turns.values()]
     whens += [held for turn in turns.values() for held in turn.holds.values()]
     whens += [one.method.refresh.when] if one.method.refresh else []
-    yield [[rate(i) for i in steps] for rate in one.rates.values()]
+    yield [[float(rate(i)) for i in steps] for rate in one.rates.values()]
     yield [[bool(when(i)) for i in steps] for when in whens]
     yield str(one.shapes), str(jax.random.key_data(key)), one.run
     yield [{k: zlib.crc32(np.asarray(v)) for k, v in jobs.batch(one, i).items()} for i in (0, 1)]

@@ -69,6 +69,8 @@ FILES = {
         ('ssljax/losses/_rows.py', 'TWO = 2', 'TWO = 3', False),
         ('ssljax/losses/more.py', 'return x', 'return -x', True),
         ('ssljax/losses/family.py', 'def used(x):', 'def used(x: int) -> int:', False),
+        ('ssljax/losses/family.py', 'def used(x):', 'def used(x: TWO):', False),
+        ('configs/toy.py', 'steps = 1', 'steps: int = 1', False),
         ('ssljax/losses/more.py', 'return x', '"""The third."""\n    return x  # as it is', False),
     ],
 )

@@ -29,6 +29,9 @@ def total(w: jax.Array) -> jax.Array:
     value += losses.batch_hard_triplet(z1 @ w, np.arange(4) // 2, margin=None).mean()
     value += losses.mmd(z1 @ w, z2, kernel=losses.gaussian_kernel(1.0, 2.0))
     value += losses.gaussian_mixture(w[0], w, w, z2).mean()
+    value += losses.nt_xent([[1.0, 0.0], [0.0, 1.0]], np.eye(2), where=[True, True]).mean()
+    value += losses.cross_entropy([w[0], w[1]], [0, 1]).mean()
+    value += losses.swav([[[1.0, 2.0], [2.0, 1.0]]] * 2, rounds=3).mean()
     value += losses.r1(lambda x: (x @ w).sum(-1), z2).mean()
     return value
 

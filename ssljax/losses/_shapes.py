@@ -6,6 +6,12 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike as _Array
+
+# what a loss is given: an array, a number, or lists of these, three deep at most
+_Rows = _Array | Sequence[_Array]
+_Sheets = _Rows | Sequence[Sequence[_Array]]
+ArrayLike = _Sheets | Sequence[Sequence[Sequence[_Array]]]
 
 
 def arrays(*specs: str, at_least: dict[str, int] = {}, **given: Any) -> list[jax.Array]:

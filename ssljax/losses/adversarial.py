@@ -16,10 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.nn import relu, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, absolute, mean, nats, on, precise, row_means, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def minimax_critic(real: ArrayLike, fake: ArrayLike) -> jax.Array:

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -28,7 +27,7 @@ from ssljax.losses._rows import (
     products,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.contrastive import info_nce
 
 

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, across, everywhere, like, nats, on, precise, size, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.distillation import cosine_regression
 
 

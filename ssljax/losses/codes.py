@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, absolute, like, mean, precise, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def sparse_l1(codes: ArrayLike) -> jax.Array:

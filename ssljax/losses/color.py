@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, on, precise, row_means
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import NOTHING
 
 

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -31,7 +30,7 @@ from ssljax.losses._rows import (
     total,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, both_ways, over_pairs
 
 

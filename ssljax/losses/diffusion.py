@@ -12,10 +12,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, precise, row_means
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 Target = Literal['epsilon', 'x0', 'v']
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -23,7 +22,7 @@ from ssljax.losses._rows import (
     precise,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def cosine_regression(prediction: ArrayLike, target: ArrayLike) -> jax.Array:

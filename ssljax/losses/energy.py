@@ -10,10 +10,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, like, mean, precise, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def free_energy_difference(real: ArrayLike, model: ArrayLike) -> jax.Array:

@@ -12,10 +12,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, itself, least, like, mean, on, precise, size
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 Kernel = Callable[[jax.Array, jax.Array], jax.Array]
 

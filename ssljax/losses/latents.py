@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import absolute as magnitude
 from ssljax.losses._rows import expected, like, on, precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._where import mean_where
 
 

@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, logsumexp, softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, expected, like, mean, nats, precise, row_means, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 LOG_2PI = math.log(2 * math.pi)
 LARGEST = 60.0  # bound on |log variance|: beyond it exp(+-log variance) times a square may overflow

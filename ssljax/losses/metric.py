@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, itself, least, like, on, precise, products
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import LOG_SUM_EXP, over_pairs
 
 

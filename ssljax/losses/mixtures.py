@@ -9,10 +9,9 @@
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, logsumexp, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, row_sums
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses.likelihood import LARGEST, LOG_2PI
 
 

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import logsumexp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import Axis, everywhere, least, like, on, precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 from ssljax.losses._strips import NOTHING
 from ssljax.losses._where import mean_where
 

@@ -7,10 +7,9 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import absolute, like, nats, on, precise
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def mae(

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve_triangular
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import (
     Axis,
@@ -29,7 +28,7 @@ from ssljax.losses._rows import (
     size,
     unit,
 )
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def barlow_twins(

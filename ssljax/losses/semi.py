@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax, softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import expected, like, nats, precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, smoothing: ArrayLike = 0.0) -> jax.Array:

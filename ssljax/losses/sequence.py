@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import log_softmax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import like, nats, on, precise
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 READ = 'B T V', 'B L', 'B', 'B'  # logits, text, length, text_length
 

@@ -8,10 +8,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import precise, unit
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def spectral_norm(

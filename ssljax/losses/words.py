@@ -10,10 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.nn import softplus
-from jax.typing import ArrayLike
 
 from ssljax.losses._rows import on, precise
-from ssljax.losses._shapes import arrays
+from ssljax.losses._shapes import ArrayLike, arrays
 
 
 def skip_gram(center: ArrayLike, context: ArrayLike, noise: ArrayLike) -> jax.Array:

@@ -22,7 +22,7 @@ def test_what_a_mask_leaves_out_may_be_anything():
     p, z = random.normal(size=(2, 3, 4, 5)).astype(np.float32)
     mask = np.array([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0]], bool)
     center = jnp.zeros(5)
-    masked = {
+    of_mask = {
         'ibot': lambda p, z: losses.ibot(p, z, mask, center=center),
         'data2vec': lambda p, z: losses.data2vec(p, z, mask),
         'jepa': lambda p, z: losses.jepa(p, z, where=mask),
@@ -33,7 +33,7 @@ def test_what_a_mask_leaves_out_may_be_anything():
         'cbow': lambda p, z: losses.cbow(p, z[:, 1], z[:, 3:], where=mask),
     }
     odd = [np.where(mask[..., None], x, np.nan) for x in (p, z)]
-    for name, loss in masked.items():
+    for name, loss in of_mask.items():
         other = odd[1] if name != 'cbow' else z  # all of its noise counts
         both = jax.jit(
             lambda p, z, loss=loss: (loss(p, z), jax.grad(lambda p: loss(p, z).sum())(p))
