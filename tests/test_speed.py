@@ -129,6 +129,13 @@ def test_files_of_one_row_a_form_are_read_as_the_others(tmp_path):
     (one,) = rows.read(tmp_path / 'eval.json')['rows']
     assert one['work'] == 'linear probe' and one['milliseconds']['ours'] == [2000] * 3
     assert 'ratio' not in one  # scikit-learn is not PyTorch
+    # a row that knows its noise keeps it
+    for one in losses:
+        one |= {'milliseconds': [1.0, 1e3 * one['seconds'], 900.0], 'ratio_range': [0.2, 0.3]}
+    folder(tmp_path, losses={'losses': losses})
+    first, second = rows.read(tmp_path / 'losses.json')['rows']
+    assert first['milliseconds']['block 512'] == pytest.approx([1, 100, 900])
+    assert first['ratio_range'] == [0.2, 0.3] and 'ratio_range' not in second
     rates = {'ours': 50.0, 'torch': 40.0}
     spans = {'ours': [40.0, 80.0], 'torch': [40.0, 40.0]}
     found = {'batch': 8, 'dtype': 'bfloat16', 'examples_per_second': rates, 'range': spans}
