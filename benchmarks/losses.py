@@ -6,22 +6,22 @@ process, so that a ratio holds whatever else the machine does. Memory is what a 
 form holds more at its most than before its first call; on an accelerator, the program's
 temporaries. Dense forms stop at --dense rows. PyTorch and lightly take part where they are
 installed; lightly's loss is that of its own file. Losses and sizes may be measured one after
-another into the same file.
+another into the same file. --only=nt_xent --sizes=4096 takes a minute.
 """
 
 import json
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import peers  # noqa: E402
+import rounds  # noqa: E402
 from step import extra  # noqa: E402
 
 from ssljax import cli  # noqa: E402
@@ -34,49 +34,50 @@ LOSSES = ('nt_xent', 'info_nce', 'clip', 'siglip', 'sup_con')
 def main() -> int:
     parser = cli.parser('benchmarks/losses.py', __doc__)
     parser.add_argument('--sizes', default='1024,2048,4096,8192,16384,32768,65536', metavar='N,N')
-    parser.add_argument('--losses', default=','.join(LOSSES), metavar='NAME,NAME')
-    parser.add_argument('--block', default='512', metavar='T,T', help='columns at a time')
+    parser.add_argument('--only', default=','.join(LOSSES), metavar='NAME,NAME', help='losses')
+    parser.add_argument('--block', default='256', metavar='T,T', help='columns at a time')
     parser.add_argument('--dense', type=int, default=16384, help='largest N of dense forms')
     parser.add_argument('--rounds', type=int, default=5, help='fewer where a round takes long')
     parser.add_argument('--out', type=Path, metavar='FILE')
     parser.add_argument('--plot', type=Path, metavar='FILE')
-    parser.add_argument('--only', help='one form, LOSS:FORM:N; prints its memory')
+    parser.add_argument('--memory', help='one form, LOSS:FORM:N; prints its memory alone')
     known = parser.parse_args()
-    if known.only:
-        loss, form, n = known.only.split(':')
+    if known.memory:
+        loss, form, n = known.memory.split(':')
         prepared(loss, form, 64)()  # thread pools and libraries
         print(extra(prepared(loss, form, int(n)))[0])
         return 0
-    import jax
-
-    rows = []
-    losses, sizes = known.losses.split(','), [int(n) for n in known.sizes.split(',')]
-    for loss in losses:
-        for n in sizes:
+    head = rounds.about(*PEERS) | {'dim': DIM}
+    if not peers.versions('torch'):
+        print('PyTorch is not installed: it takes no part')
+    found: dict[str, Any] = {}
+    for loss in known.only.split(','):
+        for n in map(int, known.sizes.split(',')):
             forms = forms_of(loss, n, known.dense, known.block.split(','))
-            for row in measure(loss, n, forms, known.rounds):
-                rows.append(row)
-                told = ' '.join(
-                    f'{v:.4g}' if isinstance(v, float) else str(v) for v in row.values()
-                )
-                print(told, flush=True)
-    if known.out and known.out.exists():  # what was measured before and not again stays
-        new = {(row['loss'], row['n']) for row in rows}
-        old = json.loads(known.out.read_text())['losses']
-        rows = [row for row in old if (row['loss'], row['n']) not in new] + rows
-        rows.sort(key=lambda row: (LOSSES.index(row['loss']), row['n']))
-    found = {
-        'device': jax.devices()[0].device_kind,
-        'cores': os.cpu_count(),
-        'versions': peers.versions('jax', *PEERS),
-        'dim': DIM,
-        'losses': rows,
-    }
-    if known.out:
-        known.out.write_text(json.dumps(found, indent=1) + '\n')
+            mine = measure(loss, n, forms, known.rounds)
+            for row in mine:
+                print(' '.join(map(told, row.values())), flush=True)
+            found = merged(known.out, head, mine)
     if known.plot:
         plot(found, known.plot)
     return 0
+
+
+def told(value: Any) -> str:
+    return f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def merged(out: Path | None, head: dict, mine: list[dict]) -> dict:
+    """The file with these rows in it; what was measured before and not again stays."""
+    new = {(row['loss'], row['n']) for row in mine}
+    old = json.loads(out.read_text())['losses'] if out and out.exists() else []
+    rows = [row for row in old if (row['loss'], row['n']) not in new]
+    rows += [{**row, 'date': head['date']} for row in mine]
+    rows.sort(key=lambda row: (LOSSES.index(row['loss']), row['n']))
+    found = {**head, 'losses': rows}
+    if out:
+        out.write_text(json.dumps(found, indent=1) + '\n')
+    return found
 
 
 def forms_of(loss: str, n: int, dense: int, blocks: list[str]) -> list[str]:
@@ -87,24 +88,17 @@ def forms_of(loss: str, n: int, dense: int, blocks: list[str]) -> list[str]:
     return ['dense', *others, *forms]
 
 
-def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
+def measure(loss: str, n: int, forms: list[str], turns: int) -> list[dict]:
     import jax
 
     calls = {form: prepared(loss, form, n) for form in forms}
-    seconds: dict[str, list] = {form: [] for form in forms}
-    for call in calls.values():
-        call()  # compiles, warms up
-    for _ in range(rounds):
-        for form, call in calls.items():
-            if sum(seconds[form]) < 60:
-                began = time.perf_counter()
-                call()
-                seconds[form].append(time.perf_counter() - began)
+    seconds = rounds.timed(calls, turns)
+    compared = rounds.compared(seconds, ours=next(f for f in forms if f.startswith('block')))
     dense = median(seconds.get('dense', [float('nan')]))
     rows = []
     for form, call in calls.items():
         if jax.default_backend() == 'cpu':
-            command = [sys.executable, __file__, f'--only={loss}:{form}:{n}']
+            command = [sys.executable, __file__, f'--memory={loss}:{form}:{n}']
             memory = float(subprocess.run(command, stdout=-1, text=True, check=True).stdout)
         else:
             memory = call.memory()
@@ -114,6 +108,8 @@ def measure(loss: str, n: int, forms: list[str], rounds: int) -> list[dict]:
                 'n': n,
                 'form': form,
                 'seconds': median(seconds[form]),
+                'milliseconds': compared['milliseconds'][form],
+                'ratio_range': compared.get('ratio_range'),  # of the first block, to torch
                 'ratio': median(seconds[form]) / dense if 'dense' in forms else None,
                 'megabytes': memory,
                 'temporaries': getattr(call, 'temporaries', None),  # XLA's count

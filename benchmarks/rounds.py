@@ -36,7 +36,9 @@ def timed(
     return seconds
 
 
-def compared(seconds: Seconds, *, ours: str = 'ours', theirs: str = 'torch') -> dict[str, Any]:
+def compared(
+    seconds: Seconds, *, ours: str = 'ours', theirs: str | tuple[str, ...] = 'torch'
+) -> dict[str, Any]:
     """Least, median and greatest milliseconds of each form, and the ratio to the best of theirs.
 
     The ratio is of medians; its range is of the rounds in which both took a turn.

@@ -50,11 +50,18 @@ def of_rates(found: Mapping[str, Any]) -> Row:
 def grouped(rows: Iterable[Row], work) -> list[Row]:
     """Rows of one form each, as rows of one work each."""
     works: dict[str, dict[str, list[float]]] = {}
+    spans: dict[str, list[float] | None] = {}
     for row in rows:
         if 'form' not in row:
             return list(rows)  # they have the one form
-        works.setdefault(work(row), {})[row['form']] = [1e3 * row['seconds']] * 3
-    return [compared(name, forms) for name, forms in works.items()]
+        times = row.get('milliseconds', [1e3 * row['seconds']] * 3)
+        works.setdefault(work(row), {})[row['form']] = times
+        spans.setdefault(work(row), row.get('ratio_range'))
+    found = [compared(name, forms) for name, forms in works.items()]
+    for row in found:
+        if 'ratio' in row and spans[row['work']]:
+            row['ratio_range'] = spans[row['work']]
+    return found
 
 
 def compared(work: str, milliseconds: Mapping[str, list[float]]) -> Row:

@@ -283,6 +283,7 @@ def eval_speed() -> str:
             f'{row["accuracy"]:.2f}',
         ]
         for row in found['rows']
+        if 'accuracy' in row
     ]
     below = f'{found["bank"]} bank rows, {found["queries"]} queries, {found["dim"]} features;'
     below += f' probe on {found["train"]} rows; {found["device"]}, {found["cores"]} cores;'

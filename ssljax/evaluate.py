@@ -1,4 +1,8 @@
-"""Evaluates a run: python -m ssljax.evaluate --workdir=DIR [--evals=knn,linear_probe]."""
+"""Evaluates a run: python -m ssljax.evaluate --workdir=DIR [--evals=knn,linear_probe].
+
+Numbers of baselines and of the untrained model are kept in ~/.cache/ssljax/baselines, or below
+XDG_CACHE_HOME; it may be deleted at any time.
+"""
 
 import functools
 import sys
@@ -78,11 +82,12 @@ def report(
     def untrained():
         return subject(job.untrained(), job.source, 'untrained', save=partial(keep, 'untrained'))
 
+    begun = trivial.begun(job)
     for name, options in chosen.items():
         try:
             if reason := explain(name, model.readouts):
                 raise Mistake(reason)
-            scores = scored(name, options, trained, untrained, workdir / 'pictures')
+            scores = scored(name, options, trained, untrained, workdir / 'pictures', begun)
         except Mistake as mistake:
             if strict:
                 raise
@@ -112,10 +117,15 @@ def scored(
     trained: Any,
     untrained: Callable[[], Any],
     pictures: Path,
+    begun: Any,
 ) -> dict[str, Any]:
-    """An evaluator's scores of all subjects, the trained model last; says how long each took."""
+    """An evaluator's scores of all subjects, the trained model last; says how long each took.
+
+    begun: what the untrained model depends on, by which its scores are remembered; None: they are
+    not.
+    """
     from ssljax import trivial
-    from ssljax.evals import offered
+    from ssljax.evals import Subject, offered
 
     evaluator, scores = offered()[name], {}
     with Progress(name) as progress:
@@ -127,7 +137,12 @@ def scored(
             scores[one.name] = trivial.remembered(name, one, more, pictures)
         if evaluator.untrained:
             progress.next('untrained')
-            scores['untrained'] = evaluator.run(untrained(), **options)
+            if begun is None:
+                scores['untrained'] = evaluator.run(untrained(), **options)
+            else:
+                one = Subject('untrained', trained.source, {}, trained.key)
+                known = dict(of=begun, make=untrained)
+                scores['untrained'] = trivial.remembered(name, one, options, pictures, **known)
     return {**scores, 'trained': mine}
 
 

@@ -1,11 +1,12 @@
-"""Numbers of trivial baselines: scored once, then kept in the user's cache, since no run changes
-them and on many images they take longer than the models."""
+"""Numbers of trivial baselines and of untrained models: scored once, then kept in the user's cache,
+since no training changes them and on many images they take longer than the trained model."""
 
+import contextlib
 import functools
 import importlib.metadata
+import io
 import json
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import jax
 import numpy as np
 
 from ssljax import cache, evals, processes
+from ssljax.config import FREE
 from ssljax.data.source import Source, fingerprint
 from ssljax.evals import Scores, Subject
-from ssljax.log import write_json
+from ssljax.log import write
+
+DIGEST = 32  # characters of a fingerprint
 
 
 def subjects(name: str, source: Source) -> list[Subject]:
@@ -27,34 +31,95 @@ def subjects(name: str, source: Source) -> list[Subject]:
     ]
 
 
-def remembered(name: str, one: Subject, options: Mapping[str, Any], pictures: Path) -> Scores:
-    """An evaluator's scores of a baseline, and its pictures: from the cache if they are there.
+def remembered(
+    name: str,
+    one: Subject,
+    options: Mapping[str, Any],
+    pictures: Path,
+    *,
+    of: Any = None,
+    make: Callable[[], Subject] | None = None,
+) -> Scores:
+    """An evaluator's scores of who learned nothing, and its pictures: from the cache if they are
+    there.
 
-    An entry is named by all that it depends on: data, evaluator, options, code and versions.
+    An entry is named by all that it depends on: data, evaluator, options, code and versions. A
+    cache that cannot be written, or is damaged, is done without.
+
+    of: what else the scores depend on. make: -> the subject, where `one` has but name and data.
     """
-    score, source = evals.offered()[name].run, one.source
+    source = one.source
     data = (source.name, source.fingerprint, source.decoder)
-    entry = cache.home() / 'baselines' / fingerprint(data, name, one.name, options, code())
-    try:
-        entry.mkdir(parents=True, exist_ok=True)
-    except OSError:  # nothing can be kept
-        entry = None
-    kept = entry is not None and (entry / 'scores.json').exists()
+    counts = [(split, rows.count) for split, rows in source.splits.items()]
+    mark = fingerprint(data, counts, name, one.name, options, code(), of)
+    entry = cache.home() / 'baselines' / f'{mark}.scores'
+    found = None
+    if processes.first() and not any(map(another_run, options.values())):
+        found = read(entry)
     # all processes score it, or none: its programs may run on the devices of all
-    if not processes.of_first(kept):
-        save = partial(keep_picture, entry or pictures, [], one.name)
-        scores = score(one._replace(save=save), **options)
-        if entry is None or not processes.first():
-            return scores
-        np.savez(entry / 'rows.npz', **scores.rows)
-        write_json(entry / 'scores.json', scores.numbers)  # last: it says that the entry is whole
-    elif not processes.first():
-        return Scores({})  # process 0 writes the report
-    for picture in entry.glob(f'{one.name}-*'):
-        pictures.mkdir(exist_ok=True)
-        shutil.copyfile(picture, pictures / picture.name)
-    with np.load(entry / 'rows.npz') as rows:
-        return Scores(json.loads((entry / 'scores.json').read_text()), dict(rows))
+    if processes.of_first(found is not None):
+        scores, seen = found or (Scores({}), {})  # process 0 writes the report
+        for picture, content in seen.items():
+            pictures.mkdir(exist_ok=True)
+            write(pictures / picture, content)
+        return scores
+    saved: list[Path] = []
+    save = partial(keep_picture, pictures, saved, one.name)
+    one = make() if make else one
+    scores = evals.offered()[name].run(one._replace(save=save), **options)
+    if processes.first():
+        with contextlib.suppress(OSError):
+            keep(entry, scores, saved)
+    return scores
+
+
+def another_run(option: Any) -> bool:
+    """Whether an option names a workdir, whose model may become another one."""
+    return isinstance(option, str) and (Path(option) / 'run.json').exists()
+
+
+def keep(entry: Path, scores: Scores, pictures: Sequence[Path]) -> None:
+    """In one file, which begins with a digest of the rest."""
+    parts = {f'rows/{name}': rows for name, rows in scores.rows.items()}
+    parts |= {f'pictures/{p.name}': np.frombuffer(p.read_bytes(), np.uint8) for p in pictures}
+    parts['numbers'] = np.frombuffer(json.dumps(scores.numbers).encode(), np.uint8)
+    np.savez(file := io.BytesIO(), **parts)
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    write(entry, fingerprint(file.getvalue()).encode() + file.getvalue())
+
+
+def read(entry: Path) -> tuple[Scores, dict[str, bytes]] | None:
+    """What `keep` kept, the pictures by name; None where there is nothing, or nothing whole."""
+    try:
+        whole = entry.read_bytes()
+    except OSError:
+        return None
+    if whole[:DIGEST] != fingerprint(whole[DIGEST:]).encode():
+        return None
+    with np.load(io.BytesIO(whole[DIGEST:])) as file:
+        parts = dict(file)
+    numbers = json.loads(parts.pop('numbers').tobytes())
+    rooms: dict[str, dict[str, np.ndarray]] = {'rows': {}, 'pictures': {}}
+    for path, content in parts.items():
+        room, _, name = path.partition('/')
+        rooms[room][name] = content
+    seen = {name: content.tobytes() for name, content in rooms['pictures'].items()}
+    return Scores(numbers, rooms['rows']), seen
+
+
+def begun(job: Any) -> Any:
+    """What the numbers of the job's untrained model depend on beside data, evaluator and options:
+    its config, and all our code. None: also on other runs, which may change."""
+    if job.grafts or job.method.needs:
+        return None
+    mine = {k: v for k, v in sorted(job.config.items()) if k not in (*FREE, 'optim', 'graft')}
+    return repr(mine), jax.device_count(), whole_code()
+
+
+@functools.cache
+def whole_code() -> str:
+    here = Path(__file__).parent
+    return fingerprint(*(file.read_bytes() for file in sorted(here.rglob('*.py'))))
 
 
 @functools.cache

@@ -390,9 +390,9 @@ def test_baselines_are_scored_once_for_all_seeds(runs, tmp_path, counted):
         found[seed] = json.loads((workdir / 'results.json').read_text())['evals']['knn']['scores']
         assert (workdir / 'pictures/pixels-neighbors.png').stat().st_size > 1000
     first = ['trained', 'pixels', 'standardized', 'untrained']
-    assert counted == [*first, 'trained', 'untrained']
+    assert counted == [*first, 'trained']  # of the same job, so the same at step 0
     assert list(found[0]) == ['pixels', 'standardized', 'untrained', 'trained']
-    for who in ('pixels', 'standardized'):
+    for who in ('pixels', 'standardized', 'untrained'):
         assert found[0][who] == found[1][who]
     assert found[0]['trained']['accuracy'] != found[0]['pixels']['accuracy']
 
@@ -415,10 +415,57 @@ def test_baselines_are_scored_again_for_other_data_options_or_code(tmp_path, cou
     monkeypatch.setattr(trivial, 'code', lambda: 'another')
     score(toys.labeled(), k=5)
     assert len(counted) == 7
-    # a score that was never finished counts for nothing
-    for path in (tmp_path / 'cache').rglob('scores.json'):
-        path.unlink()
-    assert score(toys.labeled(), k=5).numbers == first and len(counted) == 8
+    fewer = toys.labeled()
+    few = fewer.splits['train']._replace(count=fewer.splits['train'].count // 2)
+    assert score(fewer._replace(splits={**fewer.splits, 'train': few}), k=5).numbers != first
+    assert len(counted) == 8
+    # an option may name a run, and what that is may change
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'run.json').write_text('')
+    monkeypatch.chdir(tmp_path)
+    assert trivial.another_run('run') and not trivial.another_run('cache')
+
+
+def test_a_damaged_entry_is_computed_again(tmp_path, counted):
+    who = evals.Subject('pixels', toys.labeled(), {'encode': lambda b: b['x']}, jax.random.key(0))
+
+    def score():
+        return trivial.remembered('knn', who, {'k': 5}, tmp_path / 'pictures').numbers
+
+    first = score()
+    (entry,) = (tmp_path / 'cache/ssljax/baselines').iterdir()
+    whole = entry.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-len(whole) // 2] ^= 1
+    for damaged in (b'', whole[:20], whole[:-1], bytes(flipped)):
+        entry.write_bytes(damaged)
+        before = len(counted)
+        assert score() == first and len(counted) == before + 1
+        assert score() == first and len(counted) == before + 1
+
+
+def test_what_the_untrained_model_depends_on_names_its_numbers():
+    def mark(**typed):
+        return trivial.begun(jobs.job('simclr', **typed))
+
+    plain = mark()
+    assert plain == mark() == mark(**{'optim.net.learning_rate': 1.0, 'evals.knn.k': 3})
+    others = [{'seed': 7}, {'model.encoder.widths': (8, 8)}, {'data.train': 48}, {'batch': 8}]
+    assert len({repr(mark(**typed)) for typed in others} | {repr(plain)}) == 5
+    grafted = jobs.job('simclr')
+    assert trivial.begun(grafted._replace(grafts={'params': 'runs/a'})) is None
+
+
+def test_what_is_remembered_is_not_made(tmp_path, counted):
+    def score(of):
+        one = evals.Subject('untrained', toys.labeled(), {}, jax.random.key(0))
+        encode = {'encode': lambda b: b['x'] * 2}
+        make = lambda: one._replace(readouts=encode)  # noqa: E731
+        return trivial.remembered('knn', one, {'k': 5}, tmp_path / 'p', of=of, make=make)
+
+    assert score('a').numbers == score('a').numbers and len(counted) == 1
+    score('b')
+    assert len(counted) == 2
 
 
 def test_the_code_of_evaluators_names_their_numbers(tmp_path, monkeypatch):

@@ -24,7 +24,6 @@ from ssljax.losses._rows import (
     least,
     like,
     on,
-    own,
     precise,
     products,
     size,
@@ -32,7 +31,7 @@ from ssljax.losses._rows import (
     unit,
 )
 from ssljax.losses._shapes import ArrayLike, arrays
-from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, over_pairs
+from ssljax.losses._strips import LOG_SUM_EXP, NOTHING, SUM_SOFTPLUS, both_ways, over_pairs
 
 
 def nt_xent(
@@ -182,18 +181,18 @@ def info_nce(
     if more is not None and axis_name is not None:
         more += 0 * z1[:1]  # marks them as different on each shard, since their gradient is
 
-    def among(z, other, out):
-        out = None if out is None else out.astype(bool) & ~itself(len(z), axis_name)
-        options = dict(out=out, where=where, axis_name=axis_name)
-        log_sum = _log_sum(z / t, other, block=block, **options)
+    options: dict[str, Any] = dict(where=where, block=block, axis_name=axis_name)
+    out = None if alike is None else alike.astype(bool) & ~itself(len(z1), axis_name)
+
+    def against(z, log_sum):
         if more is not None:
             log_sum = jnp.logaddexp(log_sum, _log_sum(z / t, more, block=block))
         return log_sum - positive
 
     if not symmetric:
-        return on(where, among(z1, z2, alike))
-    alike_z2 = None if alike is None else everywhere(alike, axis_name).T[own(len(z1), axis_name)]
-    return on(where, (among(z1, z2, alike) + among(z2, z1, alike_z2)) / 2)
+        return on(where, against(z1, _log_sum(z1 / t, z2, out=out, **options)))
+    of_z1, of_z2 = both_ways(LOG_SUM_EXP, z1 / t, z2, out=out, **options)
+    return on(where, (against(z1, of_z1) + against(z2, of_z2)) / 2)
 
 
 def moco(
@@ -365,10 +364,11 @@ def _all_views(z1, z2, temperature, positives, where, block, axis_name) -> jax.A
     t = like(temperature, z1)
     options = dict(where=where, block=block, axis_name=axis_name)
 
-    def others(z, first, second):  # the views of all examples, first those that have z itself
-        log_sum = _log_sum(z / t, first, itself=False, **options)
-        return jnp.logaddexp(log_sum, _log_sum(z / t, second, itself=positives, **options))
+    of_z1, of_z2 = both_ways(LOG_SUM_EXP, z1 / t, z2, itself=positives, **options)
 
-    anchors = others(z1, z1, z2) + others(z2, z2, z1)
+    def others(z, second):  # the views of all examples: of z itself, and second
+        return jnp.logaddexp(_log_sum(z / t, z, itself=False, **options), second)
+
+    anchors = others(z1, of_z1) + others(z2, of_z2)
     value = anchors / 2 - (z1 * z2).sum(-1) / t
     return on(where, jnp.where(anchors > NOTHING, value, 0))  # zero: `where` leaves no negative
