@@ -139,6 +139,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
 
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     plt.rcParams['svg.hashsalt'] = 'ssljax'  # the same numbers, the same file
     axes = [axis for axis in AXES if any(row['axis'] == axis for row in found['rows'])]
@@ -154,6 +155,8 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
             panel.loglog(x, [middle[-1] * (v / x[-1]) ** power for v in x], 'k:', lw=0.8)
         panel.set_xticks(x, [str(v) for v in x])
         panel.minorticks_off()
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter('{x:g}')
         panel.set(
             xlabel='simulated devices' if axis == 'devices' else axis, ylim=(min(low) / 2, None)
         )

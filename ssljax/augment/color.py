@@ -1,8 +1,4 @@
-"""Operators on light and color: of one image [H, W, C], C = 1 or 3, in [-1, 1].
-
-Every operator splits the image into channels, computes on these planes and stacks them at its end.
-In a chain of operators under jit, the compiler removes the stacks and splits between them.
-"""
+"""Operators on light and color: of one image [H, W, C], C = 1 or 3, in [-1, 1]."""
 
 from typing import Any
 
@@ -11,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ssljax.augment.geometry import span, spread
+from ssljax.augment.planes import planes, stack, where
 from ssljax.names import Mistake
 
 # linear sRGB -> XYZ, each row over its sum: white (D65) becomes (1, 1, 1), and grays a = b = 0
@@ -23,16 +20,6 @@ XYZ = np.array(
 )
 XYZ = XYZ / XYZ.sum(1, keepdims=True)
 BEND = 6 / 29  # the cube root below which L* is linear
-
-
-def planes(x: jax.Array) -> list[jax.Array]:
-    """The channels as separate planes [H, W]."""
-    return [x[..., c] for c in range(x.shape[-1])]
-
-
-def stack(parts: list[jax.Array]) -> jax.Array:
-    """Planes back to [H, W, C]."""
-    return jnp.stack(parts, -1)
 
 
 def luma(parts: list[jax.Array]) -> jax.Array:
@@ -56,7 +43,7 @@ def brightness(x: jax.Array, factor: Any) -> jax.Array:
 def contrast(x: jax.Array, factor: Any) -> jax.Array:
     """Multiplies the distance from the image's mean luma by a factor."""
     parts = planes(x)
-    return blend(parts, luma(parts).mean(), factor)
+    return blend(parts, luma([p.mean() for p in parts]), factor)
 
 
 def saturation(x: jax.Array, factor: Any) -> jax.Array:
@@ -98,7 +85,7 @@ def invert(x: jax.Array) -> jax.Array:
 
 def solarize(x: jax.Array, threshold: Any = 0.0) -> jax.Array:
     """Inverts the values at or above the threshold (used by Grill et al. 2020)."""
-    return jnp.where(x >= threshold, -x, x)
+    return stack([jnp.where(p >= threshold, -p, p) for p in planes(x)])
 
 
 def scale(x: jax.Array, factor: Any, offset: Any = 0.0) -> jax.Array:
@@ -201,11 +188,11 @@ def random_jitter(
 
 def random_gray(key: jax.Array, x: jax.Array, *, chance: float = 0.2) -> jax.Array:
     """Removes color with the given chance."""
-    return jnp.where(jax.random.uniform(key) < chance, gray(x), x)
+    return where(jax.random.uniform(key) < chance, gray(x), x)
 
 
 def random_solarize(
     key: jax.Array, x: jax.Array, *, chance: float = 0.2, threshold: float = 0.0
 ) -> jax.Array:
     """Solarizes with the given chance."""
-    return jnp.where(jax.random.uniform(key) < chance, solarize(x, threshold), x)
+    return where(jax.random.uniform(key) < chance, solarize(x, threshold), x)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ssljax.augment import color, geometry, texture
 from ssljax.augment.geometry import Range, Size, span, spread
+from ssljax.augment.planes import where
 from ssljax.kinds import Count, Interval, NonNegative, Share
 from ssljax.names import Mistake
 
@@ -84,11 +85,11 @@ def simclr(
             b, c, s = (jnp.where(acts, factor, 1.0) for factor in (b, c, s))
             x = color.jitter(x, b, c, s, jnp.where(acts, h, 0.0))
         if gray:
-            x = jnp.where(u[10] < gray, color.gray(x), x)
+            x = where(u[10] < gray, color.gray(x), x)
         if blur:
             x = texture.blur(x, jnp.where(u[11] < blur, span(u[12], *sigma), 0.0), radius=radius)
         if solarize:
-            x = jnp.where(u[13] < solarize, color.solarize(x), x)
+            x = where(u[13] < solarize, color.solarize(x), x)
         return x
 
     return view

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ssljax.augment.color import luma, planes
+from ssljax.augment.color import luma
 from ssljax.augment.geometry import Range, resize, span
+from ssljax.augment.planes import planes, products
 
 
 @functools.cache
@@ -29,7 +30,7 @@ def blur(x: jax.Array, sigma: Any, *, radius: int) -> jax.Array:
     # two products with banded matrices: on a CPU a depthwise convolution is ten times slower
     rows = (taps @ bands(H, radius)).reshape(H, H)
     cols = (taps @ bands(W, radius)).reshape(W, W)
-    return jnp.einsum('jx,ixc->ijc', cols, jnp.einsum('iy,yxc->ixc', rows, x))
+    return products(rows, x, cols)
 
 
 def gradient(x: jax.Array) -> tuple[jax.Array, jax.Array]:
