@@ -33,11 +33,11 @@ LOSSES = ('nt_xent', 'info_nce', 'clip', 'siglip', 'sup_con')
 
 def main() -> int:
     parser = cli.parser('benchmarks/losses.py', __doc__)
-    parser.add_argument('--sizes', default='1024,2048,4096,8192,16384,32768,65536', metavar='N,N')
+    parser.add_argument('--sizes', default='1024,2048,4096,8192', metavar='N,N')
     parser.add_argument('--only', default=','.join(LOSSES), metavar='NAME,NAME', help='losses')
     parser.add_argument('--block', default='256', metavar='T,T', help='columns at a time')
     parser.add_argument('--dense', type=int, default=16384, help='largest N of dense forms')
-    parser.add_argument('--rounds', type=int, default=5, help='fewer where a round takes long')
+    parser.add_argument('--rounds', type=int, default=3, help='fewer where a round takes long')
     parser.add_argument('--out', type=Path, metavar='FILE')
     parser.add_argument('--plot', type=Path, metavar='FILE')
     parser.add_argument('--memory', help='one form, LOSS:FORM:N; prints its memory alone')
