@@ -27,7 +27,7 @@ COMMANDS = {
     'speed-input': ('input.py',),
     'speed-start': ('start.py',),
     'speed-scale': ('scale.py',),
-    'losses': ('losses.py', '--losses=nt_xent', '--sizes=1024,2048,4096', '--rounds=3'),
+    'losses': ('losses.py', '--only=nt_xent', '--sizes=1024,2048,4096', '--rounds=3'),
     'eval': ('eval.py',),
 }
 

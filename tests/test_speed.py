@@ -120,12 +120,18 @@ def test_rows_are_merged_and_keep_their_places(tmp_path):
 def test_files_of_one_row_a_form_are_read_as_the_others(tmp_path):
     forms = [('dense', 0.2), ('torch', 0.5), ('lightly', 0.4), ('block 512', 0.1)]
     losses = [{'loss': 'nt_xent', 'n': 4, 'form': f, 'seconds': s} for f, s in forms]
+    losses[0]['ratio_range'], losses[-1]['milliseconds'] = [0.2, 0.3], [90, 100, 110]
     losses.append({'loss': 'clip', 'n': 4, 'form': 'block 512', 'seconds': 0.3})
     probe = [{'task': 'linear_probe', 'form': f, 'seconds': s} for f, s in (('ours', 2), ('b', 1))]
     folder(tmp_path, losses={'losses': losses}, eval={'rows': probe})
     first, second = rows.read(tmp_path / 'losses.json')['rows']
     assert (first['work'], first['beside']) == ('nt_xent, N = 4', 'lightly')
     assert first['ratio'] == pytest.approx(0.25) and 'ratio' not in second
+    assert first['milliseconds']['block 512'] == [90, 100, 110] and first['ratio_range'] == [
+        0.2,
+        0.3,
+    ]
+    assert first['milliseconds']['torch'] == [500, 500, 500]
     (one,) = rows.read(tmp_path / 'eval.json')['rows']
     assert one['work'] == 'linear probe' and one['milliseconds']['ours'] == [2000] * 3
     assert 'ratio' not in one  # scikit-learn is not PyTorch
