@@ -165,7 +165,8 @@ def test_the_short_table(tmp_path, monkeypatch):
     head, *lines = cells(speed_tables.summary())
     found = {line[0]: line[1:] for line in lines}
     assert head == ['work', 'ours / torch', 'range', 'target']
-    assert len(lines) == len(speed_tables.TARGETS) == len(found)
+    assert len(lines) == len(speed_tables.TARGETS) + 2 == len(found)
+    assert found['a step waits for data: the most'] == ['not yet measured', '', '≤ 2 %']
     assert found['GPT, 4 x 128'] == ['**1.10**', '0.50-1.50', '≤ 1.15']
     assert found['MAE, small'] == ['1.10', '0.50-1.50', '≤ 1.0']  # which is not reached
     assert found['the same beside PIL'] == ['**9.5 times as fast**', '', '≥ 8 times as fast']
@@ -191,6 +192,22 @@ def test_all_rows(tmp_path, monkeypatch):
     folder(tmp_path / 'results', simclr_h100={'evals': {}})  # times nothing
     folder(tmp_path / 'results', speed_scale_h100=file(row('batch 16', 2)))
     assert 'batch 16' in speed_tables.gpu()
+
+
+def test_routes_of_data_beside_their_steps(tmp_path, monkeypatch):
+    def fed(work, times, waits):
+        more = {speed_tables.NEED: times, speed_tables.WAIT: waits}
+        return row(work, config='configs/a.py', **more)
+
+    folder(
+        tmp_path / 'results', speed_input=file(fed('a', 1.9, 0.001), fed('b', 5, 0.02), row('c'))
+    )
+    monkeypatch.setattr(speed_tables, 'ROOT', tmp_path)
+    least, most = cells(speed_tables.summary())[-2:]
+    assert least[1:] == ['1.9 times (a)', '', '≥ 2 times']
+    assert most[1:] == ['**2.0%** (b)', '', '≤ 2 %']
+    told = speed_tables.all_rows(['speed-input'])
+    assert 'ours 10 (9 to 11); 1.9 times what `configs/a.py` takes, which waits 0.1% |' in told
 
 
 # ---- commands
