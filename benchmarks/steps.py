@@ -44,7 +44,9 @@ def main() -> int:
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
-        raise Mistake('every row is beside torch, which is not installed: pip install torch') from None
+        raise Mistake(
+            'every row is beside torch, which is not installed: pip install torch'
+        ) from None
     head = {**rounds.about('optax', 'torch'), 'gigaflop_per_second': rounds.peak()}
     for name in names:
         merge(known.out, head, measure(name, known))

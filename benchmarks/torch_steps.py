@@ -199,7 +199,9 @@ def ctc(steps: int) -> Forms:
         net = Reader(V).to(DEVICE, memory_format=torch.channels_last)
         same_size(job, net, more=2 * 4 * 128)  # of two biases at each gate, one is not ours
         if compiled:  # its recurrence stays a call of PyTorch's own
-            net.before, net.after = (torch.compile(f, dynamic=False) for f in (net.before, net.after))
+            net.before, net.after = (
+                torch.compile(f, dynamic=False) for f in (net.before, net.after)
+            )
 
         def loss():
             logits = net(images, rows['length'], frames)
