@@ -297,7 +297,7 @@ def projector(last: int, hidden: int, out: int) -> list[nn.Module]:
         first,
         nn.BatchNorm1d(hidden),
         nn.ReLU(inplace=True),
-        nn.Linear(hidden, out, bias=False),
+        nn.Linear(hidden, out),
     ]
 
 
