@@ -223,22 +223,23 @@ def _convolve(x: jax.Array, w: jax.Array, form: Form) -> jax.Array:
 
 def _chunks(count: int, pixels: int, most: int = 2048) -> int:
     """How many of `count` images to take at a time: about `most` output pixels."""
-    wanted = min(count, max(1, most // pixels))
+    wanted = max(1, min(count, most // pixels))
     even = max(n for n in range(1, wanted + 1) if count % n == 0)
     return even if 2 * even > wanted else wanted  # the last chunk is then filled with zeros
 
 
 def _cut(x: jax.Array, n: int) -> jax.Array:
     """[B, ...] -> [chunks, n, ...], filled with zeros."""
-    fill = [(0, -len(x) % n)] + [(0, 0)] * (x.ndim - 1)
-    return (jnp.pad(x, fill) if fill[0][1] else x).reshape(-1, n, *x.shape[1:])
+    count = -(-len(x) // n)
+    fill = [(0, count * n - len(x))] + [(0, 0)] * (x.ndim - 1)
+    return (jnp.pad(x, fill) if fill[0][1] else x).reshape(count, n, *x.shape[1:])
 
 
 def _in_chunks(function: Callable, x: jax.Array, form: Form) -> jax.Array:
     """function(x) for x [B, ...], some images at a time."""
     n = _chunks(len(x), form.out[0] * form.out[1])
     y = lax.map(function, _cut(x, n))
-    return y.reshape(-1, *y.shape[2:])[: len(x)]
+    return y.reshape(len(y) * n, *y.shape[2:])[: len(x)]
 
 
 def _columns(x: jax.Array, form: Form) -> list[jax.Array]:
@@ -286,20 +287,20 @@ def _input(g, w, form):
             return _output(g, w[::-1, ::-1].swapaxes(2, 3), back)
         shape = jax.ShapeDtypeStruct((len(g), H, W, C), g.dtype)
         return jax.linear_transpose(lambda x: _convolve(x, w, form), shape)(g)[0]
-    matrix, zero = w.reshape(-1, D).T, jnp.zeros((), g.dtype)
+    matrix = w.reshape(-1, D).T
 
     def some(g):
         """A sum of kh * kw shifted matrix products."""
-        taps = (g.reshape(-1, D) @ matrix).reshape(-1, Ho, Wo, kh, kw, C)
+        taps = _product(g.reshape(-1, D), matrix).reshape(len(g), Ho, Wo, kh, kw, C)
 
         def shift(i, j):
             ends = [
                 (t - p[0], n + p[0] - t - (m - 1) * s - 1, s - 1)
                 for t, p, n, m in zip((i, j), form.pads, (H, W), (Ho, Wo), strict=True)
             ]
-            return lax.pad(taps[:, :, :, i, j], zero, [(0, 0, 0), *ends, (0, 0, 0)])
+            return lax.pad(taps[:, :, :, i, j], taps.dtype.type(0), [(0, 0, 0), *ends, (0, 0, 0)])
 
-        return sum(shift(i, j) for i in range(kh) for j in range(kw))
+        return sum(shift(i, j) for i in range(kh) for j in range(kw)).astype(g.dtype)
 
     return _in_chunks(some, g, form)
 
