@@ -1,6 +1,5 @@
 """The nets of `torch_tokens`, their views and Muon, in PyTorch; sizes are those of the configs."""
 
-
 import torch
 from torch import nn
 from torch.nn import functional as F
