@@ -260,7 +260,7 @@ def conv(inputs, outputs, kernel):
 
 
 class ImageFlow(nn.Module):
-    """Two scales of 16 x 16 images: 3 checkerboards, 3 of channels, half is done, 4 checkerboards."""
+    """Of 16 x 16 images: 3 checkerboards, 3 of channels, half is done, 4 checkerboards."""
 
     def __init__(self, channels):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whole train steps of transformers, a VAE and a flow beside PyTorch's, as forms for `rounds.timed`.
+"""Train steps of transformers, a VAE and a flow beside PyTorch's, as forms for `rounds.timed`.
 
 Each function below gives {'ours': ..., 'torch eager': ..., 'torch compiled': ...}: calls that do
 `steps` train steps and return when all is done. Ours is the step that a config trains: views,

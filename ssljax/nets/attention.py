@@ -67,7 +67,7 @@ def hidden(start: int, stop: int, seen: int) -> np.ndarray:
 
 
 def flash(q: jax.Array) -> bool:
-    """Whether cuDNN has one kernel for this: 16 bits, few numbers a head, an Ampere GPU or later."""
+    """Whether cuDNN has one kernel for this: of 16 bits, on an Ampere GPU or later."""
     if jax.default_backend() != 'gpu' or q.dtype not in FLASH or q.shape[-1] % 8:
         return False
     generation = str(getattr(jax.local_devices()[0], 'compute_capability', '0'))
