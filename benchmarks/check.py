@@ -115,8 +115,10 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Line]:
             lines.append(Line(work, row['ratio'], now['ratio'], 'of the time of torch'))
         else:
             values = [products(old, row), products(new, now)]
-            missing = 'ratio' in row and ' (torch took no part this time)' or ''
-            by = 'products of matrices' if None not in values else f'not comparable{missing}'
+            by = 'GFLOP of products of matrices'
+            if None in values:
+                why = ' (torch took no part this time)' if 'ratio' in row else ''
+                by = f'not comparable{why}'
             lines.append(Line(work, *values, by))
     return lines
 

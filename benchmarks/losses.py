@@ -93,8 +93,8 @@ def measure(loss: str, n: int, forms: list[str], turns: int) -> list[dict]:
 
     calls = {form: prepared(loss, form, n) for form in forms}
     seconds = rounds.timed(calls, turns)
-    first = next(form for form in forms if form.startswith('block'))
-    compared = rounds.compared(seconds, ours=first, theirs=('torch', 'lightly'))
+    block = next(form for form in forms if form.startswith('block'))
+    compared = rounds.compared(seconds, ours=block, theirs=('torch', 'lightly'))
     dense = median(seconds.get('dense', [float('nan')]))
     rows = []
     for form, call in calls.items():

@@ -13,16 +13,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests' / 'losses')]
 
-import conftest  # noqa: E402, F401  eight devices, before jax is imported
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
-import test_proofs as proofs  # noqa: E402
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog='benchmarks/meshes.py', description=__doc__)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args()
+    import conftest  # noqa: F401, I001  eight devices, before jax is imported
+    import jax
+    import test_proofs as proofs
+
     rows = []
     for case in proofs.SETS:
         args = proofs.real(proofs.drawn(case, 16))

@@ -10,27 +10,33 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
 import peers  # noqa: E402
-from counterparts import Pair  # noqa: E402
-from parity_pairs import PAIRS  # noqa: E402
+
+if TYPE_CHECKING:  # jax is imported when something is compared, so --help is immediate
+    from counterparts import Pair
 
 
-def ours(pair: Pair, args: tuple) -> tuple[np.ndarray, np.ndarray]:
+def ours(pair: 'Pair', args: tuple) -> tuple[np.ndarray, np.ndarray]:
     """Value and gradient."""
+    import jax
+    import jax.numpy as jnp
+
     value, grad = jax.jit(jax.value_and_grad(pair.ours))(*map(jnp.asarray, args))
     return np.asarray(value), np.asarray(grad)
 
 
-def theirs(pair: Pair, args: tuple) -> tuple[np.ndarray, np.ndarray | None]:
+def theirs(pair: 'Pair', args: tuple) -> tuple[np.ndarray, np.ndarray | None]:
     if pair.package == 'optax':
+        import jax
+        import jax.numpy as jnp
+
         value, grad = jax.value_and_grad(pair.theirs)(*map(jnp.asarray, args))
         return np.asarray(value), np.asarray(grad)
     if pair.package in ('scikit-learn', 'scipy'):
@@ -48,6 +54,9 @@ def main() -> int:
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     parser.add_argument('--golden', type=Path, required=True, metavar='FILE')
     known = parser.parse_args()
+    import jax
+    from parity_pairs import PAIRS
+
     old = json.loads(known.out.read_text())['pairs'] if known.out.exists() else []
     old = {f'{row["loss"]} / {row["package"]} {row["what"]}': row for row in old}
     golden = dict(np.load(known.golden)) if known.golden.exists() else {}

@@ -49,23 +49,21 @@ def of_rates(found: Mapping[str, Any]) -> Row:
 
 def grouped(rows: Iterable[Row], work) -> list[Row]:
     """Rows of one form each, as rows of one work each."""
-    works: dict[str, dict[str, list[float]]] = {}
-    spans: dict[str, list[float] | None] = {}
+    works: dict[str, list[Row]] = {}
     for row in rows:
         if 'form' not in row:
             return list(rows)  # they have the one form
-        times = row.get('milliseconds', [1e3 * row['seconds']] * 3)
-        works.setdefault(work(row), {})[row['form']] = times
-        spans.setdefault(work(row), row.get('ratio_range'))
-    found = [compared(name, forms) for name, forms in works.items()]
-    for row in found:
-        if 'ratio' in row and spans[row['work']]:
-            row['ratio_range'] = spans[row['work']]
-    return found
+        works.setdefault(work(row), []).append(row)
+    joined = []
+    for name, mine in works.items():
+        times = {row['form']: row.get('milliseconds', [1e3 * row['seconds']] * 3) for row in mine}
+        one, span = compared(name, times), mine[0].get('ratio_range')
+        joined.append({**one, 'ratio_range': span} if span and 'ratio' in one else one)
+    return joined
 
 
 def compared(work: str, milliseconds: Mapping[str, list[float]]) -> Row:
-    """A row of medians alone, so without a range: ours over the best of PyTorch."""
+    """A row with its ratio: ours over the best of PyTorch."""
     row: Row = {'work': work, 'milliseconds': dict(milliseconds)}
     theirs = [form for form in milliseconds if form.startswith(TORCH)]
     if (mine := ours(row)) and theirs:

@@ -13,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).parent)]
 import rows  # noqa: E402
 
 UNKNOWN = 'not yet measured'
+NEED, WAIT = 'times_what_the_step_consumes', 'waiting_for_data'  # of rows of speed-input
 
 
 class Target(NamedTuple):
@@ -68,6 +69,7 @@ def summary() -> str:
         found = files.setdefault(target.file, loaded(target.file))
         row = next((r for r in (found or {}).get('rows', ()) if r['work'] == target.work), None)
         lines.append([target.title, *against(row, target), target.aim])
+    lines += feeding(files.setdefault('speed-input', loaded('speed-input')))
     below = together([found for found in files.values() if found])
     return grid(['work', 'ours / torch', 'range', 'target'], lines, below)
 
@@ -91,6 +93,24 @@ def against(row: Mapping[str, Any] | None, target: Target) -> list[str]:
     return [f'**{told}**' if value <= target.most else told, spread]
 
 
+def feeding(found: Mapping[str, Any] | None) -> list[list[str]]:
+    """Whether every route of data feeds the step of its config: the one that does so least."""
+    fed = [row for row in (found or {}).get('rows', ()) if NEED in row]
+    cells = [UNKNOWN, UNKNOWN]
+    if fed:
+        slow, wait = min(fed, key=lambda r: r[NEED]), max(fed, key=lambda r: r[WAIT])
+        told = (
+            (f'{slow[NEED]:.1f} times', slow[NEED] >= 2),
+            (f'{wait[WAIT]:.1%}', wait[WAIT] <= 0.02),
+        )
+        cells = [f'**{text}**' if reached else text for text, reached in told]
+        cells = [f'{cell} ({row["work"]})' for cell, row in zip(cells, (slow, wait))]
+    return [
+        ['routes of data, over what the step takes: the least', cells[0], '', '≥ 2 times'],
+        ['a step waits for data: the most', cells[1], '', '≤ 2 %'],
+    ]
+
+
 def bounds(span: Sequence[float] | None) -> str:
     """The least and the greatest of the rounds."""
     return '-'.join(f'{value:.2f}' for value in span) if span else ''
@@ -107,7 +127,8 @@ def all_rows(names: Sequence[str]) -> str:
         lines = [
             [
                 row['work'],
-                '; '.join(f'{form} {span(ms)}' for form, ms in row['milliseconds'].items()),
+                '; '.join(f'{form} {span(ms)}' for form, ms in row['milliseconds'].items())
+                + fed(row),
                 f'{row["ratio"]:.2f} ({rows.ours(row)} / {row["beside"]})'
                 if 'ratio' in row
                 else '',
@@ -118,6 +139,13 @@ def all_rows(names: Sequence[str]) -> str:
         head = ['work', 'milliseconds: median (least to greatest)', 'ours / torch', 'range']
         parts.append(grid(head, lines, f'`results/{name}.json`: {machine(found)}'))
     return '\n\n'.join(parts)
+
+
+def fed(row: Mapping[str, Any]) -> str:
+    """Of a route of data: what the step of its config takes of it."""
+    if NEED not in row:
+        return ''
+    return f'; {row[NEED]:.1f} times what `{row["config"]}` takes, which waits {row[WAIT]:.1%}'
 
 
 def span(milliseconds: Sequence[float]) -> str:

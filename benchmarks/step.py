@@ -5,19 +5,23 @@ compiled step, in which the body of a loop counts once: a lower bound where ther
 """
 
 import json
-import os
 import re
 import resource
 import sys
 import time
+import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from ssljax import cli, config
+import rounds  # noqa: E402
+
+from ssljax import cli, config, heap  # noqa: E402
+
+heap.keep()  # as train.py does
 
 
 def main() -> int:
@@ -35,35 +39,83 @@ def main() -> int:
     return 0
 
 
+def opened(name: str, changes: Iterable[tuple[str, str]] = (), data: Any = None) -> Any:
+    """The job of a config. data: a Source in place of its own, so that no file is read."""
+    try:
+        import ml_collections  # noqa: F401
+    except ModuleNotFoundError:  # a config needs of it no more than a dict
+        sys.modules['ml_collections'] = types.SimpleNamespace(ConfigDict=lambda d, **_: d)
+    from ssljax import resolve
+    from ssljax.job import make
+
+    settings = resolve.resolve(name, list(changes))
+    return make(settings if data is None else {**settings, 'data': data})
+
+
+def drawn(row: Mapping[str, Any], *, count: int = 50_000, vocab: Sequence[str] = ()) -> Any:
+    """A source of random rows. row: entry -> function (generator, rows) -> array of so many."""
+    import numpy as np
+
+    from ssljax.data.source import Source, Split
+
+    def rows(index):
+        random = np.random.default_rng(0)
+        return {name: draw(random, len(index)) for name, draw in row.items()}
+
+    split = Split(count, rows)
+    return Source('drawn', {'train': split, 'test': split}, 'drawn', vocab=tuple(vocab))
+
+
+def repeated(job: Any, steps: int) -> Callable[[], None]:
+    """A call of so many steps of a job on its first batch, from its first state on."""
+    import jax
+
+    from ssljax import model
+
+    with job.batches(stop=1) as batches:
+        _, batch = next(batches)
+    state, key, step = job.fresh(), job.key(model.STEP), job.step()
+    acting = [job.acting(i) for i in range(steps)]  # in the end, all players have had their turns
+    programs = {a: step.lower(state, batch, key, a).compile() for a in dict.fromkeys(acting)}
+
+    def run() -> None:
+        nonlocal state
+        for turns in acting:
+            state, _ = programs[turns](state, batch, key)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def size(job: Any) -> int:
+    """How many parameters the method has."""
+    import jax
+
+    return sum(leaf.size for leaf in jax.tree.leaves(job.shapes.params))
+
+
 def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     import jax
 
-    from ssljax import model, resolve
-    from ssljax.data.batches import Batches
-    from ssljax.job import make
+    from ssljax import model
 
-    settings = resolve.resolve(name, changes)
     began = time.perf_counter()
-    job = make(settings)
-    state, key, batch = job.fresh(), job.key(model.STEP), job.batch()
+    job = opened(name, changes)
+    rows, state, key = job.run.batch, job.fresh(), job.key(model.STEP)
     jax.block_until_ready(state)
     start_seconds = time.perf_counter() - began
 
     chunks = max(steps // chunk, 1)
     acting = [job.acting(i) for i in range((chunks + 1) * chunk)]  # the first chunk warms up
     began, step, programs = time.perf_counter(), job.step(), {}
+    with job.batches(stop=1) as batches:
+        _, batch = next(batches)
     for turns in dict.fromkeys(acting):
         programs[turns] = step.lower(state, batch, key, turns).compile()
     compile_seconds = time.perf_counter() - began
 
     rates, waits, seconds, waited = [], [], 0.0, 0.0
-    with Batches(
-        job.train,
-        seed=settings['seed'],
-        batch=settings['batch'],
-        stop=len(acting),
-        place=job.place,
-    ) as batches:
+    with job.batches(stop=len(acting)) as batches:
         began = time.perf_counter()
         for i, batch in batches:
             state, _ = programs[acting[i]](state, batch, key)
@@ -71,7 +123,7 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
                 jax.block_until_ready(state)
                 now = time.perf_counter()
                 if i >= chunk:
-                    rates.append(settings['batch'] * chunk / (now - began))
+                    rates.append(rows * chunk / (now - began))
                     waits.append(batches.waited - waited)
                     seconds += now - began
                 began, waited = now, batches.waited
@@ -79,25 +131,28 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     flops = sum(n * cost(programs[turns]) for turns, n in timed.items()) / timed.total()
     memory = [program.memory_analysis() for program in programs.values()]
     rates.sort()
+    middle = rates[len(rates) // 2]
+    fastest = rounds.peak(dtype=job.config['dtype'])['jax']
     return {
         'config': name,
         'changes': ' '.join(f'{k}={v}' for k, v in changes),
-        'device': jax.devices()[0].device_kind,
+        **rounds.about('optax'),
         'devices': jax.device_count(),
-        'cores': os.cpu_count(),
-        'load': os.getloadavg()[0],  # other work on the machine makes every number worse
-        'jax': jax.__version__,
-        'batch': settings['batch'],
+        'batch': rows,
+        'dtype': job.config['dtype'],
         'steps': timed.total(),
         'examples_per_second_min': rates[0],
-        'examples_per_second': rates[len(rates) // 2],
+        'examples_per_second': middle,
         'examples_per_second_max': rates[-1],
-        'step_milliseconds': 1e3 * settings['batch'] / rates[len(rates) // 2],
+        'step_milliseconds': 1e3 * rows / middle,
+        'clock_noise': rates[-1] / rates[0],  # of equal chunks of steps
         'waiting_for_data': sum(waits) / seconds,
         'start_seconds': start_seconds,
         'compile_seconds': compile_seconds,
         'gigaflop_per_step': flops / 1e9,
-        'gigaflop_per_second': flops / 1e9 * rates[len(rates) // 2] / settings['batch'],
+        'gigaflop_per_second': flops / 1e9 * middle / rows,
+        'peak_gigaflop_per_second': fastest,
+        'share_of_peak': flops / 1e9 * middle / rows / fastest / jax.device_count(),
         'program_megabytes': max(map(peak, memory)) / 1e6,
         'process_megabytes': resident() / 1e6,
     }

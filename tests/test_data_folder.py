@@ -148,7 +148,7 @@ from ssljax import data
 from ssljax.data.batches import Batches
 
 spec = dict(name='folder:' + sys.argv[1], hold=0, size=(20, 30), validation=3)
-a, b = data.make(spec | dict(loader='numpy')), data.make(spec | dict(loader='auto'))
+a, b = data.make(spec | dict(loader='auto')), data.make(spec | dict(loader='tf'))
 assert a.fingerprint == b.fingerprint and a.decoder == b.decoder
 assert a.splits['train'].stream is None and b.splits['train'].stream
 b.splits['train'].rows(np.arange(2))

@@ -56,6 +56,11 @@ SHAPES = [  # batch, extent, Cin, Cout, kernel, stride, padding
     (4, 8, 3, 4, 1, 2, 0),
     (4, 4, 3, 4, 3, 2, 'SAME'),
     (3, 10, 2, 3, 3, 3, 'VALID'),
+    (3, 32, 17, 16, 3, 1, 'SAME'),  # two images at a time, the last chunk filled; many channels
+    (5, 48, 16, 3, 3, 2, 'SAME'),  # three at a time
+    (6, 32, 2, 17, 2, 1, 'VALID'),  # two at a time, none filled
+    (2, 18, 3, 4, 1, 1, 0),
+    (2, 17, 2, 3, 3, 1, 3),  # more padding than the kernel covers
 ]
 
 
@@ -87,6 +92,28 @@ def test_convolution_under_vmap_and_bfloat16():
     half = f(x[0].astype(jnp.bfloat16), w[0].astype(jnp.bfloat16))
     assert all(g.dtype == jnp.bfloat16 for g in half)
     close(jax.tree.map(lambda g: g.astype(jnp.float32), half), f(x[0], w[0]), 0.03)
+
+
+@pytest.mark.parametrize('stride', [1, 2])
+def test_convolution_in_bfloat16_adds_up_in_float32(stride):
+    x, w = normal(2, 20, 20, 16).astype(jnp.bfloat16), normal(3, 3, 16, 8).astype(jnp.bfloat16)
+
+    def three(x, w, native):
+        y, back = jax.vjp(lambda x, w: convolve(x, w, stride=stride, native=native), x, w)
+        return y, *back(jnp.ones_like(y))
+
+    exact = jax.jit(three, static_argnums=2)(x.astype(jnp.float32), w.astype(jnp.float32), True)
+    for ours, plain in zip(jax.jit(three, static_argnums=2)(x, w, False), exact, strict=True):
+        assert ours.dtype == jnp.bfloat16
+        # no more than the rounding of the result itself
+        close(ours.astype(jnp.float32), plain, 2**-8)
+
+
+def test_convolution_of_no_rows():
+    y = jax.jit(lambda x, w: convolve(x, w, stride=2, native=False))(
+        normal(0, 8, 8, 3), normal(3, 3, 3, 4)
+    )
+    assert y.shape == (0, 4, 4, 4)
 
 
 def test_transposed_convolution_equals_lax():

@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks import check, rows, speed_tables
 
-# they compare values, or write pages, and time nothing; what they compare is read at their import
-NO_TIMES = ('coverage.py', 'meshes.py', 'parity.py', 'peer_tests.py', 'tables.py')
+# they write pages or put losses under other names, and time nothing: what they do is an import
+NO_TIMES = ('coverage.py', 'peer_tests.py', 'tables.py')
 
 
 def row(work, ours=10.0, torch=None, **more):
@@ -120,12 +120,18 @@ def test_rows_are_merged_and_keep_their_places(tmp_path):
 def test_files_of_one_row_a_form_are_read_as_the_others(tmp_path):
     forms = [('dense', 0.2), ('torch', 0.5), ('lightly', 0.4), ('block 512', 0.1)]
     losses = [{'loss': 'nt_xent', 'n': 4, 'form': f, 'seconds': s} for f, s in forms]
+    losses[0]['ratio_range'], losses[-1]['milliseconds'] = [0.2, 0.3], [90, 100, 110]
     losses.append({'loss': 'clip', 'n': 4, 'form': 'block 512', 'seconds': 0.3})
     probe = [{'task': 'linear_probe', 'form': f, 'seconds': s} for f, s in (('ours', 2), ('b', 1))]
     folder(tmp_path, losses={'losses': losses}, eval={'rows': probe})
     first, second = rows.read(tmp_path / 'losses.json')['rows']
     assert (first['work'], first['beside']) == ('nt_xent, N = 4', 'lightly')
     assert first['ratio'] == pytest.approx(0.25) and 'ratio' not in second
+    assert first['milliseconds']['block 512'] == [90, 100, 110] and first['ratio_range'] == [
+        0.2,
+        0.3,
+    ]
+    assert first['milliseconds']['torch'] == [500, 500, 500]
     (one,) = rows.read(tmp_path / 'eval.json')['rows']
     assert one['work'] == 'linear probe' and one['milliseconds']['ours'] == [2000] * 3
     assert 'ratio' not in one  # scikit-learn is not PyTorch
@@ -166,7 +172,8 @@ def test_the_short_table(tmp_path, monkeypatch):
     head, *lines = cells(speed_tables.summary())
     found = {line[0]: line[1:] for line in lines}
     assert head == ['work', 'ours / torch', 'range', 'target']
-    assert len(lines) == len(speed_tables.TARGETS) == len(found)
+    assert len(lines) == len(speed_tables.TARGETS) + 2 == len(found)
+    assert found['a step waits for data: the most'] == ['not yet measured', '', '≤ 2 %']
     assert found['GPT, 4 x 128'] == ['**1.10**', '0.50-1.50', '≤ 1.15']
     assert found['MAE, small'] == ['1.10', '0.50-1.50', '≤ 1.0']  # which is not reached
     assert found['the same beside PIL'] == ['**9.5 times as fast**', '', '≥ 8 times as fast']
@@ -192,6 +199,22 @@ def test_all_rows(tmp_path, monkeypatch):
     folder(tmp_path / 'results', simclr_h100={'evals': {}})  # times nothing
     folder(tmp_path / 'results', speed_scale_h100=file(row('batch 16', 2)))
     assert 'batch 16' in speed_tables.gpu()
+
+
+def test_routes_of_data_beside_their_steps(tmp_path, monkeypatch):
+    def fed(work, times, waits):
+        more = {speed_tables.NEED: times, speed_tables.WAIT: waits}
+        return row(work, config='configs/a.py', **more)
+
+    folder(
+        tmp_path / 'results', speed_input=file(fed('a', 1.9, 0.001), fed('b', 5, 0.02), row('c'))
+    )
+    monkeypatch.setattr(speed_tables, 'ROOT', tmp_path)
+    least, most = cells(speed_tables.summary())[-2:]
+    assert least[1:] == ['1.9 times (a)', '', '≥ 2 times']
+    assert most[1:] == ['**2.0%** (b)', '', '≤ 2 %']
+    told = speed_tables.all_rows(['speed-input'])
+    assert 'ours 10 (9 to 11); 1.9 times what `configs/a.py` takes, which waits 0.1% |' in told
 
 
 # ---- commands
@@ -233,8 +256,9 @@ def test_help_of_every_command_imports_nothing_heavy():
     assert out.returncode == 0, out.stderr[-500:]
 
 
-def test_the_page_lists_the_command_of_every_result():
+def test_the_page_lists_every_command_and_the_result_of_each_that_is_checked():
     text = (jobs.ROOT / 'docs/speed.md').read_text()
+    assert not [path.name for path in commands() if f'benchmarks/{path.name}' not in text]
     for name, (script, *_) in check.COMMANDS.items():
         assert f'`python benchmarks/{script}`' in text and f'`results/{name}.json`' in text
 

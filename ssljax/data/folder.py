@@ -12,13 +12,14 @@ import numpy as np
 
 from ssljax.cli import span
 from ssljax.data.pixels import (
+    THREADS,
     Loader,
     canvas,
+    each,
     load,
     opened,
     pillow,
     pixels,
-    pool,
     route,
     stream,
     tensorflow,
@@ -64,7 +65,8 @@ def folder(
     validation, test: rows (500) or a part (0.1) held out of train, where there is no such folder.
         The choice follows the bytes of the files, so copies of an image are never on both sides.
     bits: of the images with 16 bits a pixel, how many are in use: 2 ** bits - 1 becomes 255.
-    loader: 'tf' (tf.data), 'numpy' (without TensorFlow), 'auto' (tf where installed): same pixels.
+    loader: 'tf' (tf.data), 'numpy' (threads, without TensorFlow), 'auto' (numpy, which is faster):
+        Pillow decodes in both, so pixels are the same.
     hold: images of at most so many bytes in all are decoded once and kept in host memory.
     """
     root = locate(path)
@@ -75,7 +77,7 @@ def folder(
         raise Mistake(f'folder: channels={channels}; offered: 0 (as the images are), 1, 3')
     if not 8 <= bits <= 16:
         raise Mistake(f'folder: bits={bits}; type a number from 8 to 16')
-    loader = route(loader)
+    loader = 'numpy' if loader == 'auto' else route(loader)
     seen = scan(root)
     names = [name for name, file in seen.files.items() if not file.reason]
     files = [seen.files[name] for name in names]
@@ -235,6 +237,18 @@ def rows_of(name: str, asked: float, count: int) -> int:
 # From files to rows -------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Inside, an error means that a file has changed: it was whole when it was scanned."""
+    try:
+        yield
+    except Exception as error:
+        raise Mistake(
+            f'folder: {path} has changed since the start ({error}); start again, in a new'
+            ' workdir if it is to stay changed'
+        ) from error
+
+
 def images(
     root: Path,
     names: Sequence[str],
@@ -246,22 +260,21 @@ def images(
     """All images, decoded by Pillow in both routes, so that pixels are equal."""
     reach = 2 * max(shape[:2])  # what a JPEG may be decoded to; the canvas is scaled from there
 
-    def one(i: int) -> np.ndarray:
-        path = root / names[i]
-        try:
-            raw = path.read_bytes()
+    def read(i: int) -> bytes:
+        with unchanged(root / names[i]):
+            raw = (root / names[i]).read_bytes()
             if len(raw) != files[i].size:
                 raise ValueError(f'it had {files[i].size:,} bytes and has {len(raw):,}')
+            return raw
+
+    def decoded(i: int, raw: bytes) -> np.ndarray:
+        with unchanged(root / names[i]):
             return canvas(pixels(load(opened(raw), reach), shape[2], bits), shape)
-        except Exception as error:  # it was whole when it was scanned
-            raise Mistake(
-                f'folder: {path} has changed since the start ({error}); start again, in a new'
-                ' workdir if it is to stay changed'
-            ) from error
 
     def rows(index: np.ndarray) -> Rows:
+        raws = each(read, index, THREADS)
         x = np.empty((len(index), *shape), np.uint8)
-        for i, image in enumerate(pool().map(one, index)):
+        for i, image in enumerate(each(lambda pair: decoded(*pair), [*zip(index, raws)])):
             x[i] = image
         return {'x': x} if codes is None else {'x': x, 'label': codes[index]}
 
@@ -270,7 +283,7 @@ def images(
 
         def safe(i: Any) -> np.ndarray:
             try:
-                return one(i)
+                return decoded(i, read(i))
             except Mistake as mistake:  # TensorFlow would print pages and raise an error of its own
                 mistakes.append(mistake)
                 return np.zeros(shape, np.uint8)

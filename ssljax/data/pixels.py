@@ -7,7 +7,7 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from ssljax.data.source import Rows
 from ssljax.names import Mistake, choose
 
 Loader = Literal['auto', 'tf', 'numpy']
-THREADS = 16  # they mostly wait for the disk, or decode outside Python's lock
+THREADS = 16  # that read: they mostly wait for the disk
 LARGE = threading.Lock()  # huge images are decoded one at a time, so that memory stays bounded
 HUGE = 2**25  # pixels
 STRETCH = 16  # how many canvases long an image may be once it is scaled
@@ -26,6 +26,20 @@ STRETCH = 16  # how many canvases long an image may be once it is scaled
 @functools.cache
 def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS)
+
+
+def each(one: Callable[[Any], Any], items: Sequence[Any], threads: int = 0) -> list:
+    """[one(item) for item in items], in threads; 0: one for each core, as suits decoding.
+
+    A thread takes a run of neighbors. A task for each item would cost more than a small image does,
+    and more threads than cores would wait for Python's lock.
+    """
+    threads = min(threads or os.cpu_count() or 1, len(items))
+    if threads < 2:
+        return list(map(one, items))
+    ends = [len(items) * i // threads for i in range(threads + 1)]
+    runs = [items[start:end] for start, end in itertools.pairwise(ends)]
+    return [done for run in pool().map(lambda run: list(map(one, run)), runs) for done in run]
 
 
 def pillow() -> str:

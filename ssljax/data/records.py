@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ssljax.data.crc import crc32c, masked
-from ssljax.data.pixels import pool
+from ssljax.data.pixels import THREADS, each, pool
 from ssljax.data.source import fingerprint
 from ssljax.names import Mistake, nearest
 
@@ -149,7 +149,7 @@ def tfrecords(builder: Any, split: str) -> Records:
             os.close(file)
 
     def raw(index: np.ndarray) -> list[bytes]:
-        found = list(pool().map(read, index))
+        found = each(read, index, THREADS)
         some = max(1, CHECKED // max(map(len, found), default=1))
         for start in range(0, len(found), some):
             mine = index[start : start + some]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ssljax.data import tokens
-from ssljax.data.pixels import THREADS, Loader, canvas, pillow, pool, route, stream, tensorflow
+from ssljax.data.pixels import THREADS, Loader, canvas, each, pillow, route, stream, tensorflow
 from ssljax.data.records import Records, records
 from ssljax.data.source import (
     SPLITS,
@@ -265,7 +265,7 @@ def numpy_rows(features: Any, source: Records, wanted: dict[str, str], shape: tu
     def rows(index: np.ndarray) -> Rows:
         if not len(index):
             return {name: values[:0] for name, values in rows(np.array([0])).items()}
-        examples = list(pool().map(example, source.raw(index)))
+        examples = each(example, source.raw(index))
         return {name: tidy(np.stack([row[name] for row in examples])) for name in wanted}
 
     return Split(source.count, rows)

@@ -217,57 +217,111 @@ def _convolve(x: jax.Array, w: jax.Array, form: Form) -> jax.Array:
     return lax.conv_general_dilated(x, w, (form.stride,) * 2, form.pads, dimension_numbers=axes)
 
 
+# On a CPU, XLA's own convolutions are slow for large images and for strides. The forms below are
+# matrix products over a few images at a time, so that shifted copies of them stay in the cache.
+
+
+def _chunks(count: int, pixels: int, most: int = 2048) -> int:
+    """How many of `count` images to take at a time: about `most` output pixels."""
+    wanted = max(1, min(count, most // pixels))
+    even = max(n for n in range(1, wanted + 1) if count % n == 0)
+    return even if 2 * even > wanted else wanted  # the last chunk is then filled with zeros
+
+
+def _cut(x: jax.Array, n: int) -> jax.Array:
+    """[B, ...] -> [chunks, n, ...], filled with zeros."""
+    count = -(-len(x) // n)
+    fill = [(0, count * n - len(x))] + [(0, 0)] * (x.ndim - 1)
+    return (jnp.pad(x, fill) if fill[0][1] else x).reshape(count, n, *x.shape[1:])
+
+
+def _in_chunks(function: Callable, x: jax.Array, form: Form) -> jax.Array:
+    """function(x) for x [B, ...], some images at a time."""
+    n = _chunks(len(x), form.out[0] * form.out[1])
+    y = lax.map(function, _cut(x, n))
+    return y.reshape(len(y) * n, *y.shape[2:])[: len(x)]
+
+
+def _columns(x: jax.Array, form: Form) -> list[jax.Array]:
+    """The pixels under the kernel: matrices [B Ho Wo, K], for w [kh kw C, D] cut in order.
+
+    A matrix for each row of the kernel; of few channels one for all, since it would be too narrow.
+    """
+    (kh, kw), (Ho, Wo), s, C = form.kernel, form.out, form.stride, x.shape[-1]
+    x = jnp.pad(x, ((0, 0), *form.pads, (0, 0)))
+    x = jnp.concatenate([x[:, :, j : j + (Wo - 1) * s + 1 : s] for j in range(kw)], -1)
+    rows = [x[:, i : i + (Ho - 1) * s + 1 : s] for i in range(kh)]
+    if C < 16:
+        rows = [jnp.concatenate(rows, -1)]
+    return [r.reshape(-1, r.shape[-1]) for r in rows]
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _output(x, w, form):
-    return _convolve(x, w, form)
+    (Ho, Wo), D = form.out, w.shape[-1]
+    if form.stride == 1 and Ho * Wo <= 256:
+        return _convolve(x, w, form)
+
+    def some(x):
+        columns = _columns(x, form)
+        parts = w.reshape(len(columns), -1, D)
+        y = sum(map(_product, columns, parts))
+        return y.astype(x.dtype).reshape(len(x), Ho, Wo, D)
+
+    return _in_chunks(some, x, form)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _input(g, w, form):
     """The gradient for x [B, H, W, C], of g [B, Ho, Wo, D] and w."""
     (H, W), (kh, kw), (Ho, Wo), s = form.extent, form.kernel, form.out, form.stride
-    B, C, D = len(g), *w.shape[2:]
-    if s == 1 or Ho * Wo > 64:
-        shape = jax.ShapeDtypeStruct((B, H, W, C), g.dtype)
+    C, D = w.shape[2:]
+    if s == 1:  # a convolution, too: its kernel is turned by half and maps D to C
+        pads = [(k - 1 - p, k - 1 - q) for k, (p, q) in zip((kh, kw), form.pads, strict=True)]
+        if min(map(min, pads)) >= 0:
+            back = Form(form.kernel, form.out, 1, tuple(pads))
+            return _output(g, w[::-1, ::-1].swapaxes(2, 3), back)
+        shape = jax.ShapeDtypeStruct((len(g), H, W, C), g.dtype)
         return jax.linear_transpose(lambda x: _convolve(x, w, form), shape)(g)[0]
-    # a sum of k * k shifted matrix products: for small images five times faster than the native one
-    taps = (g.reshape(-1, D) @ w.reshape(-1, D).T).reshape(B, Ho, Wo, kh, kw, C)
-    zero = jnp.zeros((), g.dtype)
+    matrix = w.reshape(-1, D).T
 
-    def shift(i, j):
-        ends = [
-            (t - p[0], n + p[0] - t - (m - 1) * s - 1, s - 1)
-            for t, p, n, m in zip((i, j), form.pads, (H, W), (Ho, Wo), strict=True)
-        ]
-        return lax.pad(taps[:, :, :, i, j], zero, [(0, 0, 0), *ends, (0, 0, 0)])
+    def some(g):
+        """A sum of kh * kw shifted matrix products."""
+        taps = _product(g.reshape(-1, D), matrix).reshape(len(g), Ho, Wo, kh, kw, C)
 
-    return sum(shift(i, j) for i in range(kh) for j in range(kw))
+        def shift(i, j):
+            ends = [
+                (t - p[0], n + p[0] - t - (m - 1) * s - 1, s - 1)
+                for t, p, n, m in zip((i, j), form.pads, (H, W), (Ho, Wo), strict=True)
+            ]
+            return lax.pad(taps[:, :, :, i, j], taps.dtype.type(0), [(0, 0, 0), *ends, (0, 0, 0)])
+
+        return sum(shift(i, j) for i in range(kh) for j in range(kw)).astype(g.dtype)
+
+    return _in_chunks(some, g, form)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _weight(x, g, form):
     """The gradient for w [k, k, C, D], of x and g [B, Ho, Wo, D]."""
-    (kh, kw), (Ho, Wo), s, dtype = form.kernel, form.out, form.stride, x.dtype
-    B, C, D = len(x), x.shape[-1], g.shape[-1]
-    if Ho * Wo <= 16:
-        shape = jax.ShapeDtypeStruct((kh, kw, C, D), dtype)
-        return jax.linear_transpose(lambda w: _convolve(x, w, form), shape)(g)[0]
-    # chunks of about 2048 output pixels, whose shifted copies stay in the cache
-    chunk = min(B, max(1, 2048 // (Ho * Wo)))
-    fill = -B % chunk
-    x = jnp.pad(x, ((0, fill), *form.pads, (0, 0)))
-    g = jnp.pad(g, ((0, fill), (0, 0), (0, 0), (0, 0)))
+    (Ho, Wo), C, D = form.out, x.shape[-1], g.shape[-1]
+    n = _chunks(len(x), Ho * Wo, 2048 if C >= 16 else 4096)
 
     def add(dw, x_and_g):
-        x, g = x_and_g  # [n, H + pads, W + pads, C], [n, Ho, Wo, D]
-        cols = jnp.concatenate([x[:, :, j : j + (Wo - 1) * s + 1 : s] for j in range(kw)], -1)
-        rows = [cols[:, i : i + (Ho - 1) * s + 1 : s].reshape(-1, kw * C) for i in range(kh)]
-        g = g.reshape(-1, D)
-        return dw + jnp.stack([(r.T @ g).astype(jnp.float32) for r in rows]), None
+        x, g = x_and_g
+        g = g.reshape(-1, D).T  # transposed, it is the faster side of the product
+        parts = [_product(g, columns) for columns in _columns(x, form)]
+        return [old + new for old, new in zip(dw, parts, strict=True)], None
 
-    chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), (x, g))
-    dw, _ = lax.scan(add, jnp.zeros((kh, kw * C, D), jnp.float32), chunks)
-    return dw.reshape(kh, kw, C, D).astype(dtype)
+    size = form.kernel[0] * form.kernel[1] * C
+    parts = 1 if C < 16 else form.kernel[0]
+    zeros = [jnp.zeros((D, size // parts), jnp.promote_types(x.dtype, jnp.float32))] * parts
+    dw, _ = lax.scan(add, zeros, (_cut(x, n), _cut(g, n)))
+    return jnp.concatenate(dw, 1).T.reshape(*form.kernel, C, D).astype(x.dtype)
 
 
 def _gradients(function, first, second):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ssljax.kinds import Count, Decay, Dtype, Natural, Positive
 from ssljax.names import Mistake, choose
+from ssljax.nets.attention import attention
 from ssljax.nets.layers import Activation, Dense, Init, activate, check, normalize, rms, shift
 
 
@@ -72,9 +73,7 @@ class Block(nn.Module):
             if length is not None:
                 scores = jnp.where(jnp.arange(T) < length[:, None, None, None], scores, -jnp.inf)
             return jax.nn.softmax(scores * scale)
-        h = jax.nn.dot_product_attention(
-            q, k, v, scale=scale, is_causal=self.causal, key_value_seq_lengths=length
-        )
+        h = attention(q, k, v, scale=scale, causal=self.causal, lengths=length)
         x = x + drop(dense(width, self.init_out, 'attend_out')(h.reshape(B, T, width)))
         h = norm(x, {'name': 'mlp_norm'} if named else {})
         h = activate(

@@ -8,7 +8,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
 
-from parity import PAIRS, apart, ours
+from parity import apart, ours
+from parity_pairs import PAIRS
 
 GOLDEN = dict(np.load(Path(__file__).parent / 'golden.npz'))
 
