@@ -118,7 +118,7 @@ def embedding(config: str, turns: int) -> list[dict]:
     rows = one.source.splits['train'].rows(np.arange(IMAGES)) | {'index': np.arange(IMAGES)}
     ask = evaluate.subject(one.model.at(state), one.source, 'untrained').readouts['encode']
     program = one.step().lower(state, batch, key, one.acting(0)).compile()
-    held = [state]
+    held = [one.fresh()]  # a step takes the state that it is given
 
     def step():
         held[0], metrics = program(held[0], batch, key)
