@@ -66,14 +66,20 @@ def drawn(row: Mapping[str, Any], *, count: int = 50_000, vocab: Sequence[str] =
     return Source('drawn', {'train': split, 'test': split}, 'drawn', vocab=tuple(vocab))
 
 
+def first(job: Any) -> Any:
+    """The first batch of a job."""
+    with job.batches(stop=1) as batches:
+        _, batch = next(batches)
+    return batch
+
+
 def repeated(job: Any, steps: int) -> Callable[[], None]:
     """A call of so many steps of a job on its first batch, from its first state on."""
     import jax
 
     from ssljax import model
 
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
+    batch = first(job)
     state, key, step = job.fresh(), job.key(model.STEP), job.step()
     acting = [job.acting(i) for i in range(steps)]  # in the end, all players have had their turns
     programs = {a: step.lower(state, batch, key, a).compile() for a in dict.fromkeys(acting)}
@@ -108,8 +114,7 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     chunks = max(steps // chunk, 1)
     acting = [job.acting(i) for i in range((chunks + 1) * chunk)]  # the first chunk warms up
     began, step, programs = time.perf_counter(), job.step(), {}
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
+    batch = first(job)
     for turns in dict.fromkeys(acting):
         programs[turns] = step.lower(state, batch, key, turns).compile()
     compile_seconds = time.perf_counter() - began
