@@ -60,8 +60,8 @@ def main() -> int:
             rates = [f'{n} {v:,.0f}/s' for n, v in found['images_per_second'].items()]
             ratio = [f'ratio {found["ratio"]:.2f}'] if 'ratio' in found else []
             print(f'{name}:', ', '.join(rates + ratio), flush=True)
-    if known.out:
-        merge(known.out, rows, rounds.about('pillow', 'torch'))
+            if known.out:  # now: a run that is stopped goes on with --only
+                merge(known.out, rows, rounds.about('pillow', 'torch'))
     return 0
 
 

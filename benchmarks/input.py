@@ -216,7 +216,7 @@ def in_grain(rows: Any, count: int, threads: int) -> Callable[[], Any]:
     import jax
 
     order = grain.MapDataset.source(rows).seed(0).shuffle().repeat().batch(BATCH)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 4))
     batches = iter(order.to_iter_dataset(options))
 
     def call():
@@ -271,7 +271,7 @@ class Files:
         wide, tall = (max(size, round(side * scale)) for side in image.size)
         image = image.resize((wide, tall), Image.Resampling.BICUBIC)
         left, top = (wide - size) // 2, (tall - size) // 2
-        return {'x': np.asarray(image.crop((left, top, left + size, top + size)))}
+        return {'x': np.array(image.crop((left, top, left + size, top + size)))}
 
 
 # Data that is made here ---------------------------------------------------------------------------
