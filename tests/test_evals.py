@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from toys import KEY, blobs, encode, labeled, one_line, score, source, subject
 
 from ssljax import data, evals, sharding
-from ssljax.evals import linear_head
+from ssljax.evals import blocks, linear_head
 from ssljax.evals.baselines import fitted_to
 from ssljax.evals.knn import classify, whitened
 from ssljax.evals.linear_head import fit, predict, problem
@@ -192,6 +192,15 @@ def test_knn_does_not_depend_on_block_scale_or_order():
     again = classify(x[order], y[order], q, votes)
     np.testing.assert_array_equal(again[0], found)
     np.testing.assert_array_equal(order[again[1]], nearest)
+
+
+def test_knn_is_the_same_on_one_device_where_blocks_run_two_at_a_time(monkeypatch):
+    (x, y), (q, _) = blobs(0, 300, noise=2), blobs(1, 101, noise=2)
+    found, nearest = classify(x, y, q, [(15, 0.1)], block=16)
+    monkeypatch.setattr(blocks, 'mesh', lambda: sharding.mesh(devices=jax.devices()[:1]))
+    again = classify(x, y, q, [(15, 0.1)], block=4)
+    np.testing.assert_array_equal(again[0], found)
+    np.testing.assert_array_equal(again[1], nearest)
 
 
 def test_knn_limits_of_temperature_and_ties():
