@@ -9,7 +9,6 @@ import re
 import resource
 import sys
 import time
-import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,10 +40,6 @@ def main() -> int:
 
 def opened(name: str, changes: Iterable[tuple[str, str]] = (), data: Any = None) -> Any:
     """The job of a config. data: a Source in place of its own, so that no file is read."""
-    try:
-        import ml_collections  # noqa: F401
-    except ModuleNotFoundError:  # a config needs of it no more than a dict
-        sys.modules['ml_collections'] = types.SimpleNamespace(ConfigDict=lambda d, **_: d)
     from ssljax import resolve
     from ssljax.job import make
 
