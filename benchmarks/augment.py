@@ -7,7 +7,6 @@ Then each operator of ssljax/augment alone. Images are of 32 x 32 pixels, or as 
 """
 
 import functools
-import json
 import multiprocessing
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
 import rounds  # noqa: E402
+import rows  # noqa: E402
 from rounds import compared, timed  # noqa: E402
 
 from ssljax import cli  # noqa: E402
@@ -45,7 +45,6 @@ def main() -> int:
         print('PyTorch is not installed: its forms are left out', flush=True)
     work = {name: functools.partial(two_views, *given) for name, given in VIEWS.items()}
     work |= {f'operator {name}': functools.partial(alone, name) for name in operators()}
-    rows = []
     for name, forms in work.items():
         if known.only in name:
             images, calls, close = forms()
@@ -56,20 +55,12 @@ def main() -> int:
             if pil := [n for n in seconds if n.startswith('PIL')]:
                 ours = median(seconds['ours'])
                 found['times_as_fast_as'] = {n: median(seconds[n]) / ours for n in pil}
-            rows.append(found)
             rates = [f'{n} {v:,.0f}/s' for n, v in found['images_per_second'].items()]
             ratio = [f'ratio {found["ratio"]:.2f}'] if 'ratio' in found else []
             print(f'{name}:', ', '.join(rates + ratio), flush=True)
-    if known.out:
-        merge(known.out, rows, rounds.about('pillow', 'torch'))
+            # now: a run that is stopped goes on with --only
+            rows.keep(known.out, rounds.about('pillow', 'torch'), [found])
     return 0
-
-
-def merge(out: Path, rows: list[dict], head: dict) -> None:
-    """Writes rows into a file of results; those of the same work are replaced."""
-    old = json.loads(out.read_text())['rows'] if out.exists() else []
-    kept = {row['work']: row for row in (*old, *rows)}
-    out.write_text(json.dumps(head | {'rows': list(kept.values())}, indent=1) + '\n')
 
 
 def there(package: str) -> bool:

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import numpy as np  # noqa: E402
 import rounds  # noqa: E402
-from augment import merge  # noqa: E402
+import rows  # noqa: E402
 from rounds import compared, timed  # noqa: E402
 
 from ssljax import cli, data  # noqa: E402
@@ -54,7 +54,6 @@ def main() -> int:
     for package in ('torch', 'grain', 'tensorflow', 'tensorflow_datasets', 'ml_collections'):
         if not there(package):
             print(f'{package} is not installed: what needs it is left out', flush=True)
-    rows: list[dict] = []
     needs = functools.cache(functools.partial(need, steps=known.steps))
     with tempfile.TemporaryDirectory() as place:
         for name, route in routes(Path(place)).items():
@@ -71,10 +70,10 @@ def main() -> int:
                 step, wait = needs(route.config, route.changes)
                 found |= dict(config=route.config, step_consumes=step, waiting_for_data=wait)
                 found['times_what_the_step_consumes'] = found['per_second']['ours'] / step
-            rows.append(found)
             print(told(found), flush=True)
-            if known.out:  # now: a run that is stopped goes on with --only
-                merge(known.out, rows, rounds.about('torch', 'grain', 'tensorflow', 'pillow'))
+            # now: a run that is stopped goes on with --only
+            head = rounds.about('torch', 'grain', 'tensorflow', 'pillow')
+            rows.keep(known.out, head, [found])
     return 0
 
 
@@ -216,7 +215,7 @@ def in_grain(rows: Any, count: int, threads: int) -> Callable[[], Any]:
     import jax
 
     order = grain.MapDataset.source(rows).seed(0).shuffle().repeat().batch(BATCH)
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads, 4))
     batches = iter(order.to_iter_dataset(options))
 
     def call():
@@ -271,7 +270,7 @@ class Files:
         wide, tall = (max(size, round(side * scale)) for side in image.size)
         image = image.resize((wide, tall), Image.Resampling.BICUBIC)
         left, top = (wide - size) // 2, (tall - size) // 2
-        return {'x': np.asarray(image.crop((left, top, left + size, top + size)))}
+        return {'x': np.array(image.crop((left, top, left + size, top + size)))}
 
 
 # Data that is made here ---------------------------------------------------------------------------

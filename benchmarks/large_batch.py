@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import peers  # noqa: E402
-from torch_simclr import compiled_step  # noqa: E402
+import step  # noqa: E402
 
 
 def main() -> int:
@@ -55,19 +55,27 @@ def main() -> int:
 
 def measure(known: argparse.Namespace, batch: int, chunk: int | None, block: int | None) -> dict:
     import jax
+    import numpy as np
 
-    step, state, rows, key = compiled_step(batch, known.dtype, chunk=chunk, block=block)
+    from ssljax import model
+
+    changes = {'batch': batch, 'dtype': known.dtype, 'model.chunk': chunk, 'model.block': block}
+    data = step.drawn({'x': lambda random, n: random.integers(0, 256, (n, 32, 32, 3), np.uint8)})
+    typed = [(name, str(value)) for name, value in changes.items()]
+    job = step.opened('configs/simclr.py:cifar10', typed, data)
+    state, key, rows = job.fresh(), job.key(model.STEP), step.first(job)
+    program = job.step().lower(state, rows, key, job.acting(0)).compile()
     seconds = []
     for i in range(known.steps + 1):  # the first warms up
         began = time.perf_counter()
-        state, _ = step(state, rows, key)
+        state, _ = program(state, rows, key)
         jax.block_until_ready(state)
         seconds += [time.perf_counter() - began] * (i > 0)
     return {
         'batch': batch,
         'chunk': chunk,
         'block': block,
-        'temporaries_megabytes': step.memory_analysis().temp_size_in_bytes / 1e6,
+        'temporaries_megabytes': program.memory_analysis().temp_size_in_bytes / 1e6,
         'examples_per_second': batch / median(seconds),
     }
 

@@ -9,7 +9,6 @@ import re
 import resource
 import sys
 import time
-import types
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -41,10 +40,6 @@ def main() -> int:
 
 def opened(name: str, changes: Iterable[tuple[str, str]] = (), data: Any = None) -> Any:
     """The job of a config. data: a Source in place of its own, so that no file is read."""
-    try:
-        import ml_collections  # noqa: F401
-    except ModuleNotFoundError:  # a config needs of it no more than a dict
-        sys.modules['ml_collections'] = types.SimpleNamespace(ConfigDict=lambda d, **_: d)
     from ssljax import resolve
     from ssljax.job import make
 
@@ -66,14 +61,20 @@ def drawn(row: Mapping[str, Any], *, count: int = 50_000, vocab: Sequence[str] =
     return Source('drawn', {'train': split, 'test': split}, 'drawn', vocab=tuple(vocab))
 
 
+def first(job: Any) -> Any:
+    """The first batch of a job."""
+    with job.batches(stop=1) as batches:
+        _, batch = next(batches)
+    return batch
+
+
 def repeated(job: Any, steps: int) -> Callable[[], None]:
     """A call of so many steps of a job on its first batch, from its first state on."""
     import jax
 
     from ssljax import model
 
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
+    batch = first(job)
     state, key, step = job.fresh(), job.key(model.STEP), job.step()
     acting = [job.acting(i) for i in range(steps)]  # in the end, all players have had their turns
     programs = {a: step.lower(state, batch, key, a).compile() for a in dict.fromkeys(acting)}
@@ -108,8 +109,7 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     chunks = max(steps // chunk, 1)
     acting = [job.acting(i) for i in range((chunks + 1) * chunk)]  # the first chunk warms up
     began, step, programs = time.perf_counter(), job.step(), {}
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
+    batch = first(job)
     for turns in dict.fromkeys(acting):
         programs[turns] = step.lower(state, batch, key, turns).compile()
     compile_seconds = time.perf_counter() - began

@@ -6,7 +6,6 @@ rows; PyTorch's is the best of eager and compiled (channels last, fused optimize
 
 import argparse
 import inspect
-import json
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import rounds  # noqa: E402
+import rows  # noqa: E402
 
 from ssljax import cli, heap  # noqa: E402
 from ssljax.names import Mistake, choose  # noqa: E402
@@ -24,6 +24,11 @@ ROWS = {  # name -> the file and the function that makes its forms, steps of a c
     'wgan_gp-digits': ('torch_steps.wgan_gp_digits', 25),
     'wgan_gp-32': ('torch_steps.wgan_gp_32', 5),
     'ctc': ('torch_steps.ctc', 2),
+    'mae': ('torch_tokens.mae', 10),
+    'dino': ('torch_tokens.dino', 10),
+    'gpt': ('torch_tokens.gpt', 2),
+    'vae': ('torch_tokens.vae', 20),
+    'realnvp': ('torch_tokens.realnvp', 4),
 }
 
 
@@ -50,7 +55,7 @@ def main() -> int:
         ) from None
     head = {**rounds.about('optax', 'torch'), 'gigaflop_per_second': rounds.peak()}
     for name in names:
-        merge(known.out, head, measure(name, known))
+        rows.keep(known.out, head, [measure(name, known)])
     return 0
 
 
@@ -73,14 +78,6 @@ def measure(name: str, known: argparse.Namespace) -> dict:
     shown = (f'{form} {ms[1]:.1f}' for form, ms in row['milliseconds'].items())
     print(f'; milliseconds of a step: {", ".join(shown)}', flush=True)
     return row
-
-
-def merge(out: Path | None, head: dict, row: dict) -> None:
-    """Writes the row into a file of rows, in place of one of the same work."""
-    if out:
-        rows = json.loads(out.read_text())['rows'] if out.exists() else []
-        rows = [old for old in rows if old['work'] != row['work']]
-        out.write_text(json.dumps({**head, 'rows': [*rows, row]}, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -11,7 +11,6 @@ import copy
 import importlib.util
 import math
 import sys
-import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -160,7 +159,6 @@ def ours(
     """A call of `steps` train steps of a config on these rows, and its number of params."""
     import jax
 
-    without_ml_collections()
     from ssljax import model, resolve
     from ssljax.data.source import Source, Split
     from ssljax.job import make
@@ -180,14 +178,6 @@ def ours(
         jax.block_until_ready(state)
 
     return call, sum(p.size for p in jax.tree.leaves(state.params))
-
-
-def without_ml_collections() -> None:
-    """Configs are read as plain dicts on a machine that lacks the package."""
-    if importlib.util.find_spec('ml_collections') is None:
-        plain = types.ModuleType('ml_collections')
-        plain.ConfigDict = lambda fields, convert_dict: fields
-        sys.modules['ml_collections'] = plain
 
 
 def theirs(make: Callable[[], tuple], count: int, steps: int) -> Forms:

@@ -1,5 +1,7 @@
 """Images of every format and mode, upright, on a canvas."""
 
+import threading
+
 import numpy as np
 import pytest
 from directories import RNG, SMOOTH, directory, make, put, rows  # noqa: F401
@@ -162,3 +164,31 @@ def test_a_photograph_is_decoded_small_and_looks_the_same(root):
     expected = np.asarray(photo.resize((24, 16), Image.Resampling.BICUBIC))
     assert np.abs(one(root).astype(int) - expected).max() <= 4
     assert pixels.load(pixels.opened((root / 'a.jpg').read_bytes()), 48).size == (150, 100)
+
+
+@pytest.mark.parametrize('count', [0, 1, 2, 5, 17, 40])
+@pytest.mark.parametrize('threads', [0, 1, 3, 16])
+def test_each_is_a_map_by_runs_of_neighbors(count, threads):
+    items = np.arange(count) * 7
+    seen = []
+
+    def one(item):
+        seen.append((threading.get_ident(), item))
+        return item + 1
+
+    assert pixels.each(one, items, threads) == [i + 1 for i in items]
+    assert sorted(item for _, item in seen) == items.tolist()  # each once
+    if threads:
+        assert len({who for who, _ in seen}) <= threads
+
+
+def test_each_raises_what_one_raises_and_overlaps():
+    def one(item):
+        if item == 5:
+            raise KeyError('five')
+        return item
+
+    with pytest.raises(KeyError, match='five'):
+        pixels.each(one, range(9), 3)
+    together = threading.Barrier(3)  # passed only if three threads are in it at once
+    assert pixels.each(lambda i: together.wait(60) * 0 + i, range(3), 3) == [0, 1, 2]

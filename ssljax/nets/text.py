@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ssljax.kinds import Count, Decay, Dtype, Natural, Positive
 from ssljax.names import Mistake, choose
 from ssljax.nets.layers import Activation, check, shift
+from ssljax.nets.norms import LayerNorm
 from ssljax.nets.transformer import make_block
 
 
@@ -38,7 +39,7 @@ class TextTransformer(nn.Module):
             options = dict(self.block, dropout=self.dropout, dtype=self.dtype, name=f'blocks_{i}')
             # no row without any token
             x = make_block(**options)(x, train, False, length=jnp.maximum(length, 1))
-        x = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name='norm')(x)
+        x = LayerNorm(epsilon=1e-5, dtype=self.dtype, name='norm')(x)
         if self.pool == 'mean':
             return mean(x, length)
         last = jnp.maximum(length - 1, 0)

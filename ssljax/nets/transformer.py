@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from ssljax.kinds import Count, Decay, Dtype, Natural, Positive
 from ssljax.names import Mistake, choose
 from ssljax.nets.attention import attention
-from ssljax.nets.layers import Activation, Dense, Init, activate, check, normalize, rms, shift
+from ssljax.nets.layers import Activation, Dense, Init, activate, check, shift
+from ssljax.nets.norms import LayerNorm, rms
 
 
 def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
@@ -50,14 +51,15 @@ class Block(nn.Module):
         def dense(dim, init, name):
             return Dense(dim, bias=self.bias, kernel_init=init, dtype=self.dtype, name=name)
 
-        def norm(x, name):
-            return normalize(x, self.norm, train=train, dtype=self.dtype, **name)
+        def norm(x, name):  # rms has no params, so it needs no name
+            if self.norm == 'rms':
+                return rms(x)
+            return LayerNorm(epsilon=1e-5, dtype=self.dtype, name=name)(x)
 
         def drop(x):
             return nn.Dropout(self.dropout, deterministic=not train)(x)
 
-        named = self.norm != 'rms'  # rms has no params, so it needs no name
-        h = norm(x, {'name': 'attend_norm'} if named else {})
+        h = norm(x, 'attend_norm')
         # three matrices, not one, since Muon makes the update of each matrix orthogonal
         q, k, v = (
             dense(width, self.kernel_init, name)(h).reshape(B, T, self.heads, -1)  # [B, T, H, e]
@@ -75,7 +77,7 @@ class Block(nn.Module):
             return jax.nn.softmax(scores * scale)
         h = attention(q, k, v, scale=scale, causal=self.causal, lengths=length)
         x = x + drop(dense(width, self.init_out, 'attend_out')(h.reshape(B, T, width)))
-        h = norm(x, {'name': 'mlp_norm'} if named else {})
+        h = norm(x, 'mlp_norm')
         h = activate(
             dense(int(self.expand * width), self.kernel_init, 'mlp_in')(h), self.activation
         )
@@ -112,7 +114,7 @@ class Transformer(nn.Module):
         self.blocks = [make_block(**b, dropout=self.dropout, dtype=self.dtype) for _ in blocks]
         self.drop = nn.Dropout(self.dropout)
         if b['norm'] != 'rms':
-            self.norm = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype)
+            self.norm = LayerNorm(epsilon=1e-5, dtype=self.dtype)
         if not self.tied:
             self.out = Dense(self.vocab, bias=False, kernel_init='normal', dtype=self.dtype)
 

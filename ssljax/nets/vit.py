@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from ssljax.kinds import Count, Decay, Dtype, Positive
 from ssljax.names import Mistake, choose
 from ssljax.nets.layers import Activation, Dense, check, shift
+from ssljax.nets.norms import LayerNorm
 from ssljax.nets.transformer import make_block
 
 
@@ -67,7 +68,7 @@ class ViT(nn.Module):
             self.place = self.param('place', small, (self.class_token + count, self.width))
         options = dict(self.block, dropout=self.dropout, dtype=self.dtype)
         self.blocks = [make_block(**options) for _ in range(self.depth)]
-        self.norm = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype)
+        self.norm = LayerNorm(epsilon=1e-6, dtype=self.dtype)
 
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Images [B, H, W, C] -> features [B, width]: the class token or the mean of patches."""
@@ -146,7 +147,7 @@ class Decoder(nn.Module):
         for i in range(self.depth):
             options = dict(self.block, dropout=0.0, dtype=self.dtype, name=f'blocks_{i}')
             x = make_block(**options)(x, False, False)
-        x = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, cls:])
+        x = LayerNorm(epsilon=1e-6, dtype=self.dtype, name='norm')(x[:, cls:])
         out = Dense(self.patch**2 * self.channels, kernel_init='xavier', dtype=self.dtype)
         return out(x).astype(jnp.float32)
 
