@@ -2,7 +2,6 @@
 
 import ctypes
 import glob
-import mmap
 import os
 import sys
 
@@ -22,20 +21,7 @@ def keep() -> bool:
     said = any(name.startswith('MALLOC_') or name == 'GLIBC_TUNABLES' for name in os.environ)
     if sys.platform != 'linux' or said or any(map(glob.glob, ACCELERATORS)):
         return False
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, 'mallopt'):
-        return False
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     # one heap for all threads, since others cannot grow so far; no block of its own; never trimmed
     options = {ARENA_MAX: 1, MMAP_MAX: 0, TRIM_THRESHOLD: -1}
-    kept = all([libc.mallopt(*option) for option in options.items()])
-    # the heap grows to a quarter of the memory, of which nothing is taken yet, and large pages are
-    # asked for in it; what the two calls answer is not needed: without them it is only slower
-    size = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 4
-    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-    libc.free.argtypes = [ctypes.c_void_p]
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    if start := libc.malloc(size):
-        edge = -start % mmap.PAGESIZE
-        libc.madvise(start + edge, size - mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
-        libc.free(start)
-    return kept
+    return mallopt is not None and all([mallopt(*option) for option in options.items()])
