@@ -157,7 +157,7 @@ def decoder(tokens, kept, **options):
 def test_the_decoder_puts_tokens_in_their_places(class_token):
     tokens, kept = normal(2, class_token + 3, 8), np.array([[3, 0, 9], [5, 6, 7]])
     ask = decoder(tokens, kept, depth=0, class_token=class_token)
-    out = ask(tokens)
+    out = np.asarray(ask(tokens))  # waits: the array is changed below, where jax may still read it
     assert out.shape == (2, 16, 48)
     # with no block, a token reaches its own place alone
     tokens[0, class_token + 1] += 1.0
