@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batches', type=int, default=20, help='of a turn')
     parser.add_argument('--most', type=float, default=8.0, help='seconds of a form')
-    parser.add_argument('--steps', type=int, default=20, help='of a config that are timed; 0: none')
+    parser.add_argument('--steps', type=int, default=60, help='of a config that are timed; 0: none')
     parser.add_argument('--out', type=Path, metavar='FILE')
     known = parser.parse_args()
     for package in ('torch', 'grain', 'tensorflow', 'tensorflow_datasets', 'ml_collections'):
@@ -141,7 +141,7 @@ def need(config: str, changes: tuple, steps: int) -> tuple[float, float]:
     """Examples a second of a config's step, and the share of its time that it waits for data."""
     from step import measure
 
-    found = measure(config, list(changes), steps, 5)
+    found = measure(config, list(changes), steps, 20)
     return found['examples_per_second'], found['waiting_for_data']
 
 

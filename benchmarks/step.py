@@ -99,6 +99,7 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     import jax
 
     from ssljax import model
+    from ssljax.watch import AHEAD
 
     began = time.perf_counter()
     job = opened(name, changes)
@@ -117,8 +118,12 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
     rates, waits, seconds, waited = [], [], 0.0, 0.0
     with job.batches(stop=len(acting)) as batches:
         began = time.perf_counter()
+        flying = []  # as in train.py: so many steps, else the host takes batches that nobody needs
         for i, batch in batches:
-            state, _ = programs[acting[i]](state, batch, key)
+            state, metrics = programs[acting[i]](state, batch, key)
+            flying.append(metrics)
+            if len(flying) > AHEAD:
+                jax.block_until_ready(flying.pop(0))
             if (i + 1) % chunk == 0:
                 jax.block_until_ready(state)
                 now = time.perf_counter()

@@ -173,7 +173,11 @@ def test_the_short_table(tmp_path, monkeypatch):
     found = {line[0]: line[1:] for line in lines}
     assert head == ['work', 'ours / torch', 'range', 'target']
     assert len(lines) == len(speed_tables.TARGETS) + 2 == len(found)
-    assert found['a step waits for data: the most'] == ['not yet measured', '', '≤ 2 %']
+    assert found['a step waits for data in memory, or of TFDS: the most'] == [
+        'not yet measured',
+        '',
+        '≤ 2 %',
+    ]
     assert found['GPT, 4 x 128'] == ['**1.10**', '0.50-1.50', '≤ 1.15']
     assert found['MAE, small'] == ['1.10', '0.50-1.50', '≤ 1.0']  # which is not reached
     assert found['the same beside PIL'] == ['**9.5 times as fast**', '', '≥ 8 times as fast']
