@@ -103,7 +103,10 @@ def both_ways(
 ) -> tuple[jax.Array, jax.Array]:
     """The values of the rows of a [B, D] over those of b [B, D], and of b's over a's: [B], [B].
 
-    As two calls of `over_pairs`, but each pair is computed once. where: of rows and columns.
+    As two calls of `over_pairs`, but each pair is computed once.
+
+    itself, out, block, axis_name: as of `over_pairs`; out is turned for the values of b.
+    where: bool [B], of rows and columns.
     """
     options: dict = dict(itself=itself, where=where, block=block, axis_name=axis_name)
     if axis_name is not None or explicit(a) or explicit(b):  # a column's rows lie on all shards
