@@ -99,6 +99,7 @@ AREAS = (
         'tests/test_nets.py',
         'tests/test_remat.py',
     ),
+    ('nets/attention nets/norms', 'tests/test_nets_fast.py', 'tests/test_nets_text.py'),
     ('nets/text', 'tests/test_nets_text.py'),
     ('nets/rbm chains evals/annealed evals/filters', 'tests/test_chains.py'),
     ('nets/flow', 'tests/test_nets_flow.py'),
@@ -109,6 +110,8 @@ AREAS = (
     ('augment/document', 'tests/test_augment_document.py'),
     ('augment/mask', 'tests/test_augment_mask.py'),
     ('augment/patches', 'tests/test_augment_patches.py'),
+    ('augment/planes', 'tests/test_augment_planes.py'),
+    ('heap', 'tests/test_heap.py'),
     ('augment/*', 'tests/test_augment.py tests/test_augment_draws.py'),
     ('data/batches', 'tests/test_data_batches.py'),
     ('data/combine data/labels', 'tests/test_data_combine.py tests/test_data_degraded.py'),
@@ -210,6 +213,7 @@ AREAS = (
     ('processes', 'tests/test_signals.py', 'tests/test_processes.py -m slow'),
     (
         'watch',
+        'tests/test_waiting.py',
         'tests/test_loop.py tests/test_signals.py tests/test_cli.py',
         'tests/test_resume.py -m ""',
     ),
@@ -222,7 +226,7 @@ AREAS = (
     (
         'train',
         'tests/test_loop.py tests/test_optim.py tests/test_cli.py',
-        'tests/test_workdir_lock.py tests/test_signals.py',
+        'tests/test_workdir_lock.py tests/test_signals.py tests/test_waiting.py',
         'tests/test_methods.py -k deepcluster',
         'tests/test_evaluate.py',
         'tests/test_resume.py -m ""',
