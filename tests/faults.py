@@ -192,7 +192,7 @@ AREAS = (
     ('compare', 'tests/test_compare.py'),
     ('resolve values kinds', 'tests/test_resolve.py tests/test_config.py tests/test_bad_input.py'),
     ('written', 'tests/test_loop.py', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
-    ('results reopen evaluate', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
+    ('results reopen evaluate trivial', 'tests/test_reopen.py', 'tests/test_evaluate.py'),
     ('model', 'tests/test_evaluate.py', 'tests/test_bad_input.py'),
     ('sharding', 'tests/test_sharding.py -m ""'),
     (
