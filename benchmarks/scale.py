@@ -49,9 +49,6 @@ def main() -> int:
     import rounds
     from rows import keep
 
-    from ssljax import heap
-
-    heap.keep()  # as train.py does
     if known.devices:
         print(json.dumps(rounds.timed(points('devices', [1]), known.rounds, most=known.most)))
         return 0

@@ -18,9 +18,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import rounds  # noqa: E402
 
-from ssljax import cli, config, heap  # noqa: E402
-
-heap.keep()  # as train.py does
+from ssljax import cli, config  # noqa: E402
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import rounds  # noqa: E402
 import rows  # noqa: E402
 
-from ssljax import cli, heap  # noqa: E402
+from ssljax import cli  # noqa: E402
 from ssljax.names import Mistake, choose  # noqa: E402
 
 ROWS = {  # name -> the file and the function that makes its forms, steps of a call of a form
@@ -46,7 +46,6 @@ def main() -> int:
     parser.add_argument('--out', type=Path, metavar='FILE', help='rows are merged into it')
     known = parser.parse_args()
     names = [choose(name, ROWS, 'row') for name in known.only.split(',')]
-    heap.keep()  # as train.py does; torch has it, too
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:

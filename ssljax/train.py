@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssljax import cache, cli, config, heap, signals
+from ssljax import cache, cli, config, signals
 from ssljax.names import Mistake
 
 EPILOG = """\
@@ -211,7 +211,6 @@ def refresh(job: Any, state: Any, i: int, sweep: Any) -> tuple[Any, dict]:
 
 
 if __name__ == '__main__':
-    heap.keep()  # before jax starts its threads
     code = cli.guarded(main)
     signals.deaf()
     sys.exit(code)

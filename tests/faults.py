@@ -111,7 +111,6 @@ AREAS = (
     ('augment/mask', 'tests/test_augment_mask.py'),
     ('augment/patches', 'tests/test_augment_patches.py'),
     ('augment/planes', 'tests/test_augment_planes.py'),
-    ('heap', 'tests/test_heap.py'),
     ('augment/*', 'tests/test_augment.py tests/test_augment_draws.py'),
     ('data/batches', 'tests/test_data_batches.py'),
     ('data/combine data/labels', 'tests/test_data_combine.py tests/test_data_degraded.py'),
