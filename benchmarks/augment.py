@@ -197,6 +197,7 @@ def operators() -> dict[str, Callable]:
 def in_torch(x: np.ndarray, options: dict, layout: str, compiled: bool) -> Callable[[], Any]:
     """The same maths on planes: x [B, H, 3, W], so that a crop is two products."""
     import torch
+    from torch_views import blend, hue, luma, triangle
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     size, (B, H, W, C) = options['size'], x.shape
@@ -205,14 +206,6 @@ def in_torch(x: np.ndarray, options: dict, layout: str, compiled: bool) -> Calla
 
     def span(u, low, high):
         return low + (high - low) * u
-
-    def triangle(start, extent, count):
-        scale = (extent / size)[:, None]
-        steps = torch.arange(size, device=device) + 0.5
-        center = (start[:, None] + steps * scale).clamp(0.5, count - 0.5)
-        distance = (torch.arange(count, device=device) + 0.5 - center[..., None]).abs()
-        weight = (1 - distance / scale.abs().clamp(min=1)[..., None]).relu()
-        return weight / weight.sum(2, keepdim=True)  # [N, size, count]
 
     def crop(u, x):
         area = span(u[0], *options['scale'])
@@ -223,27 +216,10 @@ def in_torch(x: np.ndarray, options: dict, layout: str, compiled: bool) -> Calla
         width = (area * H * W * aspect).sqrt().clamp(max=W)
         top, left, flip = u[2] * (H - height), u[3] * (W - width), u[4] < options['flip']
         left, width = torch.where(flip, left + width, left), torch.where(flip, -width, width)
-        rows = triangle(top, height, H).reshape(B, 2 * size, H)
+        rows = triangle(top, height, size, H).reshape(B, 2 * size, H)
         y = torch.bmm(rows, x.reshape(B, H, C * W)).reshape(N, size * C, W)
-        y = torch.bmm(y, triangle(left, width, W).transpose(1, 2))
+        y = torch.bmm(y, triangle(left, width, size, W).transpose(1, 2))
         return list(y.reshape(N, size, C, size).unbind(2))
-
-    def luma(r, g, b):
-        return 0.299 * r + 0.587 * g + 0.114 * b
-
-    def blend(parts, base, factor):
-        return [(base + (p - base) * factor[:, None, None]).clamp(-1, 1) for p in parts]
-
-    def hue(parts, shift):
-        r, g, b = parts
-        value = torch.maximum(torch.maximum(r, g), b)
-        chroma = value - torch.minimum(torch.minimum(r, g), b)
-        per = 1 / torch.where(chroma > 0, chroma, 1.0)
-        sixth = torch.where(g >= b, 2 + (b - r) * per, 4 + (r - g) * per)
-        sixth = torch.where((r >= g) & (r >= b), (g - b) * per, sixth) / 6 + shift[:, None, None]
-        sixth = 6 * (sixth - sixth.floor())
-        below = (2 - (sixth - 3).abs(), (sixth - 2).abs() - 1, (sixth - 4).abs() - 1)
-        return [value - chroma * d.clamp(0, 1) for d in below]
 
     def blurred(parts, sigma):
         radius = int(np.ceil(3 * options['sigma'][1]))
@@ -261,11 +237,14 @@ def in_torch(x: np.ndarray, options: dict, layout: str, compiled: bool) -> Calla
         parts = crop(u, x / 127.5 - 1)
         acts = u[9] < options['jitter']
         b, c, t = (torch.where(acts, span(u[k], 1 - s, 1 + s), 1.0) for k in (5, 6, 7))
+        b, c, t, shift = (
+            amount[:, None, None]
+            for amount in (b, c, t, torch.where(acts, (2 * u[8] - 1) * s / 4, 0.0))
+        )
         parts = blend(parts, -1.0, b)
-        parts = blend(parts, luma(*parts).mean((1, 2), keepdim=True), c)
-        parts = blend(parts, luma(*parts), t)
-        parts = hue(parts, torch.where(acts, (2 * u[8] - 1) * s / 4, 0.0))
-        gray, light = (u[10] < options['gray'])[:, None, None], luma(*parts)
+        parts = blend(parts, luma(parts).mean((1, 2), keepdim=True), c)
+        parts = hue(blend(parts, luma(parts), t), shift)
+        gray, light = (u[10] < options['gray'])[:, None, None], luma(parts)
         parts = [torch.where(gray, light, p) for p in parts]
         if options['blur']:
             sigma = torch.where(u[11] < options['blur'], span(u[12], *options['sigma']), 0.0)

@@ -18,6 +18,8 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import step  # noqa: E402
+
 SIMCLR, GPT = 'configs/simclr.py:cifar10_small', 'configs/gpt.py'
 # axis -> config, fields that its value sets, values
 AXES: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
@@ -75,51 +77,20 @@ def points(axis: str, values: Sequence[int]) -> dict[str, Callable[[], Any]]:
     from ssljax import cache
 
     cache.programs()
-    return {value: stepping(job) for value, job in made(axis, values).items()}
+    return {value: step.repeated(job, 1) for value, job in made(axis, values).items()}
 
 
 def made(axis: str, values: Sequence[int]) -> dict[str, Any]:
     """The job of each value of an axis."""
-    from ssljax import resolve
-    from ssljax.job import make
-
     config, fields, _ = AXES[axis]
     jobs = {}
     for value in values:
         changes = {**SEEN.get(axis, {}), **{field: str(value) for field in fields}}
-        settings = resolve.resolve(config, list(changes.items()))
-        if config == SIMCLR:
-            settings['data'] = drawn(settings['model']['view']['size'])
-        jobs[str(value)] = make(settings)
+        side = value if axis == 'side' else 32
+        images = {'x': lambda r, count, side=side: r.integers(0, 256, (count, side, side, 3), 'u1')}
+        data = step.drawn(images) if config == SIMCLR else None
+        jobs[str(value)] = step.opened(config, changes.items(), data)
     return jobs
-
-
-def drawn(side: int) -> Any:
-    """Random images: a step costs the same on them as on others."""
-    import numpy as np
-
-    from ssljax.data.source import Source, Split
-
-    images = np.random.default_rng(0).integers(0, 256, (512, side, side, 3), dtype=np.uint8)
-    split = Split(len(images), lambda index: {'x': images[index]})
-    return Source('drawn', {'train': split, 'test': split}, 'drawn')
-
-
-def stepping(job: Any) -> Callable[[], None]:
-    """A call of one step on the job's first batch, from the state of the call before."""
-    import jax
-
-    from ssljax import model
-
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
-    state, key, step = job.fresh(), job.key(model.STEP), job.step()
-
-    def call() -> None:
-        nonlocal state
-        state, _ = jax.block_until_ready(step(state, batch, key, job.acting(0)))
-
-    return call
 
 
 def apart(devices: int, rounds: int, most: float) -> list[float]:

@@ -1,69 +1,8 @@
-"""The nets of `torch_tokens`, their views and Muon, in PyTorch; sizes are those of the configs."""
+"""The nets of `torch_tokens`, and Muon, in PyTorch; sizes are those of the configs."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-
-def views(x, n, *, scale, size=32, color=False, solarize=0.0):
-    """Bytes [B, 3, H, W] -> n views of each [B, n, 3, size, size] in [-1, 1]: crop, flip, color."""
-    x, (B, _, H, W) = x / 127.5 - 1, x.shape
-    u = torch.rand(14, B, n)
-    area = scale[0] + (scale[1] - scale[0]) * u[0]
-    least, most = torch.clamp(area * W / H, min=3 / 4), torch.clamp(W / (H * area), max=4 / 3)
-    aspect = torch.exp(least.log() + (most / least).log() * u[1])
-    height = (area * H * W / aspect).sqrt().clamp(max=H)
-    width = (area * H * W * aspect).sqrt().clamp(max=W)
-    top, left = u[2] * (H - height), u[3] * (W - width)
-    flipped = u[4] < 0.5
-    left, width = torch.where(flipped, left + width, left), torch.where(flipped, -width, width)
-    rows = triangle(top, height, size, H)[:, :, None]  # [B, n, 1, size, H]
-    cols = triangle(left, width, size, W)[:, :, None]
-    y = rows @ x[:, None] @ cols.transpose(-1, -2)  # [B, n, 3, size, size]
-    if not color:
-        return y
-    u = u[..., None, None]
-    acts = u[9] < 0.8
-    b, c, s = (torch.where(acts, 0.6 + 0.8 * u[i], 1.0) for i in (5, 6, 7))
-    shift = torch.where(acts, 0.2 * u[8] - 0.1, 0.0)
-    r, g, v = blend(y.unbind(2), -1.0, b)
-    r, g, v = blend((r, g, v), luma(r, g, v).mean((-1, -2), keepdim=True), c)
-    r, g, v = hue(*blend((r, g, v), luma(r, g, v), s), shift)
-    gray, grays = luma(r, g, v), u[10] < 0.2
-    y = torch.stack([torch.where(grays, gray, p) for p in (r, g, v)], 2)
-    if solarize:
-        y = torch.where((u[13] < solarize)[:, :, None] & (y >= 0), -y, y)
-    return y
-
-
-def triangle(start, extent, size, count):
-    """Bilinear weights [..., size, count] that resample [start, start + extent)."""
-    scale = (extent / size)[..., None]
-    center = (start[..., None] + (torch.arange(size) + 0.5) * scale).clamp(0.5, count - 0.5)
-    distance = (torch.arange(count) + 0.5 - center[..., None]).abs()
-    weight = F.relu(1 - distance / scale.abs().clamp(min=1)[..., None])
-    return weight / weight.sum(-1, keepdim=True)
-
-
-def luma(r, g, b):
-    return 0.299 * r + 0.587 * g + 0.114 * b
-
-
-def blend(parts, base, factor):
-    return [(base + (p - base) * factor).clamp(-1, 1) for p in parts]
-
-
-def hue(r, g, b, shift):
-    value = torch.maximum(torch.maximum(r, g), b)
-    chroma = value - torch.minimum(torch.minimum(r, g), b)
-    per = 1 / torch.where(chroma > 0, chroma, 1.0)
-    sixth = torch.where(g >= b, 2 + (b - r) * per, 4 + (r - g) * per)
-    sixth = torch.where((r >= g) & (r >= b), (g - b) * per, sixth) / 6 + shift
-    sixth = 6 * (sixth - sixth.floor())
-    r = (2 - (sixth - 3).abs()).clamp(0, 1)
-    g = ((sixth - 2).abs() - 1).clamp(0, 1)
-    b = ((sixth - 4).abs() - 1).clamp(0, 1)
-    return value - chroma * r, value - chroma * g, value - chroma * b
 
 
 def patchify(x, patch):

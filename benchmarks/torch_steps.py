@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import step
 import torch
+import torch_views
 from torch import nn
 from torch.nn import functional as F
 
@@ -59,7 +60,12 @@ def contrastive(
 ) -> Forms:
     """Two views of each image and NT-Xent. least: the least area of a crop."""
     images = torch.randint(0, 256, (job.run.batch, 3, 32, 32), dtype=torch.uint8, device=DEVICE)
-    view = torch.compile(lambda x: views(x, least), dynamic=False)
+
+    def views(x):  # of one image are neighbors
+        return torch_views.views(x, 2, scale=(least, 1.0), color=True).flatten(0, 1)
+
+    compiled_views = torch.compile(views, dynamic=False)
+
     cast = dict(device_type=DEVICE, dtype=torch.bfloat16, enabled=dtype == 'bfloat16')
 
     def form(compiled: bool):
@@ -67,16 +73,15 @@ def contrastive(
         same_size(job, net)
 
         def loss():
-            x = (views(images, least) if compiled else view(images)).contiguous(
-                memory_format=torch.channels_last
-            )
+            x = (views if compiled else compiled_views)(images)
+            x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(**cast):
                 z = net(x)
             z = F.normalize(z.float(), dim=1)
             logits = (z @ z.T / 0.2).fill_diagonal_(-math.inf)
             return F.cross_entropy(logits, target)
 
-        target = torch.arange(2 * job.run.batch, device=DEVICE).roll(job.run.batch)
+        target = torch.arange(2 * job.run.batch, device=DEVICE) ^ 1  # the neighbor
         return trained(
             torch.compile(loss, dynamic=False) if compiled else loss, optimizer(net), steps
         )
@@ -267,15 +272,27 @@ def adamw(net: nn.Module, rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
-def trained(loss: Callable, optimizer: Any, steps: int) -> Callable[[], None]:
-    """A call of so many steps: gradient, update."""
+def trained(
+    loss: Callable,
+    optimizer: Any,
+    steps: int,
+    *,
+    clip: Iterable[nn.Parameter] = (),
+    norm: float = math.inf,
+    after: Callable[[], None] = lambda: None,
+) -> Callable[[], None]:
+    """A call of so many steps: gradient, update, after. clip: what has a gradient of most norm."""
+    clip = list(clip)
 
     def run():
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
             value = loss()
             value.backward()
+            if clip:
+                nn.utils.clip_grad_norm_(clip, norm)
             optimizer.step()
+            after()
         value.item()
 
     return run
@@ -325,61 +342,3 @@ def resnet18() -> nn.Module:
     stem = [conv(3, 64, 3, 1), nn.BatchNorm2d(64), nn.ReLU(inplace=True)]
     pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     return nn.Sequential(*stem, *blocks, *pool, *projector(512, 512, 128))
-
-
-# Two views of bytes, by ssljax.augment's formulas and in its order: crop and mirror by two matrix
-# products, brightness, contrast, saturation, hue in HSV, gray.
-
-
-def views(x: torch.Tensor, least: float, size: int = 32) -> torch.Tensor:
-    """Bytes [B, 3, H, W] -> [2 B, 3, size, size] in [-1, 1]; the views of one are B rows apart."""
-    B, _, H, W = x.shape
-    x = (x / 127.5 - 1).repeat(2, 1, 1, 1)
-    u = torch.rand(14, 2 * B, device=x.device)
-    area = least + (1 - least) * u[0]
-    low = torch.clamp(area * (W / H), min=3 / 4).clamp(max=4 / 3)
-    high = torch.clamp(W / H / area, min=3 / 4).clamp(max=4 / 3)
-    aspect = torch.exp(low.log() + (high.log() - low.log()) * u[1])
-    height = torch.sqrt(area * H * W / aspect).clamp(max=H)
-    width = torch.sqrt(area * H * W * aspect).clamp(max=W)
-    top, left, mirrored = u[2] * (H - height), u[3] * (W - width), u[4] < 0.5
-    left, width = torch.where(mirrored, left + width, left), torch.where(mirrored, -width, width)
-    rows, cols = triangle(top, height, size, H), triangle(left, width, size, W)
-    x = rows[:, None] @ x @ cols.mT[:, None]
-    acts = u[9] < 0.8
-    b, c, s = (torch.where(acts, 0.6 + 0.8 * u[i], 1.0)[:, None, None] for i in (5, 6, 7))
-    h = torch.where(acts, (2 * u[8] - 1) * 0.1, 0.0)[:, None, None]
-    parts = [(b * (p + 1) - 1).clamp(-1, 1) for p in x.unbind(1)]
-    mean = luma(parts).mean((1, 2), keepdim=True)
-    parts = [(mean + (p - mean) * c).clamp(-1, 1) for p in parts]
-    base = luma(parts)
-    parts = hue([(base + (p - base) * s).clamp(-1, 1) for p in parts], h)
-    gray, flat = (u[10] < 0.2)[:, None, None], luma(parts)
-    return torch.stack([torch.where(gray, flat, p) for p in parts], 1)
-
-
-def triangle(start: torch.Tensor, extent: torch.Tensor, size: int, count: int) -> torch.Tensor:
-    """Bilinear weights [B, size, count], wider where the image shrinks."""
-    scale = (extent / size)[:, None]
-    center = start[:, None] + (torch.arange(size, device=start.device) + 0.5) * scale
-    center = center.clamp(0.5, count - 0.5)[..., None]
-    distance = (torch.arange(count, device=start.device) + 0.5 - center).abs()
-    weight = F.relu(1 - distance / scale.abs().clamp(min=1)[..., None])
-    return weight / weight.sum(2, keepdim=True)
-
-
-def luma(parts: Iterable[torch.Tensor]) -> torch.Tensor:
-    r, g, b = parts
-    return 0.299 * r + 0.587 * g + 0.114 * b
-
-
-def hue(parts: Iterable[torch.Tensor], shift: torch.Tensor) -> list[torch.Tensor]:
-    r, g, b = parts
-    value = torch.maximum(torch.maximum(r, g), b)
-    chroma = value - torch.minimum(torch.minimum(r, g), b)
-    per = 1 / torch.where(chroma > 0, chroma, 1.0)
-    sixth = torch.where(g >= b, 2 + (b - r) * per, 4 + (r - g) * per)
-    sixth = torch.where((r >= g) & (r >= b), (g - b) * per, sixth) / 6 + shift
-    sixth = 6 * (sixth - sixth.floor())
-    below = (2 - (sixth - 3).abs(), (sixth - 2).abs() - 1, (sixth - 4).abs() - 1)
-    return [value - chroma * share.clamp(0, 1) for share in below]

@@ -4,27 +4,23 @@ Each function below gives {'ours': ..., 'torch eager': ..., 'torch compiled': ..
 `steps` train steps and return when all is done. Ours is the step that a config trains: views,
 losses, teacher, optimizer. PyTorch does the same work at its best: attention by
 scaled_dot_product_attention, fused or batched optimizers, and torch.compile around views, nets and
-loss. The nets have equally many params. Without PyTorch there is only 'ours'.
+loss.
+The nets have equally many params.
 """
 
 import copy
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-TORCH = importlib.util.find_spec('torch') is not None
-if TORCH:
-    import torch
-    import torch_nets
-    from torch import nn
-    from torch.nn import functional as F
+import step
+import torch
+import torch_nets
+import torch_views
+from torch import nn
+from torch.nn import functional as F
+from torch_steps import same_size, trained
 
 Forms = dict[str, Callable[[], None]]
 
@@ -32,23 +28,23 @@ Forms = dict[str, Callable[[], None]]
 def mae(steps: int = 10) -> Forms:
     """configs/mae.py:cifar10_small: 64 images, a quarter of 64 patches seen."""
     rows = {'x': drawn(256, 32, 32, 3)}
-    call, count = ours('mae.py:cifar10_small', rows, steps)
+    job = opened('mae.py:cifar10_small', rows)
 
     def make():
         net, x = torch_nets.MAE(), images(rows, 64)
 
         def loss():
-            return net(torch_nets.views(x, 1, scale=(0.4, 1.0))[:, 0])
+            return net(torch_views.views(x, 1, scale=(0.4, 1.0))[:, 0])
 
         return net, loss, torch.optim.AdamW(net.parameters(), 1e-3, (0.9, 0.95), fused=True), {}
 
-    return {'ours': call, **theirs(make, count, steps)}
+    return forms(job, make, steps)
 
 
 def dino(steps: int = 10) -> Forms:
     """configs/dino.py:cifar10_small: 64 images, 2 crops of 32 pixels and 2 of 16."""
     rows = {'x': drawn(256, 32, 32, 3)}
-    call, count = ours('dino.py:cifar10_small', rows, steps)
+    job = opened('dino.py:cifar10_small', rows)
 
     def make():
         student, x = torch_nets.DINO(), images(rows, 64)
@@ -56,8 +52,8 @@ def dino(steps: int = 10) -> Forms:
         pairs, center = (list(student.parameters()), list(teacher.parameters())), torch.zeros(512)
 
         def loss():
-            wide = torch_nets.views(x, 2, scale=(0.4, 1.0), color=True, solarize=0.1)
-            near = torch_nets.views(x, 2, scale=(0.1, 0.4), color=True, size=16)
+            wide = torch_views.views(x, 2, scale=(0.4, 1.0), color=True, solarize=0.1)
+            near = torch_views.views(x, 2, scale=(0.1, 0.4), color=True, size=16)
             with torch.no_grad():
                 t = teacher(wide.flatten(0, 1)).unflatten(0, (-1, 2))
                 p = ((t - center) / 0.04).softmax(-1)
@@ -71,15 +67,15 @@ def dino(steps: int = 10) -> Forms:
                 torch._foreach_lerp_(pairs[1], pairs[0], 0.02)
 
         optimizer = torch.optim.AdamW(student.parameters(), 1e-3, fused=True)
-        return student, loss, optimizer, dict(clip=3.0, after=after)
+        return student, loss, optimizer, dict(clip=student.parameters(), norm=3.0, after=after)
 
-    return {'ours': call, **theirs(make, count, steps)}
+    return forms(job, make, steps)
 
 
 def gpt(steps: int = 4) -> Forms:
     """configs/gpt.py:shakespeare: 32 windows of 128 characters, 4 blocks of width 128, Muon."""
     rows = {'x': drawn(256, 129, high=65).astype(np.int32)}
-    call, count = ours('gpt.py:shakespeare', rows, steps, vocab=65)
+    job = opened('gpt.py:shakespeare', rows, vocab=65)
 
     def make():
         net, tokens = torch_nets.GPT(), torch.from_numpy(rows['x'][:32]).long()
@@ -95,13 +91,13 @@ def gpt(steps: int = 4) -> Forms:
         )
         return net, loss, optimizer, {}
 
-    return {'ours': call, **theirs(make, count, steps)}
+    return forms(job, make, steps)
 
 
 def vae(steps: int = 20) -> Forms:
     """configs/vae.py:mnist: 100 black and white images, layers of 500, 40 latents."""
     rows = {'x': 255 * drawn(256, 28, 28, 1, high=2)}
-    call, count = ours('vae.py:mnist', rows, steps)
+    job = opened('vae.py:mnist', rows)
 
     def make():
         def mlp(*dims):
@@ -120,13 +116,13 @@ def vae(steps: int = 20) -> Forms:
 
         return net, loss, torch.optim.Adam(net.parameters(), 1e-3, fused=True), {}
 
-    return {'ours': call, **theirs(make, count, steps)}
+    return forms(job, make, steps)
 
 
 def realnvp(steps: int = 4) -> Forms:
     """configs/realnvp.py: 32 images of 16 x 16, two scales, ten couplings of residual nets."""
     rows = {'x': drawn(256, 16, 16, 1)}
-    call, count = ours('realnvp.py', rows, steps)
+    job = opened('realnvp.py', rows)
 
     def make():
         net, x = torch_nets.ImageFlow(1), images(rows, 32)
@@ -139,9 +135,10 @@ def realnvp(steps: int = 4) -> Forms:
             log_p = -(z.square() + math.log(2 * math.pi)).sum(1) / 2
             return -(log_p + log_det + slope).mean() / 256
 
-        return net, loss, torch.optim.Adam(net.parameters(), 1e-3, fused=True), dict(clip=1.0)
+        optimizer = torch.optim.Adam(net.parameters(), 1e-3, fused=True)
+        return net, loss, optimizer, dict(clip=net.parameters(), norm=1.0)
 
-    return {'ours': call, **theirs(make, count, steps)}
+    return forms(job, make, steps)
 
 
 def drawn(*shape: int, high: int = 256) -> np.ndarray:
@@ -153,57 +150,22 @@ def images(rows: Mapping[str, np.ndarray], count: int) -> Any:
     return torch.from_numpy(rows['x'][:count]).permute(0, 3, 1, 2).contiguous()
 
 
-def ours(
-    config: str, rows: Mapping[str, np.ndarray], steps: int, vocab: int = 0
-) -> tuple[Callable[[], None], int]:
-    """A call of `steps` train steps of a config on these rows, and its number of params."""
-    import jax
-
-    from ssljax import model, resolve
-    from ssljax.data.source import Source, Split
-    from ssljax.job import make
-
-    settings = resolve.resolve(str(ROOT / 'configs' / config)) | dict(evals={})
-    split = Split(len(rows['x']), lambda index: {name: r[index] for name, r in rows.items()})
-    words = tuple(map(chr, range(vocab)))
-    job = make(settings | dict(data=Source('drawn', {'train': split}, 'drawn', vocab=words)))
-    state, key, acting = job.fresh(), job.key(model.STEP), job.acting(0)
-    with job.batches(stop=1) as batches:
-        _, batch = next(batches)
-
-    def call():
-        nonlocal state
-        for _ in range(steps):
-            state, _ = job.step()(state, batch, key, acting)
-        jax.block_until_ready(state)
-
-    return call, sum(p.size for p in jax.tree.leaves(state.params))
+def opened(config: str, rows: Mapping[str, np.ndarray], vocab: int = 0) -> Any:
+    """The job of a config, on these rows again and again."""
+    draws = {
+        name: lambda _, count, rows=rows: np.resize(rows, (count, *rows.shape[1:]))
+        for name, rows in rows.items()
+    }
+    data = step.drawn(draws, vocab=[*map(chr, range(vocab))])
+    return step.opened(f'configs/{config}', data=data)
 
 
-def theirs(make: Callable[[], tuple], count: int, steps: int) -> Forms:
-    """Both forms of PyTorch; make() -> net, loss, optimizer, options of `descend`."""
-    if not TORCH:
-        print('torch is not installed: only our steps are timed')
-        return {}
-    forms = {}
+def forms(job: Any, make: Callable[[], tuple], steps: int) -> Forms:
+    """Ours, and both forms of PyTorch; make() -> net, loss, optimizer, options of `trained`."""
+    found = {'ours': step.repeated(job, steps)}
     for name in ('torch eager', 'torch compiled'):
         net, loss, optimizer, options = make()
-        found = sum(p.numel() for p in net.parameters())
-        assert found == count, f'{found} params, ours has {count}'
+        same_size(job, net)
         loss = torch.compile(loss) if name == 'torch compiled' else loss
-        forms[name] = descend(net, loss, optimizer, steps, **options)
-    return forms
-
-
-def descend(net, loss, optimizer, steps, *, clip=None, after=None) -> Callable[[], None]:
-    def call():
-        for _ in range(steps):
-            optimizer.zero_grad(set_to_none=True)
-            loss().backward()
-            if clip:
-                nn.utils.clip_grad_norm_(net.parameters(), clip)
-            optimizer.step()
-            if after:
-                after()
-
-    return call
+        found[name] = trained(loss, optimizer, steps, **options)
+    return found
