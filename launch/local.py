@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         for given in environments:
             print(*(f'{k}={training.line([v])}' for k, v in given.items()), training.line(command))
         return 0
-    place = workdir(command)
+    place = cli.place(training.value(command, '--workdir'))
     logs = known.logs or place.with_name(place.name + '.logs')  # a new workdir has to be empty
     logs.mkdir(parents=True, exist_ok=True)
     return run([sys.executable, *command[1:]], environments, logs, known.grace)
@@ -62,13 +62,6 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(('127.0.0.1', 0))
         return one.getsockname()[1]
-
-
-def workdir(command: list[str]) -> Path:
-    for word, after in zip(command, [*command[1:], '']):
-        if word.startswith('--workdir'):
-            return cli.place(word.partition('=')[2] or after)
-    raise AssertionError('training.parse saw that it is there')
 
 
 def run(command: list[str], environments: list[dict], logs: Path, grace: float) -> int:

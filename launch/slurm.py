@@ -1,6 +1,5 @@
 """A job of Slurm that saves before its time is over and goes on: python -m launch.slurm ..."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -46,10 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(text, end='')
         return 0
     known.logs.mkdir(parents=True, exist_ok=True)
-    try:
-        return subprocess.run(['sbatch'], input=text, text=True).returncode
-    except FileNotFoundError:
-        raise Mistake('there is no sbatch here; log in where jobs are submitted') from None
+    return training.start(['sbatch'], 'log in where jobs are submitted', text)
 
 
 def script(known, command: list[str]) -> str:

@@ -2,7 +2,9 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ssljax import cli
 from ssljax.names import Mistake
@@ -41,7 +43,54 @@ def parse(
     return known, ['python', '-m', 'ssljax.train', *rest]
 
 
+def value(command: Sequence[str], option: str) -> str:
+    """What the training command has for an option that it has."""
+    for word, after in zip(command, [*command[1:], '']):
+        name, equals, given = word.partition('=')
+        if name == option:
+            return given if equals else after
+    raise AssertionError(f'parse saw that {option} is there')
+
+
+def replaced(command: Sequence[str], option: str, new: str) -> list[str]:
+    """The command with another value of an option."""
+    old = value(command, option)
+    words = [f'{option}={new}' if word == f'{option}={old}' else word for word in command]
+    at = [i for i, word in enumerate(words) if word == option]
+    for i in at:
+        words[i + 1] = new
+    return words
+
+
 TRAINING = ('--config', '--workdir', '--from_scratch')
+
+
+def written(tree: Any) -> str:
+    """YAML; a text of several lines stands as it is."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        style = '|' if '\n' in value else None
+        return dumper.represent_scalar('tag:yaml.org,2002:str', value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(tree, Dumper=Dumper, sort_keys=False, width=1000)
+
+
+def start(
+    words: Sequence[str],
+    absent: str,
+    text: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Runs a program, which reads `text`; -> its exit code."""
+    try:
+        return subprocess.run(words, input=text, text=True, env=environment).returncode
+    except FileNotFoundError:
+        raise Mistake(f'there is no {words[0]} here; {absent}') from None
 
 
 def line(words: Sequence[str]) -> str:
