@@ -43,7 +43,9 @@ def submit(address: str, entry: list[str]) -> int:
     try:
         client = JobSubmissionClient(address)
     except ConnectionError:
-        raise Mistake(f'no Ray cluster answers at {address}; type --address=http://HOST:8265')
+        raise Mistake(
+            f'no Ray cluster answers at {address}; type --address=http://HOST:8265'
+        ) from None
     hidden = ['.git', 'runs', 'tests', 'results']
     environment = {'working_dir': '.', 'excludes': hidden}
     number = client.submit_job(entrypoint=training.line(entry), runtime_env=environment)
