@@ -111,24 +111,22 @@ def copy(stream: TextIO, log: TextIO, prefix: str) -> None:
 
 def ended(children: list[subprocess.Popen], grace: float) -> int:
     """Waits for all; once one has failed, the others have `grace` seconds. The code of the run."""
-    while any(child.poll() is None for child in children):
-        failed = [c.returncode for c in children if c.returncode not in (None, 0, STOPPED)]
-        if failed:
+    late = None
+    while None in (codes := [child.poll() for child in children]):
+        if late is None and any(code not in (None, 0, STOPPED) for code in codes):
+            first = next(code for code in codes if code not in (None, 0, STOPPED))
+            late = time.monotonic() + grace
             for child in children:
                 if child.poll() is None:
                     child.terminate()
-            late = time.monotonic() + grace
-            while any(c.poll() is None for c in children) and time.monotonic() < late:
-                time.sleep(0.1)
+        if late is not None and time.monotonic() > late:
             for child in children:
                 if child.poll() is None:
                     child.kill()
-                child.wait()
-            return failed[0] if failed[0] > 0 else 128 - failed[0]
         time.sleep(0.1)
-    codes = [child.returncode for child in children]
-    worst = next((c for c in codes if c not in (0, STOPPED)), STOPPED if STOPPED in codes else 0)
-    return worst if worst >= 0 else 128 - worst
+    if late is None:
+        first = next((code for code in codes if code not in (0, STOPPED)), max(codes))
+    return first if first >= 0 else 128 - first  # as a shell says that a signal ended it
 
 
 if __name__ == '__main__':
