@@ -94,7 +94,10 @@ def jobset(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
                 # 75: a signal came and the run was saved
                 {'action': 'FailJob', 'onExitCodes': {'operator': 'In', 'values': [75]}},
                 # the node was taken away
-                {'action': 'FailJob', 'onPodConditions': [{'type': 'DisruptionTarget'}]},
+                {
+                    'action': 'FailJob',
+                    'onPodConditions': [{'type': 'DisruptionTarget', 'status': 'True'}],
+                },
             ]
         },
         'template': {'metadata': {'annotations': {'gke-gcsfuse/volumes': 'true'}}, 'spec': pod},

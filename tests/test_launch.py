@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-import jobs
 import pytest
 import yaml
 
@@ -15,6 +15,7 @@ from launch import gke, local, ray_job, skypilot, slurm, tpu_vm
 from ssljax import cli
 from ssljax.names import Mistake
 
+ROOT = Path(__file__).parents[1]
 RUN = ['--config=configs/simclr.py:smoke', '--workdir=runs/one', '--config.steps=8']
 TRAIN = 'python -m ssljax.train --config=configs/simclr.py:smoke'
 
@@ -144,7 +145,7 @@ def started(program, folder, count=2, grace=1.0):
         f'sys.exit(local.run(command, each, pathlib.Path({str(folder)!r}), {grace}))'
     )
     return subprocess.Popen(
-        [sys.executable, '-c', code], cwd=jobs.ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
 
 
@@ -190,13 +191,17 @@ def test_skypilot_reads_the_task_and_refuses_a_misspelled_one(capsys, tmp_path):
     """Where SkyPilot is installed."""
     sky = pytest.importorskip('sky')
     text = dry(skypilot.main, capsys, '--bucket=gs://mine', '--nodes=2')
-    tree = yaml.safe_load(text)
-    del tree['file_mounts']  # it asks the cloud for the bucket
-    task = sky.Task.from_yaml_config(tree)
+
+    def read(**changes):
+        tree = yaml.safe_load(text)
+        del tree['file_mounts']  # it would ask the cloud for the bucket
+        tree['resources'] |= changes
+        return sky.Task.from_yaml_config(tree)
+
+    task = read()
     assert task.num_nodes == 2 and next(iter(task.resources)).use_spot
-    tree['resources']['use_spt'] = True
     with pytest.raises(Exception, match='use_spt'):
-        sky.Task.from_yaml_config(tree)
+        read(use_spt=True)
 
 
 def test_kubernetes_reads_the_pods_and_refuses_a_misspelled_one(capsys):
