@@ -22,6 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     known, command = training.parse(made, arguments)
     if known.nodes < 1:
         raise Mistake(f'--nodes={known.nodes}; type 1 or more')
+    place = training.value(command, '--workdir')
+    if not os.path.isabs(place):
+        raise Mistake(
+            f'--workdir={place} would lie in a copy of this directory that Ray deletes; type an'
+            ' absolute one, on a file system of all machines'
+        )
     options = [f'--{name}={getattr(known, name)}' for name in ('nodes', 'gpus', 'cpus')]
     options += ['--packed'] if known.packed else []
     entry = ['python', '-m', 'launch.ray_job', '--inside', *options, *command[3:]]

@@ -1,6 +1,9 @@
 """Launchers: what each would do, and what the local one does."""
 
+import importlib
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +26,17 @@ TRAIN = 'python -m ssljax.train --config=configs/simclr.py:smoke'
 def dry(main, capsys, *options):
     assert main([*options, *RUN, '--dry_run']) == 0
     return capsys.readouterr().out
+
+
+def test_every_command_of_the_page_says_what_it_would_do(capsys):
+    text = (ROOT / 'launch' / 'README.md').read_text()
+    launchers = {'local', 'slurm', 'skypilot', 'gke', 'ray_job', 'tpu_vm'}
+    found = re.findall(r'^python -m launch[.](\w+) (.*)$', text, flags=re.M)
+    assert {name for name, _ in found} == launchers
+    for name, words in found:
+        main = importlib.import_module(f'launch.{name}').main
+        assert main([*shlex.split(words), '--dry_run']) == 0
+        assert 'ssljax.train' in capsys.readouterr().out
 
 
 def test_local_starts_the_command_once_a_process(capsys):
@@ -109,9 +123,11 @@ def test_a_tpu_is_asked_for_used_and_given_back(capsys):
 
 
 def test_ray_starts_itself_inside_with_the_same_command(capsys):
-    first, second = dry(ray_job.main, capsys, '--nodes=2', '--gpus=1').splitlines()
-    assert '--inside --nodes=2 --gpus=1.0' in first and first.endswith(' '.join(RUN))
-    assert second == f'on each of 2: python -m ssljax.train {" ".join(RUN)}'
+    run = ['--config=simclr:smoke', '--workdir=/shared/one']
+    assert ray_job.main(['--nodes=2', '--gpus=1', *run, '--dry_run']) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert '--inside --nodes=2 --gpus=1.0' in first and first.endswith(' '.join(run))
+    assert second == f'on each of 2: python -m ssljax.train {" ".join(run)}'
 
 
 @pytest.mark.parametrize(
@@ -127,6 +143,7 @@ def test_ray_starts_itself_inside_with_the_same_command(capsys):
         (gke.main, ['--image=i', *RUN], '--bucket'),
         (gke.main, ['--image=i', '--bucket=b', '--name=A_b', *RUN], 'A_b'),
         (tpu_vm.main, ['--bucket=b', *RUN], '--zone'),
+        (ray_job.main, RUN, 'absolute'),
     ],
 )
 def test_a_mistake_is_one_line(main, options, said, capsys):
