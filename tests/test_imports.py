@@ -77,6 +77,7 @@ LEVELS = (
     ('model',),
     ('reopen', 'job', 'trivial', 'results', 'console'),
     ('workdir', 'dry_run', 'describe'),
+    ('plan',),
     ('evaluate', 'compare'),
     ('train',),
 )
