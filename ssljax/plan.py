@@ -198,7 +198,7 @@ def exchanged(text: str) -> dict[str, tuple[int, float]]:
 
 
 def volume(shape: str) -> list[float]:
-    """Bytes of each array in '(f32[8,128]{1,0}, bf16[2,2])'; counters, which are u32[], are none."""
+    """Bytes of each array in '(f32[8,128]{1,0}, bf16[2])'; counters, which are u32[], are none."""
     arrays = [pair for pair in re.findall(r'(\w+)\[([\d,]*)\]', shape) if pair != ('u32', '')]
     return [
         BITS.get(dtype, 0) / 8 * math.prod(int(side) for side in sides.split(',') if side)
