@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
-from ssljax import cli, config  # noqa: E402
+from ssljax import cli, config, plan  # noqa: E402
 from ssljax.names import Mistake, choose  # noqa: E402
 
 VIEW = dict(name='crop', size=224, scale=(0.9, 1.0), ratio=(1.0, 1.0), flip=0.0)
@@ -120,10 +120,47 @@ def about() -> dict:
     return {'date': time.strftime('%Y-%m-%d'), **versions}
 
 
+# ---- the tables of docs/plans.md
+
+
+def found() -> dict:
+    path = ROOT / 'results' / 'plans.json'
+    return json.loads(path.read_text()) if path.exists() else {'rows': {}}
+
+
+def large() -> tuple[list[str], list[list[str]]]:
+    """Of each large run on each number of chips, by each placement."""
+    head = ['run', 'chips', 'cut by', 'MB of a chip', 'operations', 'memory', 'links', 'sent most']
+    lines = []
+    for name, row in found()['rows'].items():
+        if not name.startswith('big/'):
+            continue
+        title, chips, place = name.removeprefix('big/').rsplit('/', 2)
+        if 'failed' in row:
+            lines.append([title, chips, place, row['failed'], '', '', '', ''])
+            continue
+        times = {k: f'{1e3 * seconds:,.1f}' for k, seconds in row['floors'].items()}
+        narrow = max(row['floors'], key=row['floors'].get)
+        times[narrow] = f'**{times[narrow]}**'
+        fits = row['peak'] <= plan.CHIPS[row['chip']].memory
+        room = f'{row["peak"] / 1e6:,.0f}' + ('' if fits else ', does not fit')
+        kinds = {kind: volume for kind, (_, volume) in row['exchanges'].items()}
+        most = max(kinds, key=kinds.get, default='')
+        sent = f'{most}, {kinds[most] / 1e6:,.0f} MB' if most else 'nothing'
+        lines.append([title, chips, place, room, *times.values(), sent])
+    return head, lines
+
+
+def compiled() -> tuple[list[str], list[list[str]]]:
+    """Which methods compile for a TPU, and why others do not."""
+    rows = {k: v for k, v in found()['rows'].items() if k.startswith('methods/')}
+    failed = {k.removeprefix('methods/'): v['failed'] for k, v in rows.items() if 'failed' in v}
+    lines = [[f'{len(rows) - len(failed)} of {len(rows)} methods', 'compile']]
+    return ['what', 'how'], lines + [[name, why] for name, why in failed.items()]
+
+
 def made(row: str) -> dict:
     """The plan of a row; of turns that act at different steps, the one with most operations."""
-    from ssljax import plan
-
     kind, name, *rest = row.split('/') if row.startswith('methods') else row.rsplit('/', 2)
     if kind == 'methods':
         plans = plan.plan(f'{name}:smoke', [], 'v5e:2x4')
