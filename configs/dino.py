@@ -1,8 +1,7 @@
 """DINO on squares of two photographs: four minutes on two CPU cores.
 
-`:centered` does not sharpen the teacher, `:sharpened` does not center it, `:neither` does neither,
-and collapses as the paper's figure 7 has it; `:both` is DINO for as many steps. `:whole` is without
-the small crops.
+A minute each, on CIFAR-10: `:centered` does not sharpen the teacher, `:sharpened` does not center it,
+`:neither` does neither; `:both` is DINO, and `:whole` is DINO without small crops.
 """
 
 from ssljax.config import config
@@ -11,12 +10,10 @@ from ssljax.config import config
 def short(**model):
     """A minute on one CPU core."""
     return dict(
-        steps=600,
-        data=dict(size=16),
-        model=dict(
-            encoder=dict(size=16), global_view=dict(size=16), local_view=dict(size=8), **model
-        ),
-        optim=dict(student=dict(warmup=40)),
+        steps=700,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(encoder=dict(patch=8), **model),
+        optim=dict(student=dict(warmup=70)),
         evals=dict(knn=dict(picture=False), rank=dict(), linear_probe=None, attention=None),
         log=dict(every=10),
     )
