@@ -1,7 +1,7 @@
 """DINO on squares of two photographs: four minutes on two CPU cores.
 
-A minute each, on CIFAR-10: `:centered` does not sharpen the teacher, `:sharpened` does not center it,
-`:neither` does neither; `:both` is DINO, and `:whole` is DINO without small crops.
+A minute each, on CIFAR-10: `:centered` does not sharpen the teacher, `:sharpened` does not center
+it, `:neither` does neither; `:both` is DINO, and `:whole` is DINO without small crops.
 """
 
 from ssljax.config import config
