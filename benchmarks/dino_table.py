@@ -201,18 +201,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return bool(failed)
 
 
-def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if path.exists() else {'rows': []}
+def read(path: Path) -> dict[Row, dict[str, Any]]:
+    """The rows of a file, which has a list for each net."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {row_of(run): run for net in NETS for run in found.get(net, ())}
 
 
 def row_of(run: Mapping[str, Any]) -> Row:
     return Row(run['name'], run['net'], run['seed'])
 
 
-def there(row: Row, found: Mapping[str, Any]) -> bool:
+def there(row: Row, found: Mapping[Row, Any]) -> bool:
     """Whether the file has this row, of the config that it has now."""
-    mine = [run['config'] for run in found['rows'] if row_of(run) == row]
-    return mine == [config.as_json(own(settings(row)))]
+    return row in found and found[row]['config'] == config.as_json(own(settings(row)))
 
 
 def own(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,11 +259,11 @@ def keep(path: Path, row: Row, found: Mapping[str, Any]) -> None:
     """Writes the file whole, with this row; others may have written to it meanwhile."""
     from ssljax.log import write_json
 
-    rows = {row_of(run): run for run in read(path)['rows']} | {row: {**row._asdict(), **found}}
-    order = {one: i for i, one in enumerate(listed())}
-    whole = sorted(rows.values(), key=lambda run: order.get(row_of(run), -1))
+    rows = read(path) | {row: {**row._asdict(), **found}}
+    parts = {net: [rows[one] for one in sorted(rows) if one.net == net] for net in NETS}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {'steps': STEPS, 'batch': BATCH, 'nets': config.as_json(NETS), 'rows': whole})
+    harness = {'steps': STEPS, 'batch': BATCH, 'nets': config.as_json(NETS)}
+    write_json(path, {'harness': harness, **parts})
 
 
 # ---- the table
@@ -291,11 +292,10 @@ def table(net: str, path: Path = ROOT / 'results/dino_table.json') -> str:
     """The rows of a net, the best linear probe first: trained, and untrained in brackets."""
     from benchmarks.tables import grid, spread
 
-    found = read(path)
     runs: dict[str, list[dict]] = {}
-    for run in found['rows']:
-        if run['net'] == net:
-            runs.setdefault(run['name'], []).append(run)
+    for row, run in read(path).items():
+        if row.net == net:
+            runs.setdefault(row.name, []).append(run)
     if not runs:
         return 'No row has been run yet.'
     means = {name: averages(mine) for name, mine in runs.items()}

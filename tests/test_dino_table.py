@@ -127,7 +127,8 @@ def trainer(tmp_path, monkeypatch):
 
 
 def names(found):
-    return [f'{run["name"]}/{run["net"]}/{run["seed"]}' for run in found['rows']]
+    runs = [*found['conv'], *found['vit']]
+    return [f'{run["name"]}/{run["net"]}/{run["seed"]}' for run in runs]
 
 
 def test_a_row_that_the_file_has_is_not_run_again(trainer, capsys, monkeypatch):
@@ -136,15 +137,15 @@ def test_a_row_that_the_file_has_is_not_run_again(trainer, capsys, monkeypatch):
     assert trainer('--only=byol/conv,classifier/vit', '--seeds=0,1') == 0
     assert trainer.ran == ['classifier-vit-0', 'byol-conv-1']
     found = json.loads(trainer.out.read_text())
-    rows = ['byol/conv/0', 'simclr/conv/0', 'classifier/vit/0', 'byol/conv/1']
-    assert names(found) == rows and found['steps'] == 1500
-    one = found['rows'][3]
+    rows = ['byol/conv/0', 'byol/conv/1', 'simclr/conv/0', 'classifier/vit/0']
+    assert names(found) == rows and found['harness']['steps'] == 1500
+    one = found['conv'][1]
     assert one['scores']['trained']['linear'] == 51.0 and one['cpu_minutes'] == 4
     capsys.readouterr()
     assert trainer('--only=byol/conv', '--list') == 0 and trainer.ran == []
     assert capsys.readouterr().out == 'byol/conv/2\n'
     # of another config it is another row
-    found['rows'][0]['config']['model']['momentum'] = 0.5
+    found['conv'][0]['config']['model']['momentum'] = 0.5
     trainer.out.write_text(json.dumps(found))
     assert trainer('--only=byol/conv/0', '--list') == 0
     assert capsys.readouterr().out == 'byol/conv/0\n'
@@ -169,11 +170,10 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
         row('simclr', **good),
         row('byol', linear=35.0, knn=25.0, knn_k200=25.0, whitened=45.0, rank=4.0),
         row('moco', **good | dict(linear=61.0, knn=40.0)),
-        row('byol', net='vit', **good),
         row('simclr', seed=1, **good | dict(linear=64.0)),
     ]
     path = tmp_path / 'table.json'
-    path.write_text(json.dumps({'rows': rows}))
+    path.write_text(json.dumps({'conv': rows, 'vit': [row('byol', net='vit', **good)]}))
     lines = dino_table.table('conv', path).splitlines()
     cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines[2:-2]]
     assert [row[0] for row in cells] == ['`classifier`', '`simclr`', '`moco`', '`byol`', 'pixels']
