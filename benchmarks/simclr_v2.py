@@ -22,7 +22,7 @@ from benchmarks import seeds  # noqa: E402
 from ssljax import cli  # noqa: E402
 
 PER_CLASS = '45,450'  # of 4500: 1 and 10 percent
-DEEP = [('model.projector.dims', '(256, 256, 64)'), ('evals', "{'knn': {'bank_size': None}}")]
+DEEP = [('model.projector.dims', '(256, 256, 64)'), ('log.evaluate', '0'), ('evals', "{'knn': {}}")]
 WAYS = {
     'scratch': 'labels alone, from scratch',
     'tuned': 'pretrained, then the labels',
