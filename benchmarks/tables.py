@@ -12,12 +12,12 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import api, coverage, speed_tables  # noqa: E402
+from benchmarks import api, coverage, dino_table, dino_traces, simclr_v2, speed_tables  # noqa: E402
 from ssljax import evals  # noqa: E402
 
 PAGES = (
-    'README.md', 'docs/api-losses.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md',
-    'docs/results.md', 'docs/speed.md',
+    'README.md', 'docs/api-losses.md', 'docs/dino.md', 'docs/evaluation.md', 'docs/faults.md',
+    'docs/losses.md', 'docs/results.md', 'docs/speed.md', 'docs/table.md',
 )  # fmt: skip
 # the evaluators whose numbers compare features, or what a model makes of them
 FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
@@ -344,6 +344,10 @@ TABLES = {
     'results': results,
     'rounds': rounds,
     'families': coverage.families,
+    'dino_table_conv': partial(dino_table.table, 'conv'),
+    'dino_table_vit': partial(dino_table.table, 'vit'),
+    'dino_traces': dino_traces.table,
+    'simclr_v2': simclr_v2.table,
     'features': features,
     'mask_ratio': mask_ratio,
     'costs': costs,
