@@ -37,10 +37,10 @@ VARIANTS = {
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(
             encoder=dict(widths=(32, 64, 128, 256), pool='flatten'),
-            generator=dict(dims=(512, 1024)),
+            generator=dict(dims=(256, 1024)),
             whole_view=dict(size=32),
             view=dict(size=32, scale=(0.25, 1.0), blur=0.0),
-            vocabulary=2048,
+            vocabulary=1024,
         ),
         optim=dict(student=dict(warmup=120, end=0.02)),
         evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
