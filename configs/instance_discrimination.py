@@ -4,9 +4,9 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        steps=800,
+        steps=1000,
         batch=64,
-        data=dict(train=4000, validation=100, test=2000),
+        data=dict(train=1000, validation=100, test=2000),  # 64 epochs: a row is seen once in each
         optim=dict(net=dict(warmup=20)),
         evals=dict(knn=dict(bank_size=None, query_size=None)),
         judge='knn.accuracy',

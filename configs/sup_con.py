@@ -4,9 +4,9 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        steps=300,
+        steps=800,
         batch=64,
-        data=dict(train=4000, validation=100, test=1000),
+        data=dict(train=4000, validation=100, test=2000),
         optim=dict(net=dict(warmup=20)),
         evals=dict(knn=dict(bank_size=None, query_size=None)),
         judge='knn.accuracy',
