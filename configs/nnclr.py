@@ -19,7 +19,7 @@ VARIANTS = {
             encoder=dict(widths=(8, 16)),
             projector=dict(dims=(32, 16)),
             predictor=dict(dims=(24, 16)),
-            queue=40,  # no multiple of a step's rows
+            queue=72,  # no multiple of a step's rows
             temperature=0.3,
         ),
         optim=dict(net=dict(warmup=1)),

@@ -20,7 +20,7 @@ VARIANTS = {
             view=dict(size=16),
             local_view=dict(size=12),
             local_views=2,
-            vocabulary=40,  # no multiple of a step's words
+            vocabulary=72,  # no multiple of a step's words
             border=1,
             side=2,
             kappa=3.0,
