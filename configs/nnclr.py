@@ -4,9 +4,10 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        steps=800,
+        steps=1200,
         batch=64,
         data=dict(train=4000, validation=100, test=2000),
+        model=dict(queue=1024),
         optim=dict(net=dict(warmup=20)),
         evals=dict(knn=dict(bank_size=None, query_size=None)),
         judge='knn.accuracy',

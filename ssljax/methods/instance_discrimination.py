@@ -67,4 +67,6 @@ def instance_discrimination(
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])
 
-    return Method(init, {'net': Turn(loss)}, readouts={'encode': encode}, by_rows=('bank',))
+    # the softmax of all is computed where rows lie; noise is of any rows: each device has the bank
+    by_rows = () if noise else ('bank',)
+    return Method(init, {'net': Turn(loss)}, readouts={'encode': encode}, by_rows=by_rows)
