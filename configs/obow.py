@@ -4,7 +4,7 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        steps=800,
+        steps=1200,
         optim=dict(student=dict(warmup=40)),
         evals=dict(knn=dict(bank_size=4000, query_size=1000)),
         judge='knn.accuracy',
