@@ -2,6 +2,16 @@
 
 from ssljax.config import config
 
+V3 = dict(
+    model=dict(
+        encoder=dict(name='vit', patch=4, width=64, depth=2, heads=2, activation='relu', size=16),
+        projector=dict(dims=(128, 128, 32), norm='batch', last_norm=True),
+        predictor=dict(name='mlp', dims=(128, 32), norm='batch', last_norm=True),
+        queue=0,
+        symmetric=True,
+    )
+)
+
 VARIANTS = {
     'learn': dict(
         steps=1200,
@@ -28,23 +38,16 @@ VARIANTS = {
     'v1': dict(
         model=dict(projector=dict(dims=(32,)), view=dict(jitter=1.0, blur=0.0), temperature=0.07)
     ),
-    'v3': dict(
-        model=dict(
-            encoder=dict(
-                name='vit', patch=4, width=64, depth=2, heads=2, activation='relu', size=16
-            ),
-            projector=dict(dims=(128, 128, 32), norm='batch', last_norm=True),
-            predictor=dict(name='mlp', dims=(128, 32), norm='batch', last_norm=True),
-            queue=0,
-            symmetric=True,
-        ),
+    'v3': V3
+    | dict(
         optim=dict(
             query=dict(
                 # section 4.2: the patches' projection stays as it was drawn
                 groups=dict(patches=dict(match='^encoder/embed/', name='sgd', learning_rate=0.0))
             )
-        ),
+        )
     ),
+    'v3_unfrozen': V3,  # the patches' projection learns, too: what section 4.2 compares with
     'cifar10_small': dict(
         steps=5400,  # as many minutes as SimCLR, BYOL and SimSiam at 3000
         batch=128,

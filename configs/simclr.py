@@ -49,6 +49,7 @@ VARIANTS = {
         optim=dict(net=dict(learning_rate=3e-3, warmup=240, end=0.02)),
         evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None)),
     ),
+    'dcl': dict(model=dict(decoupled=True)),
     'folder': dict(  # type --config.data.path=DIR
         steps=1500,
         data=dict(name='folder', size=48),

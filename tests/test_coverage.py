@@ -83,7 +83,7 @@ FAULTS = {
         'simclr', dict(differs=''), 'say in differs',
     ),
     'a claim without a place': (
-        'nnclr', dict(result='gpt-shakespeare/density/perplexity'), '^nnclr: result without where',
+        'cove', dict(result='gpt-shakespeare/density/perplexity'), '^cove: result without where',
     ),
     'an unknown field': ('byol', dict(reslut='x'), 'unknown field reslut'),
     'an empty field': ('byol', dict(paper=''), 'paper is empty'),

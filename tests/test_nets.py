@@ -414,6 +414,16 @@ def test_shapes():
     assert shape(dict(name='dcgan_critic', width=8), 2, 32, 32, 3) == (2,)
 
 
+@pytest.mark.parametrize('name, flat', [('conv', True), ('conv', False), ('resnet18', False)])
+def test_features_are_those_of_places_side_by_side_or_their_mean(name, flat):
+    own = dict(widths=(4, 6), pool='flatten' if flat else 'mean') if name == 'conv' else {}
+    module, x = make(dict(name=name, **own or dict(stem='cifar', width=2))), normal(2, 16, 16, 3)
+    weights = variables(module, x)
+    of_places, features = (module.apply(weights, x, method=m) for m in ('places', '__call__'))
+    assert of_places.shape == ((2, 4, 4, 6) if name == 'conv' else (2, 2, 2, 16))
+    close(features, of_places.reshape(2, -1) if flat else of_places.mean((1, 2)))
+
+
 @pytest.mark.parametrize('bottleneck', [False, True])
 def test_a_residual_block_starts_as_the_identity(bottleneck):
     x = normal(2, 8, 8, 3)

@@ -21,6 +21,7 @@ def simclr(
     projector: NetSpec = dict(name='mlp', dims=(2048, 128)),
     view: ViewSpec = dict(name='simclr', size=224),
     temperature: Positive = 0.1,
+    decoupled: bool = False,  # no positive in the denominator: Yeh et al. 2021, arXiv:2110.06848
     block: Count | None = None,  # columns of the loss at a time, so that it never holds all pairs
     chunk: Count | None = None,  # images through the nets at a time, with the gradient of all
 ) -> Method:
@@ -28,6 +29,7 @@ def simclr(
         raise Mistake(f'model.chunk={chunk} does not divide batch={run.batch}; type a divisor')
     nets = Nets(encoder=encoder, projector=projector, dtype=run.dtype)
     view = augment.make(view)
+    contrast = contrastive.decoupled if decoupled else contrastive.nt_xent
 
     def forward(net, x):
         h = net.encoder(x)
@@ -45,7 +47,7 @@ def simclr(
             return net.stats, z.reshape(-1, 2, z.shape[-1])
 
         stats, z = in_chunks(embed, key, state.memory['stats'], batch['x'], rows=chunk)
-        value = contrastive.nt_xent(z[:, 0], z[:, 1], temperature=temperature, block=block).mean()
+        value = contrast(z[:, 0], z[:, 1], temperature=temperature, block=block).mean()
         logs = {'z_std': z.std(0).mean(), 'rank': participation(z[:, 0])}
         return value, state.memory | {'stats': stats}, logs
 

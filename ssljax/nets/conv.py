@@ -22,8 +22,13 @@ class ConvNet(nn.Module):
     kernel_init: Any
     dtype: Any
 
-    @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = self.places(x, train)
+        return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), -1)
+
+    @nn.compact
+    def places(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Images [B, H, W, C] -> features of places [B, h, w, D]."""
         options = dict(bias=self.norm != 'batch', kernel_init=self.kernel_init, dtype=self.dtype)
         if self.standardize:
             axes = (1, 2, 3)
@@ -32,7 +37,7 @@ class ConvNet(nn.Module):
         for width in self.widths:
             x = Conv(width, self.kernel, self.stride, **options)(x)
             x = activate(normalize(x, self.norm, train=train, dtype=self.dtype), self.activation)
-        return x.mean((1, 2)) if self.pool == 'mean' else x.reshape(len(x), -1)
+        return x
 
 
 def conv(

@@ -23,6 +23,14 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = self.places(x, train).mean((1, 2))
+        return (
+            Dense(self.classes, kernel_init='uniform', dtype=self.dtype)(x) if self.classes else x
+        )
+
+    @nn.compact
+    def places(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Images [B, H, W, C] -> features of places [B, h, w, D]."""
         conv = functools.partial(
             Conv, bias=self.norm != 'batch', kernel_init='he_out', dtype=self.dtype
         )
@@ -50,10 +58,7 @@ class ResNet(nn.Module):
         for i, depth in enumerate(self.depths):
             for j in range(depth):
                 x = block(x, self.width << i, 2 if i and not j else 1)
-        x = x.mean((1, 2))
-        return (
-            Dense(self.classes, kernel_init='uniform', dtype=self.dtype)(x) if self.classes else x
-        )
+        return x
 
 
 def _resnet(depths, bottleneck, stem, width, norm, zero_last, classes, dtype):

@@ -1,4 +1,5 @@
-"""SimCLR, restated from Chen et al. 2020, arXiv:2002.05709: equation 1 and algorithm 1."""
+"""SimCLR, restated from Chen et al. 2020, arXiv:2002.05709: equation 1 and algorithm 1; and DCL,
+equation 6 of Yeh et al. 2021, arXiv:2110.06848: the positive is not in the denominator."""
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +10,19 @@ import pytest
 from ssljax.names import Mistake
 
 
-def nt_xent(z, temperature):
+def nt_xent(z, temperature, decoupled):
     """Equation 1 over z [2B, D], in which rows 2k and 2k + 1 are a pair."""
     u = z / jnp.linalg.norm(z, axis=1, keepdims=True)
     s = u @ u.T / temperature
     own, pair = np.eye(len(z), dtype=bool), np.arange(len(z)) ^ 1
-    others = jnp.where(own, 0, jnp.exp(s)).sum(1)  # all 2B - 1 but itself
+    left = own | own[pair] if decoupled else own
+    others = jnp.where(left, 0, jnp.exp(s)).sum(1)  # all 2B - 1 but itself, or but the two
     return -jnp.log(jnp.exp(s[np.arange(len(z)), pair]) / others).mean()
 
 
-def test_the_loss():
-    seen = oracle.see('simclr')
+@pytest.mark.parametrize('changes', [{}, {'model__decoupled': True}])
+def test_the_loss(changes):
+    seen = oracle.see('simclr', **changes)
     (views,) = seen.views
     assert views.spec == seen.config['view'] and len(views.out) == 2 * len(seen.batch['x'])
     np.testing.assert_array_equal(views.x, seen.batch['x'])
@@ -27,7 +30,8 @@ def test_the_loss():
 
     def loss(params):
         net = nets(params, stats, train=True)
-        value = nt_xent(net.projector(net.encoder(views.out)), seen.config['temperature'])
+        z, c = net.projector(net.encoder(views.out)), seen.config
+        value = nt_xent(z, c['temperature'], c['decoupled'])
         return value, (value, net.stats)
 
     gradient, (value, new) = oracle.quick(jax.grad(loss, has_aux=True), seen.state.params)
