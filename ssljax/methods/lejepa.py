@@ -43,7 +43,8 @@ def lejepa(
             crops.append(augment.views(local_view, k2, batch['x'], local_views))
         net = nets(state.params, state.memory['stats'], train=True)
         h = jnp.concatenate([net.encoder(x).reshape(B, len(x) // B, -1) for x in crops], 1)
-        z = net.projector(h.reshape(-1, h.shape[-1])).reshape(*h.shape[:2], -1)  # [B, V, D]
+        z = net.projector(h.reshape(-1, h.shape[-1])).astype(jnp.float32)
+        z = z.reshape(*h.shape[:2], -1)  # [B, V, D]
         center = z[:, :global_views].mean(1, keepdims=True)  # its gradient is not stopped
         # a mean over features, too, as in the authors' code, to which their lambda belongs
         prediction = jnp.square(center - z).mean()

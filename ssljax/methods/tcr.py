@@ -1,6 +1,8 @@
 """TCR: many patches of an image are pulled together, and the coding rate of all images grows.
 
 Tong et al. 2023 (EMP-SSL), arXiv:2304.03977; the rate: Yu et al. 2020 (MCR2), arXiv:2006.08558.
+The authors take features after the first layer of the projector, as a mean over patches; `encode`
+gives those of the encoder for the image as it is.
 """
 
 import jax

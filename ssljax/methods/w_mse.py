@@ -9,7 +9,7 @@ import numpy as np
 
 from ssljax import augment
 from ssljax.collapse import directions, participation
-from ssljax.kinds import Count, Fraction, NetSpec, ViewSpec
+from ssljax.kinds import Count, NetSpec, Share, ViewSpec
 from ssljax.losses import redundancy
 from ssljax.method import Compares, Method, Turn
 from ssljax.names import Mistake
@@ -22,13 +22,13 @@ def w_mse(
     encoder: NetSpec = dict(name='resnet50'),
     projector: NetSpec = dict(name='mlp', dims=(1024, 128), norm='batch'),
     view: ViewSpec = dict(name='simclr', size=224, scale=(0.2, 1.0), gray=0.1),
-    views: Count = 4,  # d, of an image; from 2
+    views: Count = 4,  # d, of an image
     part: Count = 256,  # rows that are whitened together: two or more for each feature
     partitions: Count = 1,  # of the batch into such parts, drawn anew
-    shrinkage: Fraction = 1e-4,  # of the covariance towards the identity
+    shrinkage: Share = 1e-4,  # of the covariance towards the identity; the authors' is 0
 ) -> Method:
-    if views < 2:
-        raise Mistake(f'model.views={views} are no pair; type a number from 2')
+    if min(views, part) < 2:
+        raise Mistake(f'model.views={views}, model.part={part}; type numbers from 2')
     nets = Nets(encoder=encoder, projector=projector, dtype=run.dtype)
     view = augment.make(view)
     first, second = np.triu_indices(views, 1)  # each pair of views once
@@ -48,14 +48,14 @@ def w_mse(
         k1, k2 = jax.random.split(key)
         net = nets(state.params, state.memory['stats'], train=True)
         z = project(net, augment.views(view, k1, batch['x'], views))
-        z = z.reshape(B, views, -1)  # the views of an image stay in one part, section 3.2
+        z = z.reshape(B, views, -1)  # all views of an image are in one part
         drawn = jax.random.split(k2, partitions)
         order = jax.vmap(lambda key: jax.random.permutation(key, B))(drawn)
         parts = z[order.reshape(-1, part)].swapaxes(1, 2)  # [P, d, part, D]
-        # a view of a part is white by itself, eqs. 5 and 6
+        # each view of a part is whitened by itself
         w = jax.vmap(jax.vmap(lambda z: redundancy.whiten(z, shrinkage=shrinkage)))(parts)
         u = jax.vmap(jax.vmap(directions))(w)
-        value = jnp.square(u[:, first] - u[:, second]).sum(-1).mean()  # eq. 4
+        value = jnp.square(u[:, first] - u[:, second]).sum(-1).mean()  # over pairs
         covariance = jnp.einsum('pvnd,pvne->pvde', w, w) / (part - 1)
         logs = {
             # 1 where all rows are equal, or there are no more rows than features
