@@ -88,6 +88,6 @@ def get_config(variant=''):
                 name='adamw', learning_rate=3e-3, weight_decay=0.04, warmup=120, end=0.02, clip=3.0
             )
         ),
-        evals=dict(knn=dict(), few_shot=dict(), cluster=dict(), linear_probe=dict()),
+        evals=dict(knn=dict(), linear_probe=dict(), cluster=dict(), rank=dict()),
         checkpoint=dict(every=500),
     )  # fmt: skip
