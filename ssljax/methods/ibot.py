@@ -88,8 +88,8 @@ def ibot(
         s = jnp.concatenate([s, forward(net, near)[1].reshape(B, -1, prototypes)], 1)
         tau = distillation.dino_temperature(state.step, first=cool, last=warm, rise=rise)
         if centering == 'moving':
-            center, step = m['center'], partial(distillation.dino_center, momentum=center_momentum)
-            m = m | {'center': jax.tree.map(step, center, {'class': t, 'patch': t_patch})}
+            center, move = m['center'], partial(distillation.dino_center, momentum=center_momentum)
+            m = m | {'center': jax.tree.map(move, center, {'class': t, 'patch': t_patch})}
         else:
             level = partial(distillation.sinkhorn_center, temperature=tau)
             center = {'class': level(t), 'patch': level(t_patch, where=hidden)}
@@ -102,9 +102,8 @@ def ibot(
         if gram:
             earlier = nets({'encoder': m['earlier']}).encoder(wide, method='tokens')
             logs['gram'] = latents.gram_anchoring(h[:, 1:], earlier[:, 1:]).mean()
-            value += (
-                gram * (state.step >= gram_every) * logs['gram']
-            )  # once there is an earlier one
+            begun = state.step >= gram_every  # before, no teacher was kept
+            value += gram * begun * logs['gram']
         return value, m, logs
 
     def after(key, state, batch):
