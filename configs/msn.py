@@ -18,7 +18,7 @@ VARIANTS = {
         model=dict(
             patch=8,
             encoder=dict(width=16, depth=1, heads=2),
-            projector=dict(dims=(16, 8)),
+            projector=dict(dims=(16, 8), norm='token'),
             prototypes=12,
             masked_views=2,
             focal_views=3,
