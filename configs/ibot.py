@@ -6,7 +6,7 @@ VARIANTS = {
     'learn': dict(
         evals=dict(knn=dict(bank_size=4000, query_size=1000)),
         judge='knn.accuracy',
-        steps=500,
+        steps=700,
     ),
     'smoke': dict(
         steps=4,

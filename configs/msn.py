@@ -6,7 +6,7 @@ VARIANTS = {
     'learn': dict(
         evals=dict(knn=dict(bank_size=4000, query_size=1000)),
         judge='knn.accuracy',
-        steps=500,
+        steps=600,
         data=dict(size=16),
         model=dict(encoder=dict(size=16), view=dict(size=16), focal_view=dict(size=8)),
         optim=dict(net=dict(warmup=40)),
