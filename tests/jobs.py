@@ -1,7 +1,10 @@
 """What the tests of the core share: small jobs of every method, run for a few steps."""
 
+import atexit
 import functools
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 
 from ssljax import config, model, resolve, train
 from ssljax import job as job_of
+from ssljax.checkpoint import Checkpoints
 from ssljax.job import make
 from ssljax.readouts import READOUTS
 from ssljax.sharding import path_name
@@ -23,7 +27,30 @@ METHODS = sorted(p.stem for p in (ROOT / 'ssljax/methods').glob('*.py') if p.ste
 def settings(method, variant='smoke', **changes):
     """The resolved config; changes={'optim.net.name': 'sgd'} as on the command line."""
     changes = [(name.replace('__', '.'), str(value)) for name, value in changes.items()]
-    return resolve.resolve(f'{ROOT}/configs/{method}.py:{variant}', changes)
+    found = resolve.resolve(f'{ROOT}/configs/{method}.py:{variant}', changes)
+    if 'needs=' in (ROOT / f'ssljax/methods/{method}.py').read_text() and not found['graft']:
+        found['graft'] = grafts(json.dumps(config.as_json(found), sort_keys=True))
+    return found
+
+
+@functools.cache
+def grafts(text):
+    """For a method that needs parts of another run: those of a saved state of its own, moved."""
+    found = config.plain(json.loads(text))
+    one = make(found, jax.devices()[:1])
+    state, random = one.start(one.key(model.INIT), batch(one, 0)), np.random.default_rng(1)
+
+    def move(leaf):
+        noise = random.normal(size=leaf.shape).astype(np.float32)
+        # of a fixed size: a variance stays above zero
+        return leaf + 0.1 * np.abs(noise) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    folder = Path(tempfile.mkdtemp(prefix='grafted'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    store = Checkpoints(folder)
+    store.save(one.placed(jax.tree.map(move, state)), one.config)
+    store.close()
+    return {path: f'{folder}:{path}' for path in one.method.needs}
 
 
 def job(method, variant='smoke', devices=1, **changes):

@@ -115,6 +115,18 @@ def test_blocks_keep_their_least_size_and_their_aspect():
     assert 2.7 * down < across < 4 * down
 
 
+def test_some_views_have_blocks_of_one_of_the_ratios():
+    options = dict(share=0.6, ratios=(0.25, 0.5))
+    draws = jax.jit(lambda key: mask.some_blocks(key, 40, (8, 8), **options))
+    first, second = (np.asarray(draws(key)) for key in jax.random.split(KEY))
+    for m in (first, second):
+        assert m.shape == (40, 8, 8)
+        counts = m.sum((1, 2))
+        assert (counts > 0).sum() == 24 and set(counts) == {0, 16, 32}
+        assert parts(m[counts > 0]) < 2
+    assert (first.any((1, 2)) != second.any((1, 2))).any()  # which ones, is drawn
+
+
 def test_a_tube_is_one_mask_for_all_frames():
     m = draw(mask.tube, (5, 6, 7), 32, ratio=0.8)
     np.testing.assert_array_equal(m, np.broadcast_to(m[:, :1], m.shape))

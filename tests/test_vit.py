@@ -119,6 +119,45 @@ def test_all_patches_kept_are_all_patches(vit):
     np.testing.assert_allclose(kept[:, 1:], whole[:, 1:][:, order[0]], atol=1e-5)
 
 
+def test_features_of_kept_patches_are_those_of_their_tokens(vit):
+    module, drawn, x, apply = vit
+    kept = np.array([[3, 0, 9], [5, 6, 7], [15, 1, 2]])
+    tokens = np.asarray(apply(drawn, x, kept, method='tokens'))
+    np.testing.assert_allclose(apply(drawn, x, kept), tokens[:, 0], atol=1e-6)
+    mean = jax.jit(module.clone(pool='mean').apply)(drawn, x, kept)
+    np.testing.assert_allclose(mean, tokens[:, 1:].mean(1), atol=1e-6)
+
+
+def test_a_learned_token_stands_for_a_masked_patch():
+    module, x = make(dict(name='vit', **SMALL)), normal(2, 16, 16, 3)
+    masked = np.random.default_rng(1).permutation(32).reshape(2, 16) < 12
+    drawn = variables(module, x, None, masked, method='tokens')
+    plain = variables(module, x)['params']
+    assert set(drawn['params']) == {*plain, 'mask_token'}  # only where it is asked for
+    params = drawn['params']
+    prepared = jax.jit(lambda x, m: module.bind(drawn).prepare(x, None, m))
+    found, whole = (np.asarray(prepared(x, m))[:, 1:] for m in (masked, np.zeros_like(masked)))
+    expected = params['mask_token']['value'][0] + params['place'][1:]
+    np.testing.assert_allclose(found, np.where(masked[..., None], expected, whole), atol=1e-6)
+    no_mask = prepared(x, None)
+    np.testing.assert_allclose(whole, np.asarray(no_mask)[:, 1:], atol=1e-6)
+
+
+def test_a_second_token_is_a_class_token_without_a_position():
+    """With the values of the class token and its position, both answer the same."""
+    module, x = make(dict(name='vit', **SMALL)), normal(2, 16, 16, 3)
+    drawn = variables(module, x, method='pair')
+    ask = jax.jit(lambda params: module.apply({'params': params}, x, method='pair'))
+    params, found = drawn['params'], np.asarray(ask(drawn['params']))
+    assert found.shape == (2, 2, 16) and np.abs(found[:, 0] - found[:, 1]).max() > 1e-2
+    same = params['class_token'] + params['place'][0]
+    found = ask({**params, 'second_token': {'value': same}})
+    np.testing.assert_allclose(found[:, 0], found[:, 1], atol=1e-5)
+    module = make(dict(name='vit', class_token=False, pool='mean', **SMALL))
+    with pytest.raises(Mistake, match='has no pair; type class_token=True'):
+        variables(module, x, method='pair')
+
+
 def test_the_place_of_a_patch_matters(vit):
     _, drawn, x, apply = vit
     assert np.abs(apply(drawn, np.roll(x, 4, 1)) - apply(drawn, x)).max() > 1e-3

@@ -100,6 +100,31 @@ def block(
     return lowest(rank * size + jnp.where(u[-1] < 0.5, index, size - 1 - index), n)
 
 
+def some_blocks(
+    key: jax.Array,
+    n: int,
+    shape: tuple[int, int],
+    *,
+    share: float,
+    ratios: tuple[float, ...],
+    least: int = 4,
+) -> jax.Array:
+    """Masks [n, H, W] by `block`, of one of the ratios each; all but a share of them are empty.
+
+    Zhou et al. 2021, arXiv:2111.07832, section 4.1. Which masks are empty is drawn; how many, not.
+    """
+    k1, k2, k3 = jax.random.split(key, 3)
+    keys = jax.random.split(k1, (len(ratios), n))
+    masks = jnp.stack(
+        [
+            jax.vmap(lambda k, r=ratio: block(k, shape, ratio=r, least=least))(keys[i])
+            for i, ratio in enumerate(ratios)
+        ]
+    )  # [ratios, n, H, W]: the counts are static, so all are drawn and one is taken
+    chosen = jax.random.randint(k2, (n,), 0, len(ratios))
+    return masks[chosen, jnp.arange(n)] & random(k3, n, ratio=share)[:, None, None]
+
+
 def tube(key: jax.Array, shape: tuple[int, int, int], *, ratio: float) -> jax.Array:
     """One random mask of [H, W] for all frames of [T, H, W] (Tong et al. 2022, arXiv:2203.12602).
 

@@ -46,6 +46,16 @@ def take(x: jax.Array, index: jax.Array) -> jax.Array:
     return jax.vmap(lambda x, i: x[i])(x, index)  # so that no index is sent between devices
 
 
+class Token(nn.Module):
+    """A learned vector [1, 1, width]; a net that never asks for it has no such param."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self) -> jax.Array:
+        return self.param('value', nn.initializers.normal(0.02), (1, 1, self.width))
+
+
 class ViT(nn.Module):
     patch: int
     width: int
@@ -66,21 +76,48 @@ class ViT(nn.Module):
         if self.positions == 'learned':
             count = (self.size // self.patch) ** 2
             self.place = self.param('place', small, (self.class_token + count, self.width))
+        self.mask_token, self.second_token = Token(self.width), Token(self.width)
         options = dict(self.block, dropout=self.dropout, dtype=self.dtype)
         self.blocks = [make_block(**options) for _ in range(self.depth)]
         self.norm = LayerNorm(epsilon=1e-6, dtype=self.dtype)
 
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Images [B, H, W, C] -> features [B, width]: the class token or the mean of patches."""
-        h = self.tokens(x, train=train)
+    def __call__(
+        self, x: jax.Array, kept: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        """Images [B, H, W, C] -> features [B, width]: the class token or the mean of patches.
+
+        kept [B, K]: indices of the patches that are seen; None: all.
+        """
+        h = self.tokens(x, kept, train=train)
         return h[:, 0] if self.pool == 'class' else h[:, self.class_token :].mean(1)
 
-    def tokens(self, x: jax.Array, kept: jax.Array | None = None, train: bool = False) -> jax.Array:
+    def tokens(
+        self,
+        x: jax.Array,
+        kept: jax.Array | None = None,
+        masked: jax.Array | None = None,
+        train: bool = False,
+    ) -> jax.Array:
         """-> [B, 1 + T, width], the class token first (if there is one), then the patches.
 
         kept [B, K]: indices of patches; the others are left out -> [B, 1 + K, width].
+        masked [B, T]: where a learned token, with the patch's position, stands for the patch.
         """
-        x = self.prepare(x, kept)
+        return self.through(self.prepare(x, kept, masked), train)
+
+    def pair(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """-> [B, 2, width]: the class token, and a second one beside it that has no position.
+
+        Touvron et al. 2020, section 4: the second is for what a teacher says.
+        """
+        if not self.class_token:
+            raise Mistake('a vit without a class token has no pair; type class_token=True')
+        x = self.prepare(x, None)
+        second = jnp.broadcast_to(self.second_token(), (len(x), 1, self.width)).astype(x.dtype)
+        return self.through(jnp.concatenate([x, second], 1), train)[:, jnp.array([0, -1])]
+
+    def through(self, x, train):
+        """All blocks and the last norm."""
         for block in self.blocks:
             x = block(x, train, False)
         return self.norm(x)
@@ -96,7 +133,7 @@ class ViT(nn.Module):
         maps = self.blocks[-1](x, False, True)  # [B, heads, 1 + T, 1 + T]
         return maps[:, :, 0, 1:].reshape(*maps.shape[:2], h, w)
 
-    def prepare(self, x, kept):
+    def prepare(self, x, kept, masked=None):
         """The class token, if there is one, then embedded patches; positions are added."""
         x = patchify(x, self.patch)
         (B, h, w, _), positions = x.shape, self.where(*x.shape[1:3])
@@ -104,7 +141,10 @@ class ViT(nn.Module):
         positions = jnp.broadcast_to(positions[self.class_token :], (B, h * w, self.width))
         if kept is not None:  # before the embedding: a masked patch costs nothing
             x, positions = take(x, kept), take(positions, kept)
-        x = shift(self.embed(x), positions)
+        x = self.embed(x)
+        if masked is not None:
+            x = jnp.where(masked[..., None], self.mask_token().astype(x.dtype), x)
+        x = shift(x, positions)
         if self.class_token:
             token = jnp.broadcast_to(self.token + of_class, (B, 1, self.width))
             x = jnp.concatenate([token.astype(x.dtype), x], 1)

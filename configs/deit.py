@@ -1,0 +1,66 @@
+"""DeiT on CIFAR-10: a small vit beside the convolutional net that teaches it.
+
+Its teacher is a run of classifier.py:cifar10_conv, which comes first. With it in TEACHER:
+--config.graft="{'memory/teacher/params': 'TEACHER:params',
+'memory/teacher/stats': 'TEACHER:memory/stats'}"
+"""
+
+from ssljax.config import config
+
+VARIANTS = {
+    'learn': dict(
+        evals=dict(error_rate=dict(size=1000)),
+        judge='error_rate.error',
+        steps=300,
+        batch=64,
+        data=dict(name='glyphs', train=4000, validation=100, test=500),
+        model=dict(
+            encoder=dict(width=32, depth=2),
+            teacher=dict(widths=(8, 16)),
+            view=dict(name='ink'),
+            hard=False,
+        ),
+        optim=dict(net=dict(warmup=20)),
+    ),
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(name='glyphs', train=64, validation=32, test=32),
+        model=dict(
+            encoder=dict(patch=8, width=16, depth=1),
+            teacher=dict(widths=(8, 16)),
+            hard=False,
+            temperature=2.0,
+            weight=0.4,
+        ),
+        optim=dict(net=dict(warmup=1)),
+        evals=dict(knn=dict(k=5)),
+        log=dict(every=2),
+    ),
+    'soft': dict(model=dict(hard=False)),
+    'one_token': dict(model=dict(token=False)),
+    'labels': dict(model=dict(token=False, hard=False, weight=0.0)),  # the teacher says nothing
+}
+
+
+def get_config(variant=''):
+    return config(
+        VARIANTS,
+        variant,
+        method='deit',
+        steps=600,
+        batch=128,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(
+                name='vit', patch=4, width=64, depth=3, heads=2, activation='relu', size=32
+            ),
+            teacher=dict(name='conv', widths=(32, 64, 128, 256)),
+            view=dict(name='crop', size=32, scale=(0.4, 1.0), flip=0.5),
+        ),
+        optim=dict(
+            net=dict(name='adamw', learning_rate=2e-3, weight_decay=0.05, warmup=60, end=0.02)
+        ),
+        evals=dict(error_rate=dict()),
+        checkpoint=dict(every=500),
+    )
