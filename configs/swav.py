@@ -2,6 +2,24 @@
 
 from ssljax.config import config
 
+# SEER's question (Goyal et al. 2021, arXiv:2103.01988): does it hurt that nobody sorted the images?
+# Two sets of as many rows, as many steps, one bank for k-NN, in which classes are equally large.
+SEER = dict(
+    steps=1500,
+    batch=128,
+    model=dict(
+        encoder=dict(widths=(32, 64, 128, 256)),
+        projector=dict(dims=(256, 64)),
+        global_view=dict(size=32, scale=(0.25, 1.0)),
+        local_view=dict(size=16, scale=(0.1, 0.25)),
+    ),
+    evals=dict(knn=dict(bank='validation', bank_size=None), linear_probe=None, rank=dict()),
+)
+
+SET = dict(
+    name='long_tailed', of=dict(name='tfds:cifar10', validation=5000), count=10000, ratio=1.0
+)
+
 VARIANTS = {
     'learn': dict(
         steps=600,
@@ -40,6 +58,8 @@ VARIANTS = {
         ),
         evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
     ),
+    'balanced': dict(SEER, data=SET),
+    'long_tail': dict(SEER, data=dict(SET, ratio=100.0)),
 }
 
 
