@@ -27,7 +27,7 @@ def train(one):
     return one.splits['train'].rows(np.arange(one.splits['train'].count))
 
 
-@pytest.mark.parametrize('ratio', [1, 8, 100.0])
+@pytest.mark.parametrize('ratio', [1, 8, 20.0])
 def test_sizes_fall_by_one_factor_and_add_up(ratio):
     rows = train(made(counted(), count=1003, ratio=ratio))
     sizes = np.bincount(rows['label'], minlength=5)
@@ -59,18 +59,11 @@ def test_rows_without_a_label_are_left_out():
     assert train(made(counted(missing=500), count=1000, ratio=2))['x'].min() >= 500
 
 
-@pytest.mark.parametrize(
-    'options, says',
-    [
-        (dict(count=1600, ratio=100), 'type count='),
-        (dict(ratio=0.5), 'at least 1'),
-        (dict(count=0), 'at least 1'),
-    ],
-)
-def test_mistakes_are_one_line(options, says):
-    with pytest.raises(Mistake, match=says) as error:
-        made(counted(), **options)
+def test_mistakes_are_one_line():
+    with pytest.raises(Mistake, match='type count=') as error:
+        made(counted(), count=1600)
     assert '\n' not in str(error.value)
-    if 'count=' in says:  # what it says to type works
-        count = int(str(error.value).split('type count=')[1].split()[0])
-        assert 800 < count < 1000 and len(train(made(counted(), count=count))['x']) == count
+    count = int(str(error.value).split('type count=')[1].split()[0])  # what it says works
+    assert 800 < count < 1000 and len(train(made(counted(), count=count))['x']) == count
+    with pytest.raises(Mistake, match='counted has none'):
+        made(counted()._replace(classes=0))

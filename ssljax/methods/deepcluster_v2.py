@@ -86,10 +86,9 @@ def deepcluster_v2(
     def rule(key, state, sweep):
         """Clusters the bank: of every other view for every other head."""
         bank, old = state.memory['bank'], state.memory['labels']
-        # at step 0 it is empty; a step that is traced may be any
-        if isinstance(state.step, jax.core.Tracer) or state.step == 0:
-            z = jnp.asarray(sweep(whole, state))[:, None]
-            bank = jnp.where(state.step == 0, z, bank)
+        empty = state.step == 0
+        if isinstance(empty, jax.core.Tracer) or empty:  # a step that is traced may be any
+            bank = jnp.where(empty, jnp.asarray(sweep(whole, state))[:, None], bank)
         found = [
             spherical_kmeans(k, bank[:, h % 2], k=clusters, rounds=rounds)
             for h, k in enumerate(jax.random.split(key, heads))
