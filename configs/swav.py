@@ -5,7 +5,7 @@ from ssljax.config import config
 # SEER's question (Goyal et al. 2021, arXiv:2103.01988): does it hurt that nobody sorted the images?
 # Two sets of as many rows, as many steps, one bank for k-NN, in which classes are equally large.
 SEER = dict(
-    steps=1500,
+    steps=1000,
     batch=128,
     model=dict(
         encoder=dict(widths=(32, 64, 128, 256)),
@@ -80,7 +80,8 @@ def get_config(variant=''):
             local_views=2,
             queue=512,
             queue_starts=1,
-            frozen=0.1,
+            epsilon=0.03,  # of 0.05 and little data all codes stay even, and nothing is learned
+            frozen=0.5,
         ),
         optim=dict(
             net=dict(name='adamw', learning_rate=3e-3, weight_decay=1e-4, warmup=100, end=0.02)
