@@ -1,6 +1,6 @@
 """SwAV: each view predicts to which prototypes another view of the image is assigned.
 
-Caron et al. 2020, arXiv:2006.09882. The queue is that of section 4.1, for small batches; with
+Caron et al. 2020, arXiv:2006.09882. The queue is that of section 3.1, for small batches; with
 batches of 4096 the paper has none: queue=0.
 """
 
