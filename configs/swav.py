@@ -12,6 +12,8 @@ SEER = dict(
         projector=dict(dims=(256, 64)),
         global_view=dict(size=32, scale=(0.25, 1.0)),
         local_view=dict(size=16, scale=(0.1, 0.25)),
+        frozen=3,
+        queue_starts=4,
     ),
     evals=dict(knn=dict(bank='validation', bank_size=None), linear_probe=None, rank=dict()),
 )
@@ -55,6 +57,7 @@ VARIANTS = {
             projector=dict(dims=(256, 64)),
             global_view=dict(size=32, scale=(0.25, 1.0)),
             local_view=dict(size=16, scale=(0.1, 0.25)),
+            frozen=1,
         ),
         evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
     ),
