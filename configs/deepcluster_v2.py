@@ -16,7 +16,7 @@ VARIANTS = {
         model=dict(
             encoder=dict(widths=(8, 16)),
             projector=dict(dims=(32, 8)),
-            clusters=7,
+            clusters=6,
             heads=3,
             rounds=2,
             temperature=0.2,

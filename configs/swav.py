@@ -40,7 +40,7 @@ VARIANTS = {
             temperature=0.2,
             epsilon=0.1,
             rounds=2,
-            queue=40,  # no multiple of a batch
+            queue=72,  # no multiple of a batch
             queue_starts=0.25,
             frozen=0.25,
         ),
