@@ -49,6 +49,31 @@ def kmeans(
     return nearest(centers), centers, emptied
 
 
+@partial(jax.jit, static_argnames=('k', 'rounds'))
+def spherical_kmeans(
+    key: jax.Array, x: jax.Array, *, k: int, rounds: int = 10
+) -> tuple[jax.Array, jax.Array]:
+    """K-means by cosine from k random rows: rows of length one [N, D] -> labels [N], centers of
+    length one [k, D]. A center without rows stays where it is.
+
+    Dhillon & Modha 2001, doi:10.1023/A:1007612920971; the start and the empty clusters are those of
+    the authors' code of Caron et al. 2020, arXiv:2006.09882.
+    """
+    centers = x[jax.random.choice(key, len(x), (k,), replace=False)]
+
+    def nearest(centers):
+        return jnp.matmul(x, centers.T, precision='highest').argmax(1)
+
+    def move(_, centers):
+        labels = nearest(centers)
+        size = jnp.zeros(k).at[labels].add(1)
+        total = jnp.zeros_like(centers).at[labels].add(x)
+        return jnp.where((size > 0)[:, None], directions(total), centers)
+
+    centers = jax.lax.fori_loop(0, rounds, move, centers)
+    return nearest(centers), centers
+
+
 @partial(jax.jit, static_argnames='k')
 def agreement(a: jax.Array, b: jax.Array, *, k: int) -> jax.Array:
     """Normalized mutual information of two partitions [N] into up to k groups: 0 to 1.

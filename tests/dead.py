@@ -101,6 +101,9 @@ def dead(method) -> tuple[set[str], set[str]]:
         before = job.fresh()
         after, _ = train.refresh(job, before, 0, job.sweep())
         written |= set(differing(before, after))
+        rule = traced(lambda key, state, _: jobs.traced_refresh(job)(key, state)[0], job, {})
+        for name in changed(rule, names):
+            sources[name] |= of_state(rule.used(lambda out, name=name: out == name))
     for name in job.method.readouts:
         read_out |= of_state(of_readout(method, name).used())
     live |= read_out

@@ -113,7 +113,10 @@ AREAS = (
     ('augment/planes', 'tests/test_augment_planes.py'),
     ('augment/*', 'tests/test_augment.py tests/test_augment_draws.py'),
     ('data/batches', 'tests/test_data_batches.py'),
-    ('data/combine data/labels', 'tests/test_data_combine.py tests/test_data_degraded.py'),
+    (
+        'data/combine data/labels',
+        'tests/test_data_combine.py tests/test_data_degraded.py tests/test_data_tails.py',
+    ),
     ('data/folder', 'tests/test_data_folder.py tests/test_data_scan.py'),
     (
         'data/pixels',

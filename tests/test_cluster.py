@@ -91,3 +91,29 @@ def test_agreement_is_the_mutual_information_of_scikit_learn(k):
         np.testing.assert_allclose(agreement(a, other, k=k), expected, atol=1e-5)
     np.testing.assert_allclose(agreement(a, (a + 1) % k, k=k), 1, atol=1e-5)
     np.testing.assert_allclose(agreement(a, jnp.zeros(500, int), k=k), 0, atol=1e-5)
+
+
+def test_spherical_kmeans_raises_the_sum_of_cosines_to_a_fixed_point():
+    x, _ = blobs(apart=1.0)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    spherical = jax.jit(cluster.spherical_kmeans.__wrapped__, static_argnames='k')
+    sums = []
+    for rounds in (*range(5), 60):
+        labels, centers = map(np.asarray, spherical(KEY, x, k=8, rounds=rounds))
+        np.testing.assert_allclose(np.linalg.norm(centers, axis=1), 1, rtol=1e-5)
+        np.testing.assert_array_equal((x @ centers.T).argmax(1), labels)
+        sums.append((x * centers[labels]).sum())
+        if rounds == 0:  # centers are rows, no two of them one
+            assert len(np.unique((x @ centers.T).argmax(0))) == 8
+    assert (np.diff(sums) >= -1e-3).all() and sums[-1] > sums[0] + 1
+    for c in range(8):
+        total = x[labels == c].sum(0)
+        np.testing.assert_allclose(centers[c], total / np.linalg.norm(total), atol=1e-4)
+
+
+def test_a_spherical_center_without_rows_stays():
+    x = np.repeat(np.eye(3, dtype='f'), [5, 50, 3], 0)
+    labels, centers = map(np.asarray, cluster.spherical_kmeans(KEY, x, k=6, rounds=3))
+    assert (
+        len(np.unique(labels)) <= 3 and (centers.max(1) == 1).all() and (centers.sum(1) == 1).all()
+    )

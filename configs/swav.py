@@ -1,0 +1,94 @@
+"""SwAV on squares of two photographs: three minutes on two CPU cores."""
+
+from ssljax.config import config
+
+# SEER's question (Goyal et al. 2021, arXiv:2103.01988): does it hurt that nobody sorted the images?
+# Two sets of as many rows, as many steps, one bank for k-NN, in which classes are equally large.
+SEER = dict(
+    steps=1000,
+    batch=128,
+    model=dict(
+        encoder=dict(widths=(32, 64, 128, 256)),
+        projector=dict(dims=(256, 64)),
+        global_view=dict(size=32, scale=(0.25, 1.0)),
+        local_view=dict(size=16, scale=(0.1, 0.25)),
+        frozen=3,
+        queue_starts=4,
+    ),
+    evals=dict(knn=dict(bank='validation', bank_size=None), linear_probe=None, rank=dict()),
+)
+
+SET = dict(
+    name='long_tailed', of=dict(name='tfds:cifar10', validation=5000), count=10000, ratio=1.0
+)
+
+VARIANTS = {
+    'learn': dict(
+        steps=600,
+        optim=dict(net=dict(warmup=40)),
+        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
+    ),
+    'smoke': dict(
+        steps=4,
+        batch=16,
+        data=dict(name='glyphs', train=64, validation=32, test=32),
+        model=dict(
+            encoder=dict(widths=(8, 16)),
+            projector=dict(dims=(32, 8)),
+            prototypes=12,
+            temperature=0.2,
+            epsilon=0.1,
+            rounds=2,
+            queue=72,  # no multiple of a batch
+            queue_starts=0.25,
+            frozen=0.25,
+        ),
+        optim=dict(net=dict(warmup=1)),
+        evals=dict(knn=dict(k=5)),
+        log=dict(every=2),
+    ),
+    'cifar10_small': dict(
+        steps=1500,
+        batch=128,
+        data=dict(name='tfds:cifar10', validation=5000),
+        model=dict(
+            encoder=dict(widths=(32, 64, 128, 256)),
+            projector=dict(dims=(256, 64)),
+            global_view=dict(size=32, scale=(0.25, 1.0)),
+            local_view=dict(size=16, scale=(0.1, 0.25)),
+            frozen=1,
+        ),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
+    ),
+    'balanced': dict(SEER, data=SET),
+    'long_tail': dict(SEER, data=dict(SET, ratio=100.0)),
+}
+
+
+def get_config(variant=''):
+    return config(
+        VARIANTS,
+        variant,
+        method='swav',
+        steps=2500,
+        batch=64,
+        data=dict(name='patches', size=16),
+        model=dict(
+            encoder=dict(name='conv', widths=(16, 32, 64), pool='mean'),
+            projector=dict(name='mlp', dims=(128, 32), norm='batch'),
+            prototypes=100,
+            global_view=dict(name='simclr', size=16, scale=(0.4, 1.0), flip=0.5),
+            local_view=dict(name='simclr', size=8, scale=(0.1, 0.4), flip=0.5),
+            local_views=2,
+            queue=512,
+            queue_starts=1,
+            epsilon=0.03,  # of 0.05 and little data all codes stay even, and nothing is learned
+            frozen=0.5,
+        ),
+        optim=dict(
+            net=dict(name='adamw', learning_rate=3e-3, weight_decay=1e-4, warmup=100, end=0.02)
+        ),
+        evals=dict(knn=dict(), linear_probe=dict(), rank=dict()),
+        checkpoint=dict(every=500),
+    )
