@@ -38,7 +38,8 @@ VARIANTS = {
         evals=dict(knn=dict(k=5)),
         log=dict(every=2),
     ),
-    # of the encoder of simclr.py:cifar10_small
+    # its source: python benchmarks/seeds.py --config=configs/simclr.py:cifar10_small --seeds=0
+    # --config.steps=900 --out=results/clusterfit-source.json
     'cifar10_small': dict(
         steps=1500,
         data=dict(name='tfds:cifar10', validation=5000),
@@ -46,11 +47,11 @@ VARIANTS = {
             source=dict(widths=(32, 64, 128, 256), standardize=False),
             encoder=dict(widths=(32, 64, 128, 256), standardize=False),
             view=dict(name='simclr', size=32, scale=(0.25, 1.0), blur=0.0),
-            clusters=1000,
-            rounds=20,
+            clusters=500,
+            rounds=10,
         ),
-        graft=of('runs/simclr-cifar10_small'),
-        evals=dict(knn=dict(bank_size=None), linear_probe=dict(train_size=None), rank=dict()),
+        graft=of('runs/clusterfit-source-0'),
+        evals=dict(knn=dict(bank_size=None), linear_probe=dict(), rank=dict()),
     ),
 }
 
