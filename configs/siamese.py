@@ -38,6 +38,7 @@ VARIANTS = {
     ),
     # of characters that training never sees: what is retrieved, and how they cluster
     'triplet': dict(
+        steps=800,
         data=dict(name='classes_apart', test=15, of=dict(name='glyphs', classes=CHARACTERS)),
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -51,6 +52,7 @@ VARIANTS = {
         evals=dict(plane=None, knn=None, retrieval=dict(), kmeans=dict()),
     ),
     'batch_hard': dict(
+        steps=800,
         data=dict(name='classes_apart', test=15, of=dict(name='glyphs', classes=CHARACTERS)),
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -63,6 +65,7 @@ VARIANTS = {
     ),
     # the pens of writers that training never sees, and forgeries of their signatures
     'signature': dict(
+        steps=1000,
         data=dict(name='pens'),
         model=dict(
             encoder=dict(
@@ -74,6 +77,7 @@ VARIANTS = {
         evals=dict(plane=None, knn=None, verification=dict()),
     ),
     'one_shot': dict(
+        steps=800,
         data=SYMBOLS,
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -87,18 +91,22 @@ VARIANTS = {
     ),
     # its test split has other alphabets than its train split
     'omniglot': dict(
+        steps=600,
         data=dict(times=20, of=dict(name='tfds:omniglot', size=28)),
         model=dict(
-            encoder=dict(widths=(32, 64, 128, 256), kernel=3, norm='batch'),
+            encoder=dict(widths=(32, 64, 128), kernel=3, norm='batch', standardize=True),
             head=dict(dims=(64,)),
-            view=dict(name='ink'),
+            view=dict(
+                name='ink', shift=2.0, blur=(0.05, 0.5), polarity=0.0, field=0.0, noise=0.05,
+                cutout=0.0,
+            ),
         ),
         batch=128,
         evals=dict(
             plane=None, knn=None, verification=dict(), few_shot=dict(shots=(1,)), retrieval=dict()
         ),
     ),
-}
+}  # fmt: skip
 
 
 def get_config(variant=''):

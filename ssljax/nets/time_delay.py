@@ -44,12 +44,13 @@ def windows(x: jax.Array, kernel: int, stride: int) -> jax.Array:
 
     Zeros lie before and after the row, as with padding SAME.
     """
-    T = x.shape[1]
-    count = -(-T // stride)
-    pad = max((count - 1) * stride + kernel - T, 0)
-    x = jnp.pad(x, ((0, 0), (pad // 2, pad - pad // 2), (0, 0)))
-    end = (count - 1) * stride + 1
-    return jnp.concatenate([x[:, i : i + end : stride] for i in range(kernel)], -1)
+    B, T, C = x.shape
+    count, parts = -(-T // stride), -(-kernel // stride)
+    before = max((count - 1) * stride + kernel - T, 0) // 2
+    whole = (count + parts - 1) * stride  # frames of all blocks of one stride
+    x = jnp.pad(x, ((0, 0), (before, max(whole - T - before, 0)), (0, 0)))
+    blocks = x[:, :whole].reshape(B, -1, stride * C)  # faster than a slice for each frame
+    return jnp.concatenate([blocks[:, i : i + count] for i in range(parts)], -1)[..., : kernel * C]
 
 
 def time_delay(
