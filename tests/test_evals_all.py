@@ -116,6 +116,22 @@ def paired():
     return toys.subject(made, **readouts)[0], {}
 
 
+def compared():
+    """Pairs of rows, of which half are alike."""
+    random, same = np.random.default_rng(7), np.arange(40) % 2 == 0
+    x = random.normal(size=(40, 3)).astype('f')
+    y = x + np.where(same, 1.0, 1.5)[:, None] * random.normal(size=(40, 3)).astype('f')
+    rows = dict(x=x, y=y, same=same)
+    return toys.subject(toys.source(train=rows, test=rows), encode=lambda b: b['x'])[0], {}
+
+
+def foreseen(batch):
+    """Latents [B, 6, 4] in slot 0, and worse and worse predictions of them from 1 and 2 before."""
+    z = seeded(batch, (6, 4)) - 0.5
+    told = [z] + [z + k * (seeded(batch, (6, 4))[:, ::-1] - 0.5) for k in (1, 2)]
+    return np.stack([np.where(np.arange(6)[:, None] < k, 0, t) for k, t in enumerate(told)], 2)
+
+
 def pictured(**readouts):
     rows = images()
     segments = (rows['x'] > 128).astype(np.uint8)
@@ -142,6 +158,10 @@ MODEL = with_a_model(toys.subject(toys.labeled())[0]).model
 ACCURACY = {'accuracy', 'validation_accuracy'}
 # evaluator -> a subject and options; its numbers that are means over rows
 CASES = {
+    'ahead': (
+        lambda tmp: (pictured(foresee=foreseen), dict(among=8)),
+        {'accuracy', 'accuracy_1', 'accuracy_2'},
+    ),
     'analogies': (
         lambda tmp: words_of(tmp, ': a\nking queen man woman\nman woman boy girl\n: gram\n'
                                   'boy girl king queen\nqueen king girl boy'),
@@ -218,6 +238,7 @@ CASES = {
         ),
         {'nats_per_character', 'bits_per_character'},
     ),
+    'plane': (lambda tmp: featured(k=3), {'accuracy'}),
     'rank': (lambda tmp: featured(), set()),
     'reconstruction': (
         lambda tmp: (pictured(reconstruct=masked), {}), {'mse', 'mse_of_means', 'removed', 'masked'}
@@ -248,6 +269,7 @@ CASES = {
         ),
         {'character_error', 'word_error', 'exact'},
     ),
+    'verification': (lambda tmp: compared(), {'error'}),
     'word_similarity': (
         lambda tmp: words_of(tmp, 'king queen 8\nman woman 7\nking boy 1\ngirl queen 2.5'), set()
     ),

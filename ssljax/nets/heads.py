@@ -35,3 +35,27 @@ def prototypes(*, count: Count = 65536, dtype: Dtype | None = None) -> nn.Module
     and the prototypes of Caron et al. 2020, arXiv:2006.09882.
     """
     return Prototypes(count, dtype)
+
+
+class Forecast(nn.Module):
+    steps: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, c: jax.Array, z: jax.Array | None = None) -> jax.Array:
+        """Contexts [..., C] -> predictions [..., steps, D], as wide as latents z; None: as c."""
+        D = (c if z is None else z).shape[-1]
+        kernel = self.param('kernel', initializer('lecun'), (c.shape[-1], self.steps * D))
+        c, kernel = nn.dtypes.promote_dtype(c, kernel, dtype=self.dtype)
+        return (c.reshape(-1, c.shape[-1]) @ kernel).reshape(*c.shape[:-1], self.steps, D)
+
+
+def forecast(*, steps: Count = 12, dtype: Dtype | None = None) -> nn.Module:
+    """A matrix for each step ahead, from contexts to the latents that are to come.
+
+    The W_k of van den Oord et al. 2018, arXiv:1807.03748, equation 3: no bias, no activation.
+
+    steps: how many.
+    dtype: of the products; None: that of inputs and params.
+    """
+    return Forecast(steps, dtype)

@@ -1,7 +1,7 @@
 """Recurrent nets over sequences that are padded to one length.
 
-Hochreiter & Schmidhuber 1997 (Neural Computation 9); in both directions, Graves & Schmidhuber 2005
-(Neural Networks 18).
+LSTM: Hochreiter & Schmidhuber 1997 (Neural Computation 9); in both directions, Graves & Schmidhuber
+2005 (Neural Networks 18). GRU: Cho et al. 2014, arXiv:1406.1078.
 """
 
 from typing import Any
@@ -50,17 +50,18 @@ class BothWays(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A matrix [width, 4 * width] that is needed at every frame.
+    """A matrix [width, gates * width] that is needed at every frame.
 
     Its parameter ends in two axes of 1: fsdp cuts one of the last two, and so leaves it whole.
     """
 
     width: int
     dtype: Any
+    gates: int = 4
 
     @nn.compact
     def __call__(self) -> jax.Array:
-        shape, init = (self.width, 4 * self.width), initializer('xavier')
+        shape, init = (self.width, self.gates * self.width), initializer('xavier')
         kernel = self.param('kernel', lambda key: init(key, shape)[..., None, None])[..., 0, 0]
         return kernel.astype(self.dtype or kernel.dtype)
 
@@ -106,3 +107,38 @@ def lstm(
     dtype: of the products; the state is float32. None: that of inputs and params.
     """
     return LSTM(width, depth, dropout, dtype)
+
+
+class GRU(nn.Module):
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, T, C] -> [B, T, width]; a frame depends on no later one."""
+        # what the gates get from the frames is one product over all frames, outside the scan
+        gates = Dense(3 * self.width, kernel_init='xavier', dtype=self.dtype)(x)
+        kernel = Recurrent(self.width, self.dtype, gates=3, name='ahead')()
+
+        def frame(h, own):
+            past = (h.astype(kernel.dtype) @ kernel).astype(jnp.float32)
+            (write, reset, value), (w, r, v) = (jnp.split(g, 3, -1) for g in (own, past))
+            write, reset = jax.nn.sigmoid(write + w), jax.nn.sigmoid(reset + r)
+            h = h + write * (jnp.tanh(value + reset * v) - h)
+            return h, h
+
+        start = jnp.zeros((len(x), self.width))
+        _, h = lax.scan(frame, start, gates.astype(jnp.float32).swapaxes(0, 1), unroll=2)
+        return h.swapaxes(0, 1).astype(self.dtype or h.dtype)
+
+
+def gru(*, width: Count = 256, dtype: Dtype | None = None) -> nn.Module:
+    """Gated recurrent units from the first frame to the last: [B, T, C] -> [B, T, width].
+
+    A frame of the output depends on no later frame. The reset gate scales what comes of the state,
+    after the product with its matrix. Cho et al. 2014, arXiv:1406.1078.
+
+    width: of the state.
+    dtype: of the products; the state is float32. None: that of inputs and params.
+    """
+    return GRU(width, dtype)
