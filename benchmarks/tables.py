@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,12 +12,12 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import api, coverage, speed_tables  # noqa: E402
+from benchmarks import api, coverage, speed_tables, sweep_tables  # noqa: E402
 from ssljax import evals  # noqa: E402
 
 PAGES = (
     'README.md', 'docs/api-losses.md', 'docs/evaluation.md', 'docs/faults.md', 'docs/losses.md',
-    'docs/results.md', 'docs/speed.md',
+    'docs/results.md', 'docs/speed.md', 'docs/sweeps.md',
 )  # fmt: skip
 # the evaluators whose numbers compare features, or what a model makes of them
 FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
@@ -330,6 +330,10 @@ def fine_tune() -> str:
     )
 
 
+def sweep(made: Callable[[], sweep_tables.Table]) -> str:
+    return grid(*made())
+
+
 TABLES = {
     'eval_speed': eval_speed,
     'protocol': protocol,
@@ -353,6 +357,7 @@ TABLES = {
     'speed_rows': partial(speed_tables.all_rows, speed_tables.CPU),
     'speed_scale': partial(speed_tables.all_rows, ['speed-scale']),
     'speed_gpu': speed_tables.gpu,
+    **{name: partial(sweep, made) for name, made in sweep_tables.TABLES.items()},
 }
 
 
