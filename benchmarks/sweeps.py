@@ -128,13 +128,27 @@ class Net(NamedTuple):
     z: Any
 
 
+ASKED = {'knn': ('knn', KNN), 'linear': ('linear_probe', LINEAR)}  # title -> evaluator, options
+
+
 def probes(subject: Any, of: str = '') -> dict[str, float]:
     """k-NN and linear accuracy in percent."""
     from ssljax import evals
 
-    asked = {'knn': KNN, 'linear_probe': LINEAR}
-    numbers = {name: evals.offered()[name].run(subject, **asked[name]).numbers for name in asked}
-    return {name.split('_')[0] + of: numbers[name]['accuracy'] for name in asked}
+    scores = {k: evals.offered()[name].run(subject, **asked) for k, (name, asked) in ASKED.items()}
+    return {title + of: one.numbers['accuracy'] for title, one in scores.items()}
+
+
+def pixels() -> dict[str, float]:
+    """The same of pixels, which all sweeps share."""
+    from ssljax import trivial
+
+    out = {}
+    for title, (name, asked) in ASKED.items():
+        (one,) = (who for who in trivial.subjects(name, source()) if who.name == 'pixels')
+        scores = trivial.remembered(name, one, asked, Path('pictures'))  # no picture is asked for
+        out[title] = scores.numbers['accuracy']
+    return out
 
 
 def shared(net: Net) -> dict[str, float]:
@@ -227,11 +241,8 @@ def source() -> Any:
 
 def measure(sweep: Sweep, seed: int, name: str, changes: cells.Changes) -> dict[str, float]:
     """The numbers of a cell; of pixels and the untrained net, too."""
-    from ssljax import trivial
-
     if name == 'pixels':
-        (pixels,) = (one for one in trivial.subjects('knn', source()) if one.name == name)
-        return probes(pixels._replace(kept={}))
+        return pixels()
     net = made(seed, changes, train=name != 'untrained')
     return {k: v for ask in sweep.asks for k, v in MEASURES[ask](net).items()}
 
@@ -282,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         'config': CONFIG,
         'base': BASE,
         'seed': known.seed,
-        'protocol': {'knn': KNN, 'linear': LINEAR},
+        'protocol': {title: asked for title, (_, asked) in ASKED.items()},
     }
     only = list(filter(None, known.only.split(',')))
     run = partial(measure, sweep, known.seed)
