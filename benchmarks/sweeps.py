@@ -41,7 +41,6 @@ BINS = 8  # of a color histogram, along each of red, green, blue
 
 
 class Sweep(NamedTuple):
-    what: str
     cells: Mapping[str, cells.Changes]  # name -> changes over BASE
     asks: tuple[str, ...]  # names of MEASURES
 
@@ -109,11 +108,11 @@ def shortcuts() -> dict[str, cells.Changes]:
 
 
 SWEEPS = {
-    'aug_pairs': Sweep('augmentations, alone and in pairs', pairs(), ('h',)),
-    'head': Sweep('the head that is thrown away', heads(), ('h', 'z')),
-    'batch': Sweep('batch and temperature at equal epochs', batches(), ('h',)),
-    'strength': Sweep('strength of views: crop and jitter together', strengths(), ('h', 'shared')),
-    'shortcut': Sweep('color jitter and gray, off and on', shortcuts(), ('h', 'found')),
+    'aug_pairs': Sweep(pairs(), ('h',)),
+    'head': Sweep(heads(), ('h', 'z')),
+    'batch': Sweep(batches(), ('h',)),
+    'strength': Sweep(strengths(), ('h', 'shared')),
+    'shortcut': Sweep(shortcuts(), ('h', 'found')),
 }
 
 
