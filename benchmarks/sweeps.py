@@ -87,7 +87,7 @@ def batches() -> dict[str, cells.Changes]:
             'optim.net.learning_rate': round(3e-3 * (batch / 128) ** 0.5, 6),
             'optim.net.warmup': EPOCHS_OF // batch // 10,
         }
-        for batch in (16, 64, 256, 1024)
+        for batch in (32, 64, 128, 256)
         for temperature in (0.1, 0.5)
     }
 

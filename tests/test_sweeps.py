@@ -2,11 +2,14 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+import ssljax
 from benchmarks import cells, sweep_tables, sweeps, transfer
+from ssljax.job import make
 from ssljax.names import Mistake
 
 # ---- cells
@@ -75,7 +78,7 @@ def test_batches_see_equally_many_examples():
     assert len({changes['batch'] for changes in table}) == 4
     assert max(seen) - min(seen) < max(changes['batch'] for changes in table)
     rates = {c['batch']: c['optim.net.learning_rate'] for c in table}
-    assert rates[64] == pytest.approx(2 * rates[16], rel=1e-3)
+    assert rates[128] == pytest.approx(2 * rates[32], rel=1e-3)
 
 
 def test_views_grow_stronger_by_both_means():
@@ -173,3 +176,32 @@ def test_bold_is_the_best_of_its_half_and_who_is_not_told_from_it(tmp_path, monk
     assert heads == ['', 't'] and [row[1] for row in rows] == [
         '**60.0**', '**57.0**', '40.0', '70.0', '**75.0**', '**71.0**',
     ]  # fmt: skip
+
+
+# ---- the net of a cell
+
+
+@pytest.fixture(scope='module')
+def smoke():
+    settings = cells.settings('configs/simclr.py:smoke', {'evals.knn': 'none'}, {'steps': 3})
+    return settings, cells.trained(make(settings))
+
+
+def test_a_cell_is_trained_as_the_command_trains(smoke, tmp_path):
+    settings, model = smoke
+    fitted = ssljax.fit(settings | {'evals': {}}, tmp_path / 'run')
+    ours, theirs = (jax.tree.leaves((m.state.params, m.state.memory)) for m in (model, fitted))
+    assert model.step == 3 and all((a == b).all() for a, b in zip(ours, theirs, strict=True))
+
+
+def test_z_is_the_head_over_the_features(smoke):
+    settings, model = smoke
+    x = np.random.default_rng(0).integers(0, 256, (5, *model.run.row['x'].shape), np.uint8)
+    project = cells.projected(model, settings['model'])
+    z = model.over(project, model.state, {'x': x})
+    h, head = model.encode(x), model.state.params['projector']
+    norm = model.state.memory['stats']['projector']['batch_stats']['BatchNorm_0']
+    hidden = (h @ head['Dense_0']['kernel'] - norm['mean']) / np.sqrt(norm['var'] + 1e-5)
+    hidden = np.maximum(hidden * head['BatchNorm_0']['scale'] + head['BatchNorm_0']['bias'], 0)
+    expected = hidden @ head['Dense_1']['kernel'] + head['Dense_1']['bias']
+    assert z == pytest.approx(np.asarray(expected), abs=1e-4)
