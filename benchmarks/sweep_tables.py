@@ -92,7 +92,8 @@ def shortcut(name: str = 'simclr-shortcut') -> Table:
     rows.append(['colors alone', *(f'{some[f"colors, {view}"]:.1f}' for view in views), ''])
     titles = {'untrained': 'untrained', 'off': 'trained, jitter off', 'on': 'trained, jitter on'}
     for who, title in titles.items():
-        cell = found[who]
+        if not (cell := found.get(who)):
+            continue
         rows.append([title, *(f'{cell[f"net, {view}"]:.1f}' for view in views), both(cell)])
     return ['who matches', *(f'{view}' for view in views), 'k-NN / linear of h'], rows, below(name)
 
