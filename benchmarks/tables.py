@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -12,12 +12,22 @@ from statistics import fmean, stdev
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import api, coverage, dino_table, dino_traces, simclr_v2, speed_tables  # noqa: E402
+from benchmarks import (  # noqa: E402
+    api,
+    coverage,
+    dino_table,
+    dino_traces,
+    plans,
+    simclr_v2,
+    speed_tables,
+    sweep_tables,
+)
 from ssljax import evals  # noqa: E402
 
 PAGES = (
     'README.md', 'docs/api-losses.md', 'docs/dino.md', 'docs/evaluation.md', 'docs/faults.md',
-    'docs/losses.md', 'docs/results.md', 'docs/speed.md', 'docs/table.md',
+    'docs/losses.md', 'docs/plans.md', 'docs/results.md', 'docs/speed.md', 'docs/sweeps.md',
+    'docs/table.md',
 )  # fmt: skip
 # the evaluators whose numbers compare features, or what a model makes of them
 FEATURES = ('knn', 'linear_probe', 'cluster', 'reconstruction')
@@ -330,6 +340,11 @@ def fine_tune() -> str:
     )
 
 
+def whole(made: Callable[[], tuple[Sequence[str], Iterable[Sequence[str]]]]) -> str:
+    """A table that its command makes: its head and its rows."""
+    return grid(*made())
+
+
 TABLES = {
     'eval_speed': eval_speed,
     'protocol': protocol,
@@ -348,6 +363,8 @@ TABLES = {
     'dino_table_vit': partial(dino_table.table, 'vit'),
     'dino_traces': dino_traces.table,
     'simclr_v2': simclr_v2.table,
+    'plans_large': partial(whole, plans.large),
+    'plans_compiled': partial(whole, plans.compiled),
     'features': features,
     'mask_ratio': mask_ratio,
     'costs': costs,
@@ -357,6 +374,7 @@ TABLES = {
     'speed_rows': partial(speed_tables.all_rows, speed_tables.CPU),
     'speed_scale': partial(speed_tables.all_rows, ['speed-scale']),
     'speed_gpu': speed_tables.gpu,
+    **{name: partial(whole, made) for name, made in sweep_tables.TABLES.items()},
 }
 
 

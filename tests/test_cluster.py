@@ -118,6 +118,8 @@ def test_a_spherical_center_without_rows_stays():
     assert (
         len(np.unique(labels)) <= 3 and (centers.max(1) == 1).all() and (centers.sum(1) == 1).all()
     )
+
+
 def correlated(n=3000, d=5):
     random = np.random.default_rng(1)
     return (random.normal(size=(n, d)) @ random.normal(size=(d, d)) + 2).astype('f')
