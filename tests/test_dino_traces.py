@@ -56,7 +56,7 @@ def test_the_loss_is_entropy_and_divergence_and_collapse_is_named(tmp_path):
         ['2.00', '1.50', ''],
         ['4.60', '0.00', '**collapsed**: all prototypes alike'],
         ['0.01', '0.00', '**collapsed**: one prototype'],
-        ['2.00', '0.01', 'divergence near zero'],
+        ['2.00', '0.01', '**collapsed**: the same prototypes for all'],
     ]
     assert lines[-1].startswith('log K = 4.61; k-NN of pixels 80.0; 20 steps of 64 on patches')
     dino_traces.plot(found, tmp_path / 'plot.svg')
