@@ -26,7 +26,7 @@ VARIANTS = {
     'both': 'centered and sharpened',
     'centered': 'centered alone',
     'sharpened': 'sharpened alone',
-    'neither': 'neither',
+    'neither': 'neither centered nor sharpened',
     'whole': 'both, no small crops',
 }
 POINTS = 60  # of a trace
@@ -41,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = parser.parse_args(argv)
     from ssljax.log import write_json
 
-    found = json.loads(known.out.read_text())['variants'] if known.out.exists() else {}
     for name in known.only.split(','):
         here = argparse.Namespace(
             config=f'configs/dino.py:{name}',
@@ -50,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             again=False,
         )
         record = seeds.run(here, [], 0)
+        # another process may have written meanwhile
+        found = json.loads(known.out.read_text())['variants'] if known.out.exists() else {}
         found[name] = kept(record, seeds.place(here, 0) / 'metrics.jsonl')
         write_json(known.out, {'variants': {k: found[k] for k in VARIANTS if k in found}})
         print(name, {k: v for k, v in found[name].items() if k not in ('trace', 'config')})
@@ -136,7 +137,9 @@ def verdict(one: Mapping[str, Any]) -> str:
         return ''
     if one['entropy'] > 0.95 * whole:
         return '**collapsed**: all prototypes alike'
-    return '**collapsed**: one prototype' if one['entropy'] < whole / 20 else 'divergence near zero'
+    if one['entropy'] < whole / 20:
+        return '**collapsed**: one prototype'
+    return '**collapsed**: the same prototypes for all'
 
 
 def plot(found: Mapping[str, Any], path: Path) -> None:

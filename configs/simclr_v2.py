@@ -38,7 +38,7 @@ VARIANTS = {
             temperature=2.0,
             weight=0.75,
         ),
-        optim=dict(teacher=dict(warmup=1), student=dict(warmup=1)),
+        optim=dict(teacher=dict(warmup=0), student=dict(warmup=0)),
         evals=dict(error_rate=dict(), knn=dict(k=5)),
         log=dict(every=2),
     ),

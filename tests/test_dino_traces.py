@@ -7,6 +7,7 @@ import jobs
 import pytest
 
 from benchmarks import dino_traces
+from ssljax.job import make
 
 
 def test_variants_leave_out_what_they_say():
@@ -55,7 +56,7 @@ def test_the_loss_is_entropy_and_divergence_and_collapse_is_named(tmp_path):
         ['2.00', '1.50', ''],
         ['4.60', '0.00', '**collapsed**: all prototypes alike'],
         ['0.01', '0.00', '**collapsed**: one prototype'],
-        ['2.00', '0.01', 'divergence near zero'],
+        ['2.00', '0.01', '**collapsed**: the same prototypes for all'],
     ]
     assert lines[-1].startswith('log K = 4.61; k-NN of pixels 80.0; 20 steps of 64 on patches')
     dino_traces.plot(found, tmp_path / 'plot.svg')
@@ -65,3 +66,11 @@ def test_the_loss_is_entropy_and_divergence_and_collapse_is_named(tmp_path):
 @pytest.mark.parametrize('points', [10, 600])
 def test_traces_are_thinned_to_a_few_points(points):
     assert len(dino_traces.thinned(list(range(points)))) in (10, 60)
+
+
+def test_a_net_without_attention_is_not_asked_for_it():
+    conv = dict(name='conv', widths=(8, 16), pool='mean')
+    found = jobs.settings('dino') | {'evals': {}}
+    one = make({**found, 'model': {**found['model'], 'encoder': conv}})
+    assert set(one.method.readouts) == {'encode'}
+    assert set(jobs.smoke('dino').method.readouts) == {'encode', 'attend'}

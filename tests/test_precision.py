@@ -43,7 +43,8 @@ def test_bfloat16(method):
         seen.append(jax.device_get(metrics))
 
     paths = jax.tree_util.tree_leaves_with_path(one.shapes.params)
-    kernels = [path for path, _ in paths if path[-1].key == 'kernel']
+    moved = {net for turn in acting for net in one.method.turns[turn].moves or one.shapes.params}
+    kernels = [path for path, _ in paths if path[-1].key == 'kernel' and path[0].key in moved]
     cast = [kinds for kinds in products(traced.jaxpr.jaxpr) if 'bfloat16' in kinds]
     assert len(cast) >= 2 * len(kernels), 'forward, and for one gradient at least'
     for path, leaf in jobs.leaves(state).items():

@@ -84,4 +84,7 @@ def dino(
 
     held = between(0, int(frozen * run.steps_per_epoch))
     turn = Turn(loss, holds={'last': held})
-    return Method(init, {'student': turn}, after, readouts={'encode': encode, 'attend': attend})
+    readouts = {'encode': encode}
+    if hasattr(nets.modules['encoder'], 'attention'):  # a convolutional net has none
+        readouts['attend'] = attend
+    return Method(init, {'student': turn}, after, readouts=readouts)
