@@ -154,7 +154,11 @@ def nnclr(
     )  # fmt: skip
     z, queue = (lax.stop_gradient(unit(rows)) for rows in (on(where, z), queue))
     queue = everywhere(queue, None)
-    nearest = everywhere(products(z, queue).argmax(-1), None)
+    cosines = products(z, queue)
+    # argmax, by reductions of one array: for two, XLA sends all cosines where the queue is cut
+    largest = cosines == cosines.max(-1, keepdims=True)
+    nearest = jnp.where(largest, jnp.arange(len(queue)), len(queue) - 1).min(-1)
+    nearest = everywhere(nearest, None)
     options: dict[str, Any] = dict(
         temperature=temperature, where=where, block=block, axis_name=axis_name
     )

@@ -39,7 +39,9 @@ def nnclr(
         return z, net.predictor(z)
 
     def nearest(z, memory):  # -> [B], a row of the queue
-        return jnp.matmul(directions(z), memory['queue'].T, precision='highest').argmax(1)
+        cosines = jnp.matmul(directions(z), memory['queue'].T, precision='highest')
+        largest = cosines == cosines.max(1, keepdims=True)
+        return jnp.where(largest, jnp.arange(queue), queue - 1).min(1)  # as banks.nnclr has it
 
     def init(key, batch):
         k1, k2, k3 = jax.random.split(key, 3)
