@@ -35,7 +35,7 @@ VARIANTS = {
             encoder=dict(widths=(32, 64, 128, 256)),
             projector=dict(dims=(512, 512, 64)),
             global_view=dict(size=32, scale=(0.25, 1.0)),
-            global_views=4,
+            local_views=0,
             slices=256,
         ),
         optim=dict(net=dict(warmup=120, end=0.02)),

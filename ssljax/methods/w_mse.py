@@ -48,10 +48,11 @@ def w_mse(
         k1, k2 = jax.random.split(key)
         net = nets(state.params, state.memory['stats'], train=True)
         z = project(net, augment.views(view, k1, batch['x'], views))
-        z = z.reshape(B, views, -1)  # all views of an image are in one part
+        z = z.reshape(B, -1)  # of an image, [B, d D]: it travels whole, to the devices of its part
         drawn = jax.random.split(k2, partitions)
         order = jax.vmap(lambda key: jax.random.permutation(key, B))(drawn)
-        parts = z[order.reshape(-1, part)].swapaxes(1, 2)  # [P, d, part, D]
+        parts = z[order.reshape(-1)].reshape(-1, part, views, z.shape[1] // views)
+        parts = parts.swapaxes(1, 2)  # [P, d, part, D]
         # each view of a part is whitened by itself
         w = jax.vmap(jax.vmap(lambda z: redundancy.whiten(z, shrinkage=shrinkage)))(parts)
         u = jax.vmap(jax.vmap(directions))(w)
@@ -60,7 +61,7 @@ def w_mse(
         logs = {
             # 1 where all rows are equal, or there are no more rows than features
             'not_white': jnp.abs(covariance - jnp.eye(w.shape[-1])).max(),
-            'rank': participation(z[:, 0]),
+            'rank': participation(z.reshape(B, views, -1)[:, 0]),
         }
         return value, state.memory | {'stats': net.stats}, logs
 
