@@ -47,7 +47,7 @@ def moved(value: Any) -> Iterator[Any]:
         if 'name' in value:  # another view, another net
             yield from ({'name': 'crop', 'size': 32}, {'name': 'mlp', 'dims': (8,)})
     elif isinstance(value, str):
-        yield from ('gaussian', 'stored', 'bernoulli', 'bfloat16', 'linear', 'mlp')
+        yield from ('gaussian', 'stored', 'bernoulli', 'bfloat16', 'linear', 'mlp', 'sinkhorn')
 
 
 def text(jaxpr) -> str:
