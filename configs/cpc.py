@@ -15,7 +15,7 @@ SOUND = dict(
 )  # fmt: skip
 VARIANTS = {
     'learn': dict(
-        steps=300,
+        steps=400,
         batch=32,
         optim=dict(net=dict(warmup=20)),
         evals=dict(ahead=dict(), knn=None, linear_probe=None),
@@ -26,7 +26,7 @@ VARIANTS = {
         batch=16,
         data=dict(name='glyphs', train=64, validation=32, test=32),
         model=dict(
-            encoder=dict(patch=12, widths=(4, 8), width=12),
+            encoder=dict(patch=12, widths=(4, 8), width=8),
             context=dict(width=8, depth=2),
             view=dict(scale=(0.5, 1.0)),
             ahead=2,

@@ -14,7 +14,7 @@ VARIANTS = {
         steps=300,
         batch=64,
         optim=dict(net=dict(warmup=20)),
-        evals=dict(plane=dict(), knn=None),
+        evals=dict(plane=dict()),
         judge='plane.accuracy',
     ),
     'smoke': dict(
@@ -25,7 +25,7 @@ VARIANTS = {
             encoder=dict(widths=(4, 8)), head=dict(dims=(3,)), view=dict(name='ink'), margin=1.5
         ),
         optim=dict(net=dict(warmup=1)),
-        evals=dict(plane=dict(), knn=None),
+        evals=dict(plane=dict()),
         log=dict(every=2),
     ),
     'mnist': dict(
@@ -38,7 +38,7 @@ VARIANTS = {
     ),
     # of characters that training never sees: what is retrieved, and how they cluster
     'triplet': dict(
-        steps=800,
+        steps=3000,
         data=dict(name='classes_apart', test=15, of=dict(name='glyphs', classes=CHARACTERS)),
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -49,10 +49,10 @@ VARIANTS = {
             margin=0.2,
         ),
         batch=128,
-        evals=dict(plane=None, knn=None, retrieval=dict(), kmeans=dict()),
+        evals=dict(plane=None, retrieval=dict(), kmeans=dict(clusters=15)),
     ),
     'batch_hard': dict(
-        steps=800,
+        steps=3000,
         data=dict(name='classes_apart', test=15, of=dict(name='glyphs', classes=CHARACTERS)),
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -61,7 +61,7 @@ VARIANTS = {
             compare='batch_hard',
         ),
         batch=128,
-        evals=dict(plane=None, knn=None, retrieval=dict(), kmeans=dict()),
+        evals=dict(plane=None, retrieval=dict(), kmeans=dict(clusters=15)),
     ),
     # the pens of writers that training never sees, and forgeries of their signatures
     'signature': dict(
@@ -69,15 +69,19 @@ VARIANTS = {
         data=dict(name='pens'),
         model=dict(
             encoder=dict(
-                name='time_delay', widths=(16, 32, 64), kernels=(5, 5, 5), strides=(2, 2, 2)
+                name='time_delay',
+                widths=(16, 32, 64),
+                kernels=(5, 5, 5),
+                strides=(2, 2, 2),
+                pool='flatten',
             ),
             head=dict(dims=(64,)),
         ),
         batch=128,
-        evals=dict(plane=None, knn=None, verification=dict()),
+        evals=dict(plane=None, verification=dict()),
     ),
     'one_shot': dict(
-        steps=800,
+        steps=3000,
         data=SYMBOLS,
         model=dict(
             encoder=dict(widths=(16, 32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -86,12 +90,12 @@ VARIANTS = {
         ),
         batch=128,
         evals=dict(
-            plane=None, knn=None, verification=dict(), few_shot=dict(shots=(1,)), retrieval=dict()
+            plane=None, verification=dict(), few_shot=dict(shots=(1,)), retrieval=dict()
         ),
     ),
     # its test split has other alphabets than its train split
     'omniglot': dict(
-        steps=600,
+        steps=1500,
         data=dict(times=20, of=dict(name='tfds:omniglot', size=28)),
         model=dict(
             encoder=dict(widths=(32, 64, 128), kernel=3, norm='batch', standardize=True),
@@ -103,7 +107,7 @@ VARIANTS = {
         ),
         batch=128,
         evals=dict(
-            plane=None, knn=None, verification=dict(), few_shot=dict(shots=(1,)), retrieval=dict()
+            plane=None, verification=dict(), few_shot=dict(shots=(1,)), retrieval=dict()
         ),
     ),
 }  # fmt: skip
@@ -123,6 +127,6 @@ def get_config(variant=''):
             view=dict(name='identity'),
         ),
         optim=dict(net=dict(name='adamw', learning_rate=2e-3, weight_decay=1e-4, warmup=50)),
-        evals=dict(plane=dict(), knn=dict()),
+        evals=dict(plane=dict()),
         checkpoint=dict(every=500),
     )

@@ -48,6 +48,7 @@ def moved(value: Any) -> Iterator[Any]:
             yield from ({'name': 'crop', 'size': 32}, {'name': 'mlp', 'dims': (8,)})
     elif isinstance(value, str):
         yield from ('gaussian', 'stored', 'bernoulli', 'bfloat16', 'linear', 'mlp', 'sinkhorn')
+        yield from ('semi_hard', 'context')
 
 
 def text(jaxpr) -> str:
