@@ -20,6 +20,7 @@ OTHER = {
     'model__local_view__scale': (0.4, 1.0), 'model__student_temperature': 0.2,
     'model__teacher_temperature': (0.04, 0.07), 'model__warmup': 0.75, 'model__frozen': 0.5,
     'model__momentum': 0.9, 'model__center_momentum': 0.7,
+    'evals__attention': None,  # a convolutional net has none
 }  # fmt: skip
 
 
