@@ -17,7 +17,8 @@ def barlow_twins(
     run: Compares,
     *,
     encoder: NetSpec = dict(name='resnet50'),
-    projector: NetSpec = dict(name='mlp', dims=(8192, 8192, 8192), norm='batch'),
+    # C does not depend on a last bias
+    projector: NetSpec = dict(name='mlp', dims=(8192, 8192, 8192), norm='batch', bias=False),
     view: ViewSpec = dict(name='simclr', size=224, blur=1.0),
     other_view: ViewSpec = dict(name='simclr', size=224, blur=0.1, solarize=0.2),
     trade_off: NonNegative = 5e-3,  # lambda, of the second term

@@ -17,7 +17,8 @@ def vicreg(
     run: Compares,
     *,
     encoder: NetSpec = dict(name='resnet50'),
-    projector: NetSpec = dict(name='mlp', dims=(8192, 8192, 8192), norm='batch'),  # expander
+    # the expander; no term depends on a last bias
+    projector: NetSpec = dict(name='mlp', dims=(8192, 8192, 8192), norm='batch', bias=False),
     view: ViewSpec = dict(name='simclr', size=224, blur=0.5, solarize=0.1),
     invariance: NonNegative = 25.0,  # lambda, of s
     variance: NonNegative = 25.0,  # mu, of v; 0: collapse

@@ -20,7 +20,8 @@ def w_mse(
     run: Compares,
     *,
     encoder: NetSpec = dict(name='resnet50'),
-    projector: NetSpec = dict(name='mlp', dims=(1024, 128), norm='batch'),
+    # whitening would take out a last bias
+    projector: NetSpec = dict(name='mlp', dims=(1024, 128), norm='batch', bias=False),
     view: ViewSpec = dict(name='simclr', size=224, scale=(0.2, 1.0), gray=0.1),
     views: Count = 4,  # d, of an image
     part: Count = 256,  # rows that are whitened together: two or more for each feature
