@@ -23,7 +23,7 @@ def patchify(x: jax.Array, patch: int) -> jax.Array:
     if H % patch or W % patch:
         raise Mistake(f'{H}x{W} images do not split into patches of {patch}; type another size')
     x = x.reshape(B, H // patch, patch, W // patch, patch, C).swapaxes(2, 3)
-    return x.reshape(B, H // patch, W // patch, patch * patch * C)
+    return x.reshape(B, H // patch, W // patch, -1)
 
 
 def unpatchify(patches: jax.Array, patch: int) -> jax.Array:
@@ -137,7 +137,7 @@ class ViT(nn.Module):
         """The class token, if there is one, then embedded patches; positions are added."""
         x = patchify(x, self.patch)
         (B, h, w, _), positions = x.shape, self.where(*x.shape[1:3])
-        x, of_class = x.reshape(B, h * w, x.shape[-1]), positions[: self.class_token]
+        x, of_class = x.reshape(B, h * w, -1), positions[: self.class_token]
         positions = jnp.broadcast_to(positions[self.class_token :], (B, h * w, self.width))
         if kept is not None:  # before the embedding: a masked patch costs nothing
             x, positions = take(x, kept), take(positions, kept)
