@@ -79,13 +79,14 @@ def ibot(
         k1, k2, k3 = jax.random.split(key, 3)
         B, m = len(batch['x']), state.memory
         wide = augment.views(global_view, k1, batch['x'], 2)
-        near = augment.views(local_view, k2, batch['x'], local_views)
         net, teacher = nets(state.params, train=True), nets(m['teacher'], train=True)
         hidden = hide(k3, wide)
         h, s, s_patch = forward(net, wide, hidden)
         _, t, t_patch = forward(teacher, wide)
         s, t = (logits.reshape(B, 2, -1) for logits in (s, t))
-        s = jnp.concatenate([s, forward(net, near)[1].reshape(B, -1, prototypes)], 1)
+        if local_views:
+            near = augment.views(local_view, k2, batch['x'], local_views)
+            s = jnp.concatenate([s, forward(net, near)[1].reshape(B, -1, prototypes)], 1)
         tau = distillation.dino_temperature(state.step, first=cool, last=warm, rise=rise)
         if centering == 'moving':
             center, move = m['center'], partial(distillation.dino_center, momentum=center_momentum)

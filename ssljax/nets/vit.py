@@ -23,7 +23,7 @@ def patchify(x: jax.Array, patch: int) -> jax.Array:
     if H % patch or W % patch:
         raise Mistake(f'{H}x{W} images do not split into patches of {patch}; type another size')
     x = x.reshape(B, H // patch, patch, W // patch, patch, C).swapaxes(2, 3)
-    return x.reshape(B, H // patch, W // patch, patch * patch * C)
+    return x.reshape(B, H // patch, W // patch, -1)
 
 
 def unpatchify(patches: jax.Array, patch: int) -> jax.Array:

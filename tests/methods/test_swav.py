@@ -15,7 +15,7 @@ def unit(z, axis=-1):
 
 
 def full(state):
-    """A queue of 40 rows of length one that was written often, 16 rows a step."""
+    """A queue of 72 rows of length one that was written often, 16 rows a step."""
     return state.remember(queue=np.asarray(unit(state.memory['queue'])), writes=np.int32(7))
 
 
@@ -72,7 +72,7 @@ def test_the_loss_and_the_queue(step, changes):
     old, new = seen.state.memory['queue'], memory.pop('queue')
     oracle.close(memory, {'stats': stats, 'writes': 8})
     among = lambda a, b: np.abs(a[:, None] - b).max((-1, -2)).min(1) < 1e-5  # noqa: E731
-    assert new.shape == old.shape and among(z, new).all() and among(old, new).sum() == 40 - 16
+    assert new.shape == old.shape and among(z, new).all() and among(old, new).sum() == 72 - 16
     e = np.linalg.eigvalsh(np.cov(z.reshape(-1, 8).T))
     used = len(set(codes[0].argmax(1)))  # prototypes that are the first ones of a first view
     oracle.close(seen.logs, {'rank': e.sum() ** 2 / np.square(e).sum(), 'used': used}, 1e-3)
@@ -85,7 +85,7 @@ def test_without_a_queue_the_batch_stands_alone():
 
 
 def test_the_oldest_rows_leave_first():
-    state, job, ages = jobs.job('swav').fresh(), jobs.job('swav'), np.zeros(40)
+    state, job, ages = jobs.job('swav').fresh(), jobs.job('swav'), np.zeros(72)
     for k in range(1, 7):
         old = np.asarray(state.memory['queue'])
         state, _ = jobs.run(job, 1, state)
