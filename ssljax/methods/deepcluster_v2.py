@@ -62,7 +62,7 @@ def deepcluster_v2(
         B, m, index = len(batch['x']), state.memory, batch['index']
         net = nets(state.params, m['stats'], train=True)
         z = project(net, augment.views(global_view, k1, batch['x'], 2)).reshape(B, 2, -1)
-        bank = m['bank'].at[index].set(directions(z.reshape(2 * B, -1)).reshape(z.shape))
+        new = [m['bank'][:, v].at[index].set(directions(z[:, v])) for v in (0, 1)]
         if local_views:
             near = project(net, augment.views(local_view, k2, batch['x'], local_views))
             z = jnp.concatenate([z, near.reshape(B, local_views, -1)], 1)
@@ -72,7 +72,7 @@ def deepcluster_v2(
             for h in range(heads)
         )
         logs = {'rank': participation(z[:, 0])}
-        return (value / heads).mean(), m | {'stats': net.stats, 'bank': bank}, logs
+        return (value / heads).mean(), m | {'stats': net.stats, 'bank': jnp.stack(new, 1)}, logs
 
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])

@@ -64,7 +64,9 @@ def swav(
         """Codes q [B, K], eqs. 3 to 5: all prototypes get equal shares of the rows of scores [B, K]
         and of those of older [Q, K] that count."""
         B = len(scores)
-        rows, where = jnp.concatenate([scores, older]), jnp.concatenate([jnp.ones(B, bool), counts])
+        # a scatter, as of a queue: rows that are cut over devices are gathered, not shifted
+        rows = jnp.pad(older, ((B, 0), (0, 0))).at[jnp.arange(B)].set(scores)
+        where = jnp.pad(counts, (B, 0), constant_values=True)
         return clustering.sinkhorn(rows, epsilon=epsilon, rounds=rounds, where=where)[:B]
 
     def loss(key, state, batch):
@@ -78,8 +80,10 @@ def swav(
             older = net.last(m['queue'])  # the prototypes are those of now
             written = jnp.arange(queue) // B < m['writes']
             counts = written & (state.step >= starts)
-            rows = ring(m['queue'], directions(z).reshape(B, 2, -1), m['writes'])
-            m = m | {'queue': rows, 'writes': m['writes'] + 1}
+            new = directions(z).reshape(B, 2, -1)
+            # view by view, so that what is sent between devices is a vector of each row
+            rows = [ring(m['queue'][:, v], new[:, v], m['writes']) for v in (0, 1)]
+            m = m | {'queue': jnp.stack(rows, 1), 'writes': m['writes'] + 1}
         q = [assign(s[:, v], older[:, v], counts) for v in (0, 1)]
         if local_views:
             _, near = both(net, augment.views(local_view, k2, batch['x'], local_views))
