@@ -101,3 +101,31 @@ def test_the_sheet_of_operators_shows_ten():
     sheet = np.asarray(sheets.page(rows, tile=48))
     assert sheet.shape == (2 * (48 + 16), 5 * (48 + 4), 3)
     np.testing.assert_array_equal(sheet[:48, :48], image.repeat(2, 0).repeat(2, 1))
+
+
+def test_dense_patches_are_all_slices_of_a_map():
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 3, 4)).astype('f')
+    found = np.asarray(patches.dense(jnp.asarray(x), size=2))
+    assert found.shape == (2, 4, 5, 3, 16)
+    cut = x[1, 2:4, 3:5, 1]  # [2, 2, C]
+    np.testing.assert_array_equal(found[1, 2, 3, 1], cut.ravel())
+
+
+@pytest.mark.parametrize('views', [1, 2, 8])
+def test_symmetries_are_a_group_of_turns_and_mirror_images(views):
+    order = patches.symmetries(views, size=3, channels=2)
+    patch = np.random.default_rng(0).normal(size=(3, 3, 2))
+    assert len({tuple(row) for row in order}) == len(order) == views
+    assert {tuple(a[b]) for a in order for b in order} == {tuple(row) for row in order}
+    expected = [np.rot90(patch, k)[:, ::m] for k in range(4) for m in (1, -1)]
+    if views < 8:
+        expected = [patch, patch[:, ::-1]][:views]
+    found = {tuple(patch.ravel()[row]) for row in order}
+    assert found == {tuple(view.ravel()) for view in expected}
+
+
+def test_quadrants():
+    x = np.random.default_rng(0).normal(size=(2, 5, 4, 3)).astype('f')
+    parts = [x[:, a, b] for a in (slice(3), slice(3, 5)) for b in (slice(2), slice(2, 4))]
+    expected = np.concatenate([part.sum((1, 2)) for part in parts], 1)
+    np.testing.assert_allclose(patches.quadrants(jnp.asarray(x)), expected, rtol=1e-5, atol=1e-5)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import sqrtm
 from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 
@@ -91,3 +92,64 @@ def test_agreement_is_the_mutual_information_of_scikit_learn(k):
         np.testing.assert_allclose(agreement(a, other, k=k), expected, atol=1e-5)
     np.testing.assert_allclose(agreement(a, (a + 1) % k, k=k), 1, atol=1e-5)
     np.testing.assert_allclose(agreement(a, jnp.zeros(500, int), k=k), 0, atol=1e-5)
+
+
+def correlated(n=3000, d=5):
+    random = np.random.default_rng(1)
+    return (random.normal(size=(n, d)) @ random.normal(size=(d, d)) + 2).astype('f')
+
+
+def inverse_root(x, epsilon):
+    """Of the covariance, its mean variance times epsilon added to the diagonal."""
+    covariance = np.cov(np.float64(x.T), bias=True)
+    ridge = epsilon * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    return np.linalg.inv(sqrtm(covariance + ridge)).real
+
+
+@pytest.mark.parametrize('epsilon', [1e-6, 0.1])
+def test_zca_is_the_inverse_root_of_the_covariance(epsilon):
+    x = correlated()
+    mean, matrix = map(np.asarray, cluster.zca(jnp.asarray(x), epsilon=epsilon))
+    np.testing.assert_allclose(mean, x.mean(0), rtol=1e-4)
+    expected = inverse_root(x, epsilon)
+    np.testing.assert_allclose(matrix, expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_features_are_alike_whose_squares_rise_and_fall_together():
+    random = np.random.default_rng(2)
+    z = random.normal(size=(5000, 4))
+    z[:, :2] *= np.exp(random.normal(size=(5000, 1)))  # large together, of independent signs
+    z = (z @ random.normal(size=(4, 4)) / 20 + z).astype('f')
+    found = np.asarray(cluster.alike(jnp.asarray(z), epsilon=0.1))
+    white = (z - z.mean(0)) @ inverse_root(z, 0.1)
+    np.testing.assert_allclose(found, np.corrcoef(white.T**2), atol=2e-3)
+    assert found[0, 1] > 0.15 and np.abs(found[2:, :2]).max() < 0.1
+    z[:, 3] = 1
+    np.testing.assert_allclose(cluster.alike(jnp.asarray(z), epsilon=0.1)[3, :3], 0, atol=1e-5)
+
+
+def test_rows_left_out_move_no_center_of_kmeans():
+    x, y = blobs()
+    x[y >= 4] += 1000
+    labels, centers, _ = map(np.asarray, cluster.kmeans(KEY, x, k=6, rounds=9, where=y < 4))
+    again, same, _ = map(
+        np.asarray, cluster.kmeans(KEY, x - 500 * (y >= 4)[:, None], k=6, rounds=9, where=y < 4)
+    )
+    assert np.abs(centers).max() < 100
+    np.testing.assert_allclose(centers, same, atol=1e-3)
+    np.testing.assert_array_equal(labels[y < 4], again[y < 4])
+    for c in np.unique(labels[y < 4]):
+        mine = (labels == c) & (y < 4)
+        np.testing.assert_allclose(centers[c], x[mine].mean(0), atol=1e-3)
+
+
+def test_the_nearest_view_of_a_row_moves_the_center():
+    x, _ = blobs()
+    views = np.stack([x, x[:, ::-1]], 1)
+    labels, centers, _ = map(np.asarray, cluster.kmeans(KEY, views, k=8, rounds=40))
+    far = np.square(views[:, :, None] - centers).sum(-1)  # [N, V, k]
+    np.testing.assert_array_equal(far.min(1).argmin(1), labels)
+    best = views[np.arange(len(x)), far.min(2).argmin(1)]
+    assert 0 < (best != x).any(1).mean() < 1
+    for c in np.unique(labels):
+        np.testing.assert_allclose(centers[c], best[labels == c].mean(0), atol=1e-3)

@@ -252,10 +252,10 @@ def test_what_travels_in_a_step(method, axes):
             assert 'fsdp' in axes and array.kind in kinds, f'{array} is no weight'
             weights += array.bytes
     # a net that is called four times or more, in several terms or to sample, is gathered as often
-    often = max(calls.values())
+    often = max(calls.values(), default=0)  # no turn, no call
     most = 1.5 * often if often > 3 else 3
     assert weights <= most * volume, 'forward, backward, and some to spare'
-    assert ('fsdp' in axes) == (weights > volume / 3)
+    assert ('fsdp' in axes and often > 0) == (weights > volume / 3)
 
 
 class Towers(nn.Module):

@@ -57,6 +57,37 @@ def random_grid(
     return grid(x, n, size=size, gap=gap, offsets=offsets)
 
 
+def dense(x: jax.Array, *, size: int) -> jax.Array:
+    """Every patch of maps [B, H, W, ..., C], one beginning at each pixel: [B, h, w, ..., D], with
+    D = size * size * C, the entries of a patch row by row."""
+    h, w = (n - size + 1 for n in x.shape[1:3])
+    i = range(size)
+    x = jnp.stack([x[:, a : a + h, b : b + w] for a in i for b in i], -2)
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def symmetries(views: int, *, size: int, channels: int) -> np.ndarray:
+    """Views of a square patch [D] as permutations [views, D] of its entries: x[order[v]].
+
+    views: 1, the patch itself; 2, with its mirror image; 8, both in the four quarter turns.
+    """
+    turns, mirrors = {1: ((0,), (1,)), 2: ((0,), (1, -1)), 8: (range(4), (1, -1))}[views]
+    patch = np.arange(size * size * channels).reshape(size, size, channels)
+    return np.stack([np.rot90(patch, k)[:, ::m].ravel() for k in turns for m in mirrors])
+
+
+def quadrants(x: jax.Array) -> jax.Array:
+    """Sums of maps [B, H, W, C] over their four quarters, row by row: [B, 4 C].
+
+    Of an odd side, the first half has the line in the middle.
+    """
+    h, w = (-(-n // 2) for n in x.shape[1:3])
+    halves = [
+        half[:, :, part] for half in (x[:, :h], x[:, h:]) for part in (slice(w), slice(w, None))
+    ]
+    return jnp.concatenate([quarter.sum((1, 2)) for quarter in halves], 1)
+
+
 def permute(x: jax.Array, table: Any, index: Any) -> jax.Array:
     """Patches [n, ...] in the order of row `index` of a table of permutations [P, n]."""
     return x[jnp.asarray(table)[index]]

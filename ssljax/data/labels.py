@@ -1,9 +1,10 @@
-"""Sources with fewer labels or texts than another, or with wrong labels. They nest.
+"""Sources with fewer labels or texts than another, wrong ones, or rare classes. They nest.
 
-Only labels and texts are changed; all else is that of the inner source.
+Only labels, texts and the choice of training rows change; all else is that of the inner source.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 
@@ -20,12 +21,12 @@ from ssljax.data.source import (
     select,
     uniform,
 )
-from ssljax.kinds import Count, DataSpec, Natural, Share
+from ssljax.kinds import Count, DataSpec, Natural, Range, Share
 from ssljax.names import Mistake, choose
 
 # Numbers of draws and permutations that no source and no epoch uses, nor combine.py: with equal
 # seeds they would be the same numbers, and noise would follow what it is to be independent of.
-FLIPS, CHOICE = 16, 2**62
+FLIPS, CHOICE, TAIL = 16, 2**62, 2**62 + 1
 
 
 def few_labels(
@@ -196,6 +197,48 @@ def noisy_labels(
         fingerprint=fingerprint(
             'noisy_labels 1', source.fingerprint, float(rate), seed, tuple(keep)
         ),
+    )
+
+
+def long_tailed(
+    *,
+    of: DataSpec,
+    count: Count = 10000,
+    ratio: Annotated[float, Range(1)] = 100.0,
+    seed: Natural = 0,
+) -> Source:
+    """Train keeps a few rows: many of the first classes, hardly any of the last.
+
+    Cui et al. 2019, arXiv:1901.05555, section 5.1: the sizes fall by one factor from each class to
+    the next. Validation and test stay as they are. A method that reads no label meets the classes
+    as in a set that nobody has sorted.
+
+    of: the source, with labels.
+    count: training rows.
+    ratio: how many times as large the first class is as the last; 1: all are equally large.
+    seed: of the draw of the rows.
+    """
+    source = make(of)
+    check_labels(source, 'long_tailed')
+    train, classes = source.splits['train'], source.classes
+    order = permutation(seed, TAIL, train.count)
+    parts = np.array_split(order, -(-train.count // 512))  # labels may lie beside large images
+    label = np.concatenate([train.rows(part)['label'] for part in parts])
+    share = ratio ** (-np.arange(classes) / (classes - 1))
+    # rounded so that they add up
+    sizes = np.diff(np.rint(count * np.cumsum(share) / share.sum()), prepend=0).astype(int)
+    have = np.bincount(label[label >= 0], minlength=classes)
+    if (have < sizes).any():
+        most, name = int(((have - 1) * share.sum() / share).min()), (have < sizes).argmax()
+        raise Mistake(
+            f'long_tailed: class {name} would have {sizes[name]} rows of count={count}, and'
+            f' {source.name} has {have[name]}; type count={most} or less, or another ratio'
+        )
+    chosen = np.concatenate([order[label == c][:n] for c, n in enumerate(sizes)])
+    return source._replace(
+        name=f'long_tailed({source.name})',
+        splits={**source.splits, 'train': select(train, np.sort(chosen))},
+        fingerprint=fingerprint('long_tailed 1', source.fingerprint, count, float(ratio), seed),
     )
 
 
