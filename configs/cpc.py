@@ -15,7 +15,7 @@ SOUND = dict(
 )  # fmt: skip
 VARIANTS = {
     'learn': dict(
-        steps=400,
+        steps=600,
         batch=32,
         optim=dict(net=dict(warmup=20)),
         evals=dict(ahead=dict(), knn=None, linear_probe=None),

@@ -95,7 +95,7 @@ VARIANTS = {
     ),
     # its test split has other alphabets than its train split
     'omniglot': dict(
-        steps=1500,
+        steps=600,
         data=dict(times=20, of=dict(name='tfds:omniglot', size=28)),
         model=dict(
             encoder=dict(widths=(32, 64, 128), kernel=3, norm='batch', standardize=True),

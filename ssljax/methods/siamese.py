@@ -52,8 +52,10 @@ def siamese(
         return params, {'stats': stats}
 
     def pairs(net, key, batch):  # Hadsell et al., equation 4 -> [B], and which pairs are unlike
-        x = jnp.concatenate([batch['x'], batch['y']])  # one call: both towers share statistics
-        z1, z2 = jnp.split(embed(net, augment.views(view, key, x, 1)), 2)
+        x = jnp.stack([batch['x'], batch['y']], 1)  # [B, 2, ...]: a pair stays on one device
+        x = x.reshape(-1, *x.shape[2:])  # one call: both towers share statistics
+        z = embed(net, augment.views(view, key, x, 1))
+        z1, z2 = z[::2], z[1::2]
         value = metric.margin_pair(z1, z2, batch['same'], margin=margin)
         return z1, value, ~batch['same'].astype(bool)
 
