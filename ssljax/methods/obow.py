@@ -19,7 +19,7 @@ from ssljax.names import Mistake
 from ssljax.nets import Nets
 
 
-def _squares(f, key, side):
+def _squares(key, f, side):
     """For each map of f [B, h, w, D] the mean of one square of places, drawn: [B, D]."""
     B, h, w, D = f.shape
     corners = jax.random.randint(key, (B, 2), 0, jnp.array([h, w]) - side + 1)
@@ -102,7 +102,7 @@ def obow(
 
         memory = m | {
             'stats': net.stats,
-            'vocabulary': ring(words, _squares(f, k4, side), m['writes']),  # the loss used the old
+            'vocabulary': ring(words, _squares(k4, f, side), m['writes']),  # the loss used the old
             'writes': m['writes'] + 1,
             'distance': distance,
         }
