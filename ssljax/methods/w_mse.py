@@ -58,7 +58,7 @@ def w_mse(
         w = jax.vmap(jax.vmap(lambda z: redundancy.whiten(z, shrinkage=shrinkage)))(parts)
         u = jax.vmap(jax.vmap(directions))(w)
         value = jnp.square(u[:, first] - u[:, second]).sum(-1).mean()  # over pairs
-        covariance = jnp.einsum('pvnd,pvne->pvde', w, w) / (part - 1)
+        covariance = jnp.einsum('pnd,pne->pde', w[:, 0], w[:, 0]) / (part - 1)  # of a view
         logs = {
             # 1 where all rows are equal, or there are no more rows than features
             'not_white': jnp.abs(covariance - jnp.eye(w.shape[-1])).max(),
