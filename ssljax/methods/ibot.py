@@ -71,8 +71,7 @@ def ibot(
         memory = {'teacher': taught(params)}
         if centering == 'moving':
             memory['center'] = {kind: jnp.zeros(prototypes) for kind in ('class', 'patch')}
-        if gram:
-            memory['earlier'] = taught(params)['encoder']
+        memory |= {'earlier': taught(params)['encoder']} if gram else {}
         return params, memory
 
     def loss(key, state, batch):
@@ -97,14 +96,15 @@ def ibot(
         sharp = dict(student_temperature=student_temperature, teacher_temperature=tau)
         of_class = distillation.dino(s, t, center=center['class'], **sharp).mean()
         of_patch = latents.ibot(s_patch, t_patch, hidden, center=center['patch'], **sharp).mean()
-        spread = sum(redundancy.koleo(h[v::2, 0]).mean() for v in (0, 1))  # of each view by itself
-        value = weights[0] * of_class + weights[1] * of_patch + koleo * spread
-        logs = {'class': of_class, 'patch': of_patch, 'koleo': spread}
+        value = weights[0] * of_class + weights[1] * of_patch
+        logs = {'class': of_class, 'patch': of_patch}
+        if koleo:  # of each view by itself
+            logs['koleo'] = sum(redundancy.koleo(h[v::2, 0]).mean() for v in (0, 1))
+            value += koleo * logs['koleo']
         if gram:
             earlier = nets({'encoder': m['earlier']}).encoder(wide, method='tokens')
             logs['gram'] = latents.gram_anchoring(h[:, 1:], earlier[:, 1:]).mean()
-            begun = state.step >= gram_every  # before, no teacher was kept
-            value += gram * begun * logs['gram']
+            value += gram * (state.step >= gram_every) * logs['gram']
         return value, m, logs
 
     def after(key, state, batch):
