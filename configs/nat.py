@@ -4,10 +4,17 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
-        judge='knn.accuracy',
-        steps=1200,
-        optim=dict(net=dict(warmup=40)),
+        evals=dict(knn=dict(bank_size=4000, query_size=2000)),
+        judge='knn.accuracy_whitened',
+        steps=3000,
+        batch=128,
+        data=dict(name='glyphs', train=4000, validation=100, test=2000),
+        model=dict(
+            encoder=dict(widths=(16, 32, 64, 128), standardize=True, pool='flatten'),
+            projector=dict(dims=(256, 64)),
+            view=dict(name='ink'),
+            epochs=3,
+        ),
     ),
     'smoke': dict(
         steps=4,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ssljax import augment
 from ssljax.collapse import directions, participation
 from ssljax.kinds import Count, Natural, NetSpec, NonNegative, Positive, ViewSpec
-from ssljax.losses import clustering
+from ssljax.losses import distillation
 from ssljax.memory import ring
 from ssljax.method import Compares, Method, Turn, between
 from ssljax.names import Mistake
@@ -60,14 +60,13 @@ def swav(
             memory['writes'] = jnp.int32(0)  # to the queue: of each micro-batch of a step
         return params, memory
 
-    def assign(scores, older, counts):
-        """Codes q [B, K], eqs. 3 to 5: all prototypes get equal shares of the rows of scores [B, K]
-        and of those of older [Q, K] that count."""
-        B = len(scores)
-        # a scatter, as of a queue: rows that are cut over devices are gathered, not shifted
-        rows = jnp.pad(older, ((B, 0), (0, 0))).at[jnp.arange(B)].set(scores)
-        where = jnp.pad(counts, (B, 0), constant_values=True)
-        return clustering.sinkhorn(rows, epsilon=epsilon, rounds=rounds, where=where)[:B]
+    def assign(scores, where):
+        """Codes q [B, K] of scores[:, 0], eqs. 3 to 5: each prototype gets an equal share of those
+        rows of scores [B, N, K] that count."""
+        level = distillation.sinkhorn_center(
+            scores, temperature=epsilon, rounds=rounds, where=where
+        )
+        return jax.lax.stop_gradient(jax.nn.softmax((scores[:, 0] - level) / epsilon))
 
     def loss(key, state, batch):
         k1, k2 = jax.random.split(key)
@@ -75,16 +74,20 @@ def swav(
         net = nets(state.params, m['stats'], train=True)
         z, s = both(net, augment.views(global_view, k1, batch['x'], 2))
         s = s.reshape(B, 2, -1)
-        older, counts = jnp.zeros((0, *s.shape[1:])), jnp.zeros(0, bool)
+        rows, counts = s[:, None], jnp.ones((B, 1), bool)
         if queue:
-            older = net.last(m['queue'])  # the prototypes are those of now
-            written = jnp.arange(queue) // B < m['writes']
-            counts = written & (state.step >= starts)
+            # so many older rows go with each of the batch that no row changes its device
+            beside = -(-queue // B)
+            spare = beside * B - queue
+            older = net.last(jnp.pad(m['queue'], ((0, spare), (0, 0), (0, 0))))  # prototypes of now
+            rows = jnp.concatenate([rows, older.reshape(B, beside, 2, -1)], 1)
+            used = (jnp.arange(queue) // B < m['writes']) & (state.step >= starts)  # not unwritten
+            counts = jnp.concatenate([counts, jnp.pad(used, (0, spare)).reshape(B, beside)], 1)
             new = directions(z).reshape(B, 2, -1)
             # view by view, so that what is sent between devices is a vector of each row
-            rows = [ring(m['queue'][:, v], new[:, v], m['writes']) for v in (0, 1)]
-            m = m | {'queue': jnp.stack(rows, 1), 'writes': m['writes'] + 1}
-        q = [assign(s[:, v], older[:, v], counts) for v in (0, 1)]
+            kept = [ring(m['queue'][:, v], new[:, v], m['writes']) for v in (0, 1)]
+            m = m | {'queue': jnp.stack(kept, 1), 'writes': m['writes'] + 1}
+        q = [assign(rows[:, :, v], counts) for v in (0, 1)]
         if local_views:
             _, near = both(net, augment.views(local_view, k2, batch['x'], local_views))
             s = jnp.concatenate([s, near.reshape(B, local_views, -1)], 1)
@@ -92,8 +95,8 @@ def swav(
         # eq. 1: every view predicts the codes of the two global views, but not of itself
         pairs = [(g, v) for g in (0, 1) for v in range(s.shape[1]) if v != g]
         value = -sum((q[g] * log_p[:, v]).sum(-1) for g, v in pairs) / len(pairs)
-        used = jnp.zeros(prototypes).at[q[0].argmax(1)].set(1).sum()  # by a batch
-        logs = {'used': used, 'rank': participation(z)}
+        named = jnp.zeros(prototypes).at[q[0].argmax(1)].set(1).sum()  # prototypes, by a batch
+        logs = {'used': named, 'rank': participation(z)}
         return value.mean(), m | {'stats': net.stats}, logs
 
     def encode(key, state, batch):
