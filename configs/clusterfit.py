@@ -18,10 +18,11 @@ ALONE = ('learn', 'smoke')  # of a source that learned nothing: they need no oth
 
 VARIANTS = {
     'learn': dict(
-        evals=dict(knn=dict(bank_size=4000, query_size=1000)),
+        evals=dict(knn=dict(bank_size=4000, query_size=2000)),
         judge='knn.accuracy',
-        steps=500,
-        data=dict(train=8000, validation=100, test=1000),
+        steps=800,
+        data=dict(train=8000, validation=100, test=2000),
+        model=dict(clusters=100),
         optim=dict(net=dict(warmup=50)),
     ),
     'smoke': dict(

@@ -44,6 +44,8 @@ def test_bfloat16(method):
 
     paths = jax.tree_util.tree_leaves_with_path(one.shapes.params)
     moved = {net for turn in acting for net in one.method.turns[turn].moves or one.shapes.params}
+    holds = [held for turn in one.method.turns.values() for held in turn.holds.items()]
+    moved -= {net for net, when in holds if all(map(when, range(one.run.steps)))}
     kernels = [path for path, _ in paths if path[-1].key == 'kernel' and path[0].key in moved]
     cast = [kinds for kinds in products(traced.jaxpr.jaxpr) if 'bfloat16' in kinds]
     assert len(cast) >= 2 * len(kernels), 'forward, and for one gradient at least'
