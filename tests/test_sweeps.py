@@ -9,7 +9,6 @@ from scipy.stats import permutation_test
 
 import ssljax
 from benchmarks import cells, sweep_tables, sweeps, transfer
-from ssljax import config
 from ssljax.compare import permutation_p
 from ssljax.job import make
 from ssljax.names import Mistake
@@ -185,32 +184,6 @@ def test_bold_is_the_best_of_its_half_and_who_is_not_told_from_it(tmp_path, monk
     assert heads == ['', 't'] and [row[1] for row in rows] == [
         '**60.0**', '**57.0**', '40.0', '70.0', '**75.0**', '**71.0**',
     ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_all_systems_are_measured_on_the_same_rows_of_a_gray_set(tmp_path, monkeypatch):
-    for method in ('simclr', 'classifier'):
-        given = config.read(f'configs/{method}.py:smoke')
-        given |= {'data': dict(name='patches', size=16), 'evals': {}, 'steps': 2}
-        given['model'] |= {'view': dict(name='crop', size=16)}
-        ssljax.fit(given, tmp_path / method)
-    gray = dict(name='patches', size=16, gray=True)
-    monkeypatch.setattr(transfer, 'TARGETS', {'gray patches': (gray, 0.5)})
-    sizes = dict(train_size=60, test_size=40)
-    monkeypatch.setattr(transfer, 'LINEAR', sizes)
-    monkeypatch.setattr(transfer, 'TUNING', dict(**sizes, batch=8, steps=2, statistics='batch'))
-    out = tmp_path / 'out.json'
-    runs = [f'--simclr={tmp_path}/simclr', f'--labels={tmp_path}/classifier']
-    transfer.main([*runs, f'--out={out}'])
-    found = json.loads(out.read_text())
-    assert [(cell['of']['how'], cell['of']['system']) for cell in found['cells']] == [
-        (how, who) for how in ('linear', 'fine-tuned') for who in ('SimCLR', 'labels', 'random')
-    ]
-    assert found['pretrained']['labels']['method'] == 'classifier'
-    for cell in found['cells']:
-        assert cell['test'] == 40 and cell['accuracy'] == 100 * np.mean(transfer.hits(cell))
-    monkeypatch.setattr(transfer, 'measure', None)  # nothing is left to measure
-    transfer.main([*runs, f'--out={out}'])
 
 
 # ---- the net of a cell
