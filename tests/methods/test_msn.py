@@ -10,6 +10,7 @@ import pytest
 
 OTHER = {
     'model__rounds': 0, 'model__temperature': 0.3, 'model__target_temperature': 0.1,
+    'model__projector__norm': 'batch',
     'model__weight': 2.0, 'model__masked_views': 1, 'model__focal_views': 0, 'model__ratio': 0.25,
     'model__momentum': 0.7,
 }  # fmt: skip
