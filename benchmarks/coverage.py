@@ -30,8 +30,16 @@ METHODS = ROOT / 'ssljax' / 'methods'
 FIELDS = {
     'what': str, 'paper': str, 'lectures': str, 'beyond': bool, 'where': (str, list),
     'result': (str, dict), 'beside': dict, 'differs': str, 'missing': str, 'method': str,
+    'stands': bool,
 }  # fmt: skip
-OF_WORK = ('result', 'beside', 'differs', 'missing', 'method')  # fields that need a `where`
+OF_WORK = (
+    'result',
+    'beside',
+    'differs',
+    'missing',
+    'method',
+    'stands',
+)  # fields that need a `where`
 STATUS = ('works', 'in part', 'not yet')
 
 Row = Mapping[str, Any]
@@ -434,7 +442,7 @@ def entry(name: str, row: Row) -> list[str]:
 
 
 def families() -> str:
-    """For README: a row per family, with the number of a method of it, one that works if any."""
+    """For README: a row per family; the number of what stands for it, or of a method that works."""
     table = read_table()
     body = []
     for family, some in table.items():
@@ -442,7 +450,10 @@ def families() -> str:
         measured = [name for name, row in mine.items() if first(row)[1]]
         number, beside = '', ''
         if measured:
-            best = min(measured, key=lambda name: STATUS.index(status(mine[name])))
+            best = min(
+                measured,
+                key=lambda name: ('stands' not in mine[name], STATUS.index(status(mine[name]))),
+            )
             name, path = first(mine[best])
             number = f'`{best}`: {name} **{spread(values(path))}**'
             beside = '; '.join(bar(mine[best]))
