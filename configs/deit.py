@@ -9,11 +9,12 @@ from ssljax.config import config
 
 VARIANTS = {
     'learn': dict(
-        evals=dict(error_rate=dict(size=1000)),
-        judge='error_rate.error',
-        steps=300,
+        # of the class token: where the teacher knows nothing, as in tests, its follower does not
+        evals=dict(error_rate=None, knn=dict(bank_size=4000, query_size=1000)),
+        judge='knn.accuracy',
+        steps=900,
         batch=64,
-        data=dict(name='glyphs', train=4000, validation=100, test=500),
+        data=dict(name='glyphs', train=4000, validation=100, test=1000, classes='ABCDEFGH'),
         model=dict(
             encoder=dict(width=32, depth=2),
             teacher=dict(widths=(8, 16)),

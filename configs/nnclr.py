@@ -21,7 +21,7 @@ VARIANTS = {
             projector=dict(dims=(32, 16)),
             predictor=dict(dims=(24, 16)),
             queue=72,  # no multiple of a step's rows
-            temperature=0.3,
+            temperature=0.5,
         ),
         optim=dict(net=dict(warmup=1)),
         evals=dict(knn=dict(k=5)),

@@ -209,7 +209,8 @@ def test_what_travels_in_a_step(method, axes):
 
     Where places of a row are foreseen, they are told from those of all rows: vectors of places, in
     all a quarter of the row or less.
-    Rows of a pool, whose places are drawn, go to those of the batch and back.
+    Rows of a pool, whose places are drawn, go to those of the batch and back. A queue may be cut
+    anew: of it goes no more than a device has.
 
     Of SGD: Muon's products of cut matrices are its own matter.
     """
@@ -229,6 +230,7 @@ def test_what_travels_in_a_step(method, axes):
 
     kept = [kind(job.shapes.memory[n].shape[1:]) for n in job.method.by_rows if '/' not in n]
     pools = [row for row in kept if len(row) > 1]  # of images; labels have a number for each row
+    queued = 4 * math.prod(getattr(job.shapes.memory.get('queue'), 'shape', (0,))) // 8
 
     acting = max(jobs.acting_sets(job), key=len)
     calls, call = collections.Counter(), Bound._call
@@ -242,7 +244,7 @@ def test_what_travels_in_a_step(method, axes):
     weights = 0
     for array in sent(compile(step)):
         resharded = array.opcode in ('all-to-all', 'collective-permute')
-        slots = pools and array.bytes <= 4 * rows
+        slots = array.bytes <= max(4 * rows if pools else 0, queued)
         assert not resharded or slots or (tables and array.opcode == 'all-to-all'), array
         if any(n % 7 == 0 for n in array.shape):
             few = resharded or len(array.kind) <= 2 or array.bytes <= quarter

@@ -103,7 +103,7 @@ def test_the_first_clustering_is_of_whole_images_and_others_come_with_epochs():
         oracle.close(rows, z)
     refresh = seen.job.method.refresh
     assert [bool(refresh.when(i)) for i in range(9)] == [i % 4 == 0 for i in range(9)]
-    assert set(seen.job.method.by_rows) == {'bank', 'labels'} and refresh.restarts == ()
+    assert set(seen.job.method.by_rows) == {'bank'} and refresh.restarts == ()
 
 
 def test_readouts():
