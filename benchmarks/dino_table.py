@@ -2,10 +2,10 @@
 python benchmarks/dino_table.py --out=results/dino_table.json [--only=byol,moco/vit] [--seeds=0]
 
 The shape of table 2 of Caron et al. 2021, arXiv:2104.14294. A method enters by having the variant
-:cifar10_small in its config, an encoder and no decoder. Its objective, its projector and its
-optimizer stay; data, encoder, crops, batch, steps and evaluators are those of the harness, the same
-for all, and a warm-up has its share of the steps. Labels stand beside, by configs/classifier.py;
-pixels and each encoder untrained are in every row.
+:cifar10_small in its config, an encoder, no decoder, and no source of another run. Its objective,
+its projector and its optimizer stay; data, encoder, crops, batch, steps and evaluators are those of
+the harness, the same for all, and a warm-up has its share of the steps. Labels stand beside, by
+configs/classifier.py; pixels and each encoder untrained are in every row.
 
 Every row is a run of the training command. The file is written whole after each row; one that it
 has, of the same config, is not run again. --list names the rows that it does not have.
@@ -87,7 +87,7 @@ def methods(folder: Path | None = None) -> Iterator[tuple[str, str]]:
         also = [name for name in ALSO if name.partition(':')[0] == path.stem]
         for name in (path.stem, *(name for name in also if name.partition(':')[2] in offered)):
             model = begun(name, folder=folder)['model']
-            if 'encoder' in model and 'decoder' not in model:
+            if 'encoder' in model and not {'decoder', 'source'} & set(model):
                 own = 'vit' if model['encoder']['name'].startswith('vit') else 'conv'
                 yield from ((name, net) for net in NETS if net == own or name in BOTH)
 
