@@ -72,6 +72,11 @@ READOUTS = {
         ('...',),
         named=True,
     ),
+    'foresee': Readout(
+        'of each place in order, [B, T, ..., 1 + most, D]: its latent, then what was predicted for'
+        ' it k places before, k = 1, 2, ...; zeros: no prediction',
+        ('...',),
+    ),
     'attend': Readout('shares of attention on places', ('heads', 'h', 'w')),
 }
 

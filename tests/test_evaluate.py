@@ -524,7 +524,7 @@ def test_the_table_is_narrow_and_says_what_each_evaluator_shows():
     named = [name for name, one in evals.offered().items() if 'accuracy' in one.shown]
     many = {name: {'scores': {'trained': {'accuracy': 1.5}}} for name in named}
     wrapped = console.table(many)
-    assert max(map(len, wrapped.splitlines())) < 120 and wrapped.count('trained') == 2
+    assert max(map(len, wrapped.splitlines())) < 120 and wrapped.count('trained') == 3
     assert all(f'{name} accuracy' in wrapped for name in many)
     told = [console.digits(v) for v in (0, 1.0, 0.1, 99.999, 1e-12, float('nan'), float('inf'))]
     assert told == ['0', '1.00', '0.100', '100.00', '0.000000', 'nan', 'inf']

@@ -14,7 +14,7 @@ SMALL = dict(width=8, depth=1, heads=2)
 CASES = {
     'transformer': (dict(vocab=7, dropout=0.1), (TOKENS, True)),
     'text_transformer': (dict(vocab=7, dropout=0.1), (TOKENS, jnp.array([12, 5]), True)),
-    'vit': (dict(patch=4, size=8, dropout=0.1), (IMAGES, True)),
+    'vit': (dict(patch=4, size=8, dropout=0.1), (IMAGES, None, True)),
     'vit_decoder': (dict(patch=4, channels=1), (PATCHES, jnp.array([[0, 3], [2, 1]]), (2, 2))),
 }
 

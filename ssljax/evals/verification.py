@@ -26,6 +26,7 @@ def score(
     split, size: so many pairs of this split; none: all.
     cosine: whether features have length one before they are compared.
     """
+    ask = readout(subject, 'encode', 'verification')
     part = part_of(subject.source, split)
     index = pick(part.count, size)
     rows = part.rows(index[:1])
@@ -34,7 +35,6 @@ def score(
             f'verification needs {", ".join(absent)} in the rows of {subject.source.name}: type'
             ' data=dict(name="pairs", of=dict(...)), or leave verification out of the evals'
         )
-    ask = readout(subject, 'encode', 'verification')
     z1, rows = answers(ask, part, index, keep=('same',))
     second = mapped(part, lambda i, rows: {'x': rows['y']})
     z2, _ = answers(ask, second, index)
