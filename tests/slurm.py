@@ -1,5 +1,5 @@
 """A job of Slurm that is warned, saved, requeued and ends as if it had never been stopped:
-python tests/slurm.py --out=results/slurm.txt
+python tests/slurm.py --out=FILE
 
 A real controller, a node and munge run here, from Debian's packages (apt install slurm-wlm munge),
 in a folder of their own; the job is two processes, submitted by python -m launch.slurm with a limit
