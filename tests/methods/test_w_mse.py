@@ -9,6 +9,8 @@ import numpy as np
 import oracle
 import pytest
 
+from ssljax.names import Mistake
+
 # few enough rows to try every split of a batch: 35, or 630 pairs of splits
 SMALL = {'batch': 8, 'model__part': 4, 'model__views': 2,
          'model__projector': "{'name': 'mlp', 'dims': (16, 2), 'norm': 'batch'}"}  # fmt: skip
@@ -119,3 +121,8 @@ def test_features_are_those_before_the_projection_with_stored_statistics():
     net = seen.nets('encoder')(seen.state.params, seen.state.memory['stats'])
     found = oracle.quick(lambda s: encode(jax.random.key(1), s, {'x': x}), seen.state)
     oracle.close(found, oracle.quick(net.encoder, x))
+
+
+def test_parts_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(Mistake, match='model.part=5 does not divide the batch of 16'):
+        oracle.see('w_mse', model__part=5)
