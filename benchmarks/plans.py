@@ -148,13 +148,15 @@ def large() -> tuple[list[str], list[list[str]]]:
         most = max(kinds, key=kinds.get, default='')
         sent = f'{most}, {kinds[most] / 1e6:,.0f} MB' if most else 'nothing'
         lines.append([title, chips, place, room, *times.values(), sent])
-    return head, lines
+    return head, lines or [['not yet compiled', *[''] * (len(head) - 1)]]
 
 
 def compiled() -> tuple[list[str], list[list[str]]]:
     """Which methods compile for a TPU, and why others do not."""
     rows = {k: v for k, v in found()['rows'].items() if k.startswith('methods/')}
     failed = {k.removeprefix('methods/'): v['failed'] for k, v in rows.items() if 'failed' in v}
+    if not rows:
+        return ['what', 'how'], [['all methods', 'not yet compiled']]
     lines = [[f'{len(rows) - len(failed)} of {len(rows)} methods', 'compile']]
     return ['what', 'how'], lines + [[name, why] for name, why in failed.items()]
 

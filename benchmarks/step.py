@@ -5,6 +5,7 @@ compiled step, in which the body of a loop counts once: a lower bound where ther
 """
 
 import json
+import math
 import re
 import resource
 import sys
@@ -18,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 import rounds  # noqa: E402
 
-from ssljax import cli, config  # noqa: E402
+from ssljax import cli, config, plan  # noqa: E402
 
 
 def main() -> int:
@@ -131,7 +132,8 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
                     seconds += now - began
                 began, waited = now, batches.waited
     timed = Counter(acting[chunk:])
-    flops = sum(n * cost(programs[turns]) for turns, n in timed.items()) / timed.total()
+    flops_of = {turns: plan.costs(one).get('flops', math.nan) for turns, one in programs.items()}
+    flops = sum(n * flops_of[turns] for turns, n in timed.items()) / timed.total()
     memory = [program.memory_analysis() for program in programs.values()]
     rates.sort()
     middle = rates[len(rates) // 2]
@@ -156,22 +158,9 @@ def measure(name: str, changes: list, steps: int, chunk: int) -> dict:
         'gigaflop_per_second': flops / 1e9 * middle / rows,
         'peak_gigaflop_per_second': fastest,
         'share_of_peak': flops / 1e9 * middle / rows / fastest / jax.device_count(),
-        'program_megabytes': max(map(peak, memory)) / 1e6,
+        'program_megabytes': max(map(plan.peak, memory)) / 1e6,
         'process_megabytes': resident() / 1e6,
     }
-
-
-def cost(program) -> float:
-    found = program.cost_analysis()
-    return (found[0] if isinstance(found, list) else found or {}).get('flops', float('nan'))
-
-
-def peak(memory) -> float:
-    """Arguments, results and temporaries at once, per device; donated arguments count once."""
-    if memory is None:
-        return float('nan')
-    parts = memory.argument_size_in_bytes + memory.output_size_in_bytes
-    return parts - memory.alias_size_in_bytes + memory.temp_size_in_bytes
 
 
 def resident() -> int:

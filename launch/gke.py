@@ -3,11 +3,10 @@
 import argparse
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from launch import training
-from ssljax import cli
+from ssljax import cli, signals
 from ssljax.names import Mistake
 
 MOUNTED = '/runs'  # the bucket, in each pod
@@ -41,10 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def jobset(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
-    place = training.value(command, '--workdir')
-    if Path(place).is_absolute() and not place.startswith(MOUNTED):
-        raise Mistake(f'--workdir={place} is not in the bucket; type a relative path')
-    command = training.replaced(command, '--workdir', str(Path(MOUNTED) / place))
+    command = training.in_bucket(command, MOUNTED)
     gke = 'cloud.google.com/gke-'
     if known.topology:  # JAX finds the hosts of a slice by itself
         selector = {
@@ -92,7 +88,7 @@ def jobset(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         'podFailurePolicy': {
             'rules': [
                 # 75: a signal came and the run was saved
-                {'action': 'FailJob', 'onExitCodes': {'operator': 'In', 'values': [75]}},
+                {'action': 'FailJob', 'onExitCodes': {'operator': 'In', 'values': [signals.CODE]}},
                 # the node was taken away
                 {
                     'action': 'FailJob',

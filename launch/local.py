@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TextIO
 
 from launch import training
-from ssljax import cli
+from ssljax import cli, signals
 from ssljax.names import Mistake
-
-STOPPED = 75  # the exit code of a run that a signal ended after a save
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -113,8 +111,8 @@ def ended(children: list[subprocess.Popen], grace: float) -> int:
     """Waits for all; once one has failed, the others have `grace` seconds. The code of the run."""
     late = None
     while None in (codes := [child.poll() for child in children]):
-        if late is None and any(code not in (None, 0, STOPPED) for code in codes):
-            first = next(code for code in codes if code not in (None, 0, STOPPED))
+        if late is None and any(code not in (None, 0, signals.CODE) for code in codes):
+            first = next(code for code in codes if code not in (None, 0, signals.CODE))
             late = time.monotonic() + grace
             for child in children:
                 if child.poll() is None:
@@ -125,7 +123,7 @@ def ended(children: list[subprocess.Popen], grace: float) -> int:
                     child.kill()
         time.sleep(0.1)
     if late is None:
-        first = next((code for code in codes if code not in (0, STOPPED)), max(codes))
+        first = next((code for code in codes if code not in (0, signals.CODE)), max(codes))
     return first if first >= 0 else 128 - first  # as a shell says that a signal ended it
 
 

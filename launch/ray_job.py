@@ -5,10 +5,8 @@ import os
 import sys
 
 from launch import local, training
-from ssljax import cli
+from ssljax import cli, signals
 from ssljax.names import Mistake
-
-STOPPED = local.STOPPED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -102,7 +100,7 @@ def inside(known: argparse.Namespace, command: list[str]) -> int:
     while waiting:
         done, waiting = ray.wait(waiting)
         codes += ray.get(done)
-        if codes[-1] not in (0, STOPPED):  # the others would wait for it
+        if codes[-1] not in (0, signals.CODE):  # the others would wait for it
             for task in waiting:
                 ray.cancel(task, force=True)
             return codes[-1]

@@ -3,11 +3,10 @@
 import argparse
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from launch import training
-from ssljax import cli
+from ssljax import cli, signals
 from ssljax.names import Mistake
 
 MOUNTED = '/runs'  # the bucket, on each machine
@@ -48,10 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def task(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     tpu = known.accelerators.startswith('tpu')
-    place = training.value(command, '--workdir')
-    if Path(place).is_absolute() and not place.startswith(MOUNTED):
-        raise Mistake(f'--workdir={place} is not in the bucket; type a relative path')
-    command = training.replaced(command, '--workdir', str(Path(MOUNTED) / place))
+    command = training.in_bucket(command, MOUNTED)
     return {
         'name': known.name,
         'resources': {
@@ -60,7 +56,7 @@ def task(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
             # 75: a signal came and the run was saved; the same command goes on
             'job_recovery': {
                 'max_restarts_on_errors': known.restarts,
-                'recover_on_exit_codes': [75],
+                'recover_on_exit_codes': [signals.CODE],
             },
         },
         'num_nodes': known.nodes,

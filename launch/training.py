@@ -4,6 +4,7 @@ import argparse
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ssljax import cli
@@ -60,6 +61,14 @@ def replaced(command: Sequence[str], option: str, new: str) -> list[str]:
     for i in at:
         words[i + 1] = new
     return words
+
+
+def in_bucket(command: Sequence[str], mounted: str) -> list[str]:
+    """The command, its workdir in the bucket that is mounted there."""
+    place = value(command, '--workdir')
+    if Path(place).is_absolute() and not place.startswith(mounted):
+        raise Mistake(f'--workdir={place} is not in the bucket; type a relative path')
+    return replaced(command, '--workdir', str(Path(mounted) / place))
 
 
 TRAINING = ('--config', '--workdir', '--from_scratch')

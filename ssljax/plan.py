@@ -103,7 +103,10 @@ class Plan(NamedTuple):
 
 
 def plan(
-    config: str, typed: Sequence[tuple[str, str]], topology: str, source: Any = None
+    config: str | Mapping[str, Any],
+    typed: Sequence[tuple[str, str]],
+    topology: str,
+    source: Any = None,
 ) -> list[Plan]:
     """The plan of each set of turns of a config on a topology."""
     devices, chip = found(topology)
@@ -127,10 +130,7 @@ def plan(
         traced = made.step().trace(made.shapes, batch, key, acting)
         lowered = traced.lower(lowering_platforms=('tpu',)) if chip else traced.lower()
         program = lowered.compile()
-        memory, cost = program.memory_analysis(), program.cost_analysis()
-        cost = cost[0] if isinstance(cost, list) else cost or {}
-        kept = memory.argument_size_in_bytes
-        peak = kept + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        memory, cost = program.memory_analysis(), costs(program)
         plans.append(
             Plan(
                 acting,
@@ -139,14 +139,28 @@ def plan(
                 dict(made.mesh.shape),
                 made.run.batch,
                 sum(leaf.size for leaf in jax.tree.leaves(made.shapes.params)),
-                kept,
-                peak + memory.temp_size_in_bytes,
+                memory.argument_size_in_bytes,
+                peak(memory),
                 cost.get('flops', math.nan),
                 cost.get('bytes accessed', math.nan),
                 exchanged(program.as_text()),
             )
         )
     return plans
+
+
+def costs(program: Any) -> Mapping[str, float]:
+    """What the compiler counts of a program: flops, bytes accessed, and more."""
+    counted = program.cost_analysis()
+    return counted[0] if isinstance(counted, list) else counted or {}
+
+
+def peak(memory: Any) -> float:
+    """Bytes of a device at once: arguments, results and temporaries; donated arguments once."""
+    if memory is None:
+        return math.nan
+    parts = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return parts - memory.alias_size_in_bytes + memory.temp_size_in_bytes
 
 
 def found(topology: str) -> tuple[Any, str]:

@@ -222,9 +222,8 @@ def long_tailed(
     check_labels(source, 'long_tailed')
     train, classes = source.splits['train'], source.classes
     order = permutation(seed, TAIL, train.count)
-    parts = np.array_split(order, -(-train.count // 512))  # labels may lie beside large images
-    label = np.concatenate([train.rows(part)['label'] for part in parts])
-    share = ratio ** (-np.arange(classes) / (classes - 1))
+    label = labels(train)[order]
+    share = ratio ** (-np.arange(classes) / max(classes - 1, 1))
     # rounded so that they add up
     sizes = np.diff(np.rint(count * np.cumsum(share) / share.sum()), prepend=0).astype(int)
     have = np.bincount(label[label >= 0], minlength=classes)
@@ -245,3 +244,10 @@ def long_tailed(
 def check_labels(source: Source, who: str) -> None:
     if source.classes < 2 or 'label' not in entries(source):
         raise Mistake(f'{who} needs labels of two classes or more; {source.name} has none')
+
+
+def labels(split: Split) -> np.ndarray:
+    """The label of each row, read some rows at a time: labels may lie beside images."""
+    starts = range(0, split.count, 512)
+    parts = (np.arange(start, min(start + 512, split.count)) for start in starts)
+    return np.concatenate([split.rows(part)['label'] for part in parts])

@@ -4,7 +4,7 @@ import numpy as np
 
 from ssljax.data import make
 from ssljax.data.combine import as_y
-from ssljax.data.labels import check_labels
+from ssljax.data.labels import check_labels, labels
 from ssljax.data.source import (
     SPLITS,
     Rows,
@@ -19,8 +19,8 @@ from ssljax.data.source import (
 from ssljax.kinds import Count, DataSpec, Natural, Part
 from ssljax.names import Mistake
 
-# Numbers of draws and permutations that no other source uses: with equal seeds they would be the
-# same numbers.
+# PARTNERS: a number of draws that no other source uses; with equal seeds they would be the same
+# draws. CLASSES: of a permutation of classes; others with this number are of rows.
 PARTNERS, CLASSES = 64, 2**62 + 1
 
 
@@ -104,10 +104,3 @@ def classes_apart(
         splits=splits,
         fingerprint=fingerprint('classes_apart 1', source.fingerprint, test, validation, seed),
     )
-
-
-def labels(split: Split) -> np.ndarray:
-    """The label of each row, read some rows at a time: labels may lie beside images."""
-    starts = range(0, split.count, 512)
-    parts = (np.arange(start, min(start + 512, split.count)) for start in starts)
-    return np.concatenate([split.rows(part)['label'] for part in parts])
