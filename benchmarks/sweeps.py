@@ -296,7 +296,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     only = list(filter(None, known.only.split(',')))
     run = partial(measure, sweep, known.seed)
-    cells.fill(cli.writable(known.out), table, run, only=only, about=about)
+    cli.writable(known.out.parent)
+    cells.fill(known.out, table, run, only=only, about=about)
     return 0
 
 
