@@ -4,6 +4,7 @@ He et al. 2019, arXiv:1911.05722. The defaults are those of v2, Chen et al. 2020
 
 v1: projector=dict(name='mlp', dims=(128,)), temperature=0.07 and a view with blur=0.0.
 v3, Chen, Xie & He 2021, arXiv:2104.02057: queue=0, symmetric=True and a predictor.
+The authors' v3 lets momentum rise from 0.99 to 1 by a cosine; here it is constant.
 """
 
 import jax

@@ -6,6 +6,7 @@ Three runs: SimCLR with a deep projector; one whose steps are all `taught`, on t
 with 'params/encoder' and 'params/neck' grafted from the first run's encoder and projector (and
 'memory/stats/...' likewise); one with taught=0 on all rows, the teacher's nets grafted from the
 second. Without the first, a net from scratch is taught.
+The paper's first run can also have MoCo's memory; ours has none.
 """
 
 import jax
