@@ -1,4 +1,7 @@
-"""iBOT with a small vit on squares of two photographs; also with the parts of DINOv2 and DINOv3."""
+"""iBOT with a small vit on squares of two photographs; also with the parts of DINOv2 and DINOv3.
+
+Weight decay and `clip` are as in dino.py, and so other than the authors'.
+"""
 
 from ssljax.config import config
 

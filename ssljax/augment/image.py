@@ -54,7 +54,8 @@ def simclr(
     """Crop, flip, color distortion, blur (Chen et al. 2020, arXiv:2002.05709, appendix A).
 
     The defaults are the paper's for CIFAR; for ImageNet it has strength=1.0, blur=0.5. Solarization
-    comes from BYOL. The color distortion has one order: brightness, contrast, saturation, hue.
+    comes from BYOL, whose bound for saturation is 0.2. The color distortion has one order:
+    brightness, contrast, saturation, hue.
 
     size, scale, ratio, flip: as of `crop`.
     jitter: the chance of color jitter.

@@ -112,6 +112,8 @@ def some_blocks(
     """Masks [n, H, W] by `block`, of one of the ratios each; all but a share of them are empty.
 
     Zhou et al. 2021, arXiv:2111.07832, section 4.1. Which masks are empty is drawn; how many, not.
+
+    least: as of `block`; DINOv2's, where iBOT has a ninth of a square grid: 16 of 14 x 14.
     """
     k1, k2, k3 = jax.random.split(key, 3)
     keys = jax.random.split(k1, (len(ratios), n))

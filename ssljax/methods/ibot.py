@@ -1,8 +1,8 @@
 """iBOT: DINO, and masked patches of a view predict what the teacher sees in these patches.
 
-Zhou et al. 2021, arXiv:2111.07832; there a masked view draws any ratio from 0.1 to 0.5.
+Zhou et al. 2021, arXiv:2111.07832; there ratios are any from 0.1 to 0.5, and `last` waits an epoch.
 DINOv2, Oquab et al. 2023, arXiv:2304.07193: shared=False, centering='sinkhorn', koleo=0.1.
-DINOv3, Simeoni et al. 2025, arXiv:2508.10104, adds gram=2.0.
+DINOv3, Simeoni et al. 2025, arXiv:2508.10104, adds gram=2.0, whose teacher sees larger views.
 """
 
 from functools import partial

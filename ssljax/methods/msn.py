@@ -3,7 +3,9 @@
 Assran et al. 2022, arXiv:2204.07141.
 
 Patches that are masked are left out, so they cost nothing. The targets of a batch also use all
-prototypes equally, as in the authors' runs; rounds=0 is the paper's equation alone.
+prototypes equally, as in the authors' runs; rounds=0 is the paper's equation alone. Each image
+hides patches of its own, and the momentum is 1 at the last step: the authors' code draws one set of
+patches for a batch, and its schedules are 1.25 times as long as the run.
 """
 
 import jax
@@ -36,12 +38,12 @@ def msn(
     target_temperature: Positive = 0.025,
     rounds: Natural = 3,  # of Sinkhorn, on the targets; 0: none
     weight: NonNegative = 1.0,  # lambda, of the entropy of the mean prediction
-    momentum: Share = 0.996,  # of the teacher; rises to 1
+    momentum: Share = 0.996,  # of the teacher; rises to 1 along a line
 ) -> Method:
     last = dict(name='prototypes', count=prototypes)
     nets = Nets(encoder=encoder, projector=projector, last=last, patch=patch, dtype=run.dtype)
     view, focal_view = augment.make(view), augment.make(focal_view)
-    apart = optax.cosine_decay_schedule(1 - momentum, run.steps)  # 1 - momentum, falls to 0
+    apart = optax.linear_schedule(1 - momentum, 0, run.steps)  # 1 - momentum, falls to 0
 
     def hide(key, x):
         """The patches kept [B, K] of images [B, H, W, C]."""

@@ -1,6 +1,7 @@
 """W-MSE: views are equal after whitening, which leaves no way to make all images equal.
 
-Ermolov et al. 2020, arXiv:2007.06346.
+Ermolov et al. 2020, arXiv:2007.06346. The default view has the authors' chances for small images;
+for ImageNet theirs has scale=(0.08, 1.0), strength=1.0, gray=0.2, blur=0.5.
 """
 
 import jax
