@@ -22,8 +22,9 @@ def whiten(x: jax.Array, *, dims: int) -> jax.Array:
 def zca(x: jax.Array, *, epsilon: jax.Array | float) -> tuple[jax.Array, jax.Array]:
     """Mean [D] and matrix [D, D] of zero-phase whitening: (x - mean) @ matrix, of rows x [N, D].
 
-    It turns no axis, so whitened patches look like patches. epsilon: added to the variances of the
-    principal axes, as a share of their mean (Coates & Ng 2012, section 2.1).
+    It turns no axis, so whitened patches look like patches (Coates & Ng 2012, section 2.1).
+    epsilon: added to the variances of the principal axes, as a share of their mean, so that it
+    suits codes of any scale; the authors add a number as it is, to patches of about unit variance.
     """
     mean = x.mean(0)
     x = x - mean

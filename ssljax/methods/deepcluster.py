@@ -1,6 +1,8 @@
 """DeepCluster: the features of the whole set are clustered, and the net learns the clusters' names.
 
-Caron et al. 2018, arXiv:1807.05520.
+Caron et al. 2018, arXiv:1807.05520. Here the encoder's output is clustered, of images as they come;
+the authors cluster that of the neck, before its last activation, of the gradients of gray images.
+The new head keeps the optimizer's state of the old one, where theirs has a new optimizer.
 """
 
 import jax

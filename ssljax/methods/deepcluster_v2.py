@@ -1,7 +1,8 @@
 """DeepCluster-v2: unit centers of the last epoch's projections are the classifier of the next.
 
 Caron et al. 2020, arXiv:2006.09882, section 4.1 and appendix. At the start the bank has the
-projections of whole images, where the authors' code goes through an epoch of views.
+projections of whole images, where the authors' code goes through an epoch of views. The projector's
+batch norm takes global and local views apart, where theirs takes them together.
 """
 
 import jax

@@ -1,7 +1,9 @@
 """DeeperCluster: clusters within clusters of the whole set, and how far an image was turned.
 
 Caron et al. 2019, arXiv:1905.01278. The paper starts from an encoder that learned rotation: a
-graft. All heads of sub-classes stand side by side, where the paper's devices have one each.
+graft. All heads of sub-classes stand side by side, where the paper's devices have one each. As in
+`deepcluster`, the encoder's output is clustered, of images as they come (the authors': the neck's,
+before its last activation, of gradients), and new heads keep the optimizer's state of the old.
 """
 
 import jax
@@ -25,7 +27,7 @@ def deepercluster(
     view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
     groups: Count = 4,  # m clusters of the whole set: 4 m super-classes, by the turns of an image
     clusters: Count = 80000,  # k: in each group
-    dims: Count = 4096,  # principal axes of the features that are clustered
+    dims: Count = 4096,  # principal axes of the features that are clustered; of fewer features: all
     rounds: Count = 10,  # of k-means
     epochs: Positive = 3,  # T: between two clusterings
 ) -> Method:

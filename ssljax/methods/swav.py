@@ -1,7 +1,10 @@
 """SwAV: each view predicts to which prototypes another view of the image is assigned.
 
 Caron et al. 2020, arXiv:2006.09882. The queue is that of section 3.1, for small batches; with
-batches of 4096 the paper has none: queue=0.
+batches of 4096 the paper has none: queue=0. The authors' code takes all views of a batch together
+in the projector's batch norm, where here global and local views are normalized apart; it starts to
+fill the queue when here it is first used; and it rescales the prototypes before each step, where
+here a unit copy of them is used.
 """
 
 import jax
