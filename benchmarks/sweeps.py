@@ -72,7 +72,7 @@ def viewed(options: Mapping[str, Any]) -> dict[str, Any]:
 def heads() -> dict[str, cells.Changes]:
     return {
         'none': {'model.projector': None},
-        'linear': {'model.projector.dims': (64,)},
+        'linear head': {'model.projector.dims': (64,)},
         'hidden layer': {'model.projector.dims': (256, 64)},
     }
 
