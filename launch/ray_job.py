@@ -53,7 +53,11 @@ def submit(address: str, entry: list[str]) -> int:
     hidden = ['.git', 'runs', 'tests', 'results']
     environment = {'working_dir': '.', 'excludes': hidden}
     number = client.submit_job(entrypoint=training.line(entry), runtime_env=environment)
-    print(f'job {number}; ray job stop {number} ends it, after a save', flush=True)
+    # Ray kills the processes: what they learned since the last checkpoint is lost
+    print(
+        f'job {number}; ray job stop --address={address} {number} ends it, without a save',
+        flush=True,
+    )
     import asyncio
 
     async def follow():
@@ -73,6 +77,10 @@ def inside(known: argparse.Namespace, command: list[str]) -> int:
     ray.init(address='auto')
     bundles = [{'CPU': known.cpus, 'GPU': known.gpus} for _ in range(known.nodes)]
     group = placement_group(bundles, 'PACK' if known.packed else 'STRICT_SPREAD')
+    if not group.wait(10):
+        wanted = f'{known.nodes} times --cpus={known.cpus:g} --gpus={known.gpus:g}'
+        where = 'anywhere' if known.packed else 'on a machine each (--packed: several on one)'
+        print(f'waiting until the cluster has {wanted} free, {where}', flush=True)
     ray.get(group.ready())
 
     @ray.remote(max_retries=0)

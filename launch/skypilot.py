@@ -10,6 +10,7 @@ from ssljax import cli, signals
 from ssljax.names import Mistake
 
 MOUNTED = '/runs'  # the bucket, on each machine
+START = 'source ~/env/bin/activate\n'
 # SkyPilot numbers the machines; on TPUs JAX finds the others by itself
 MEET = """\
 export JAX_COORDINATOR_ADDRESS=$(echo "$SKYPILOT_NODE_IPS" | head -n 1):8476
@@ -62,8 +63,8 @@ def task(known: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         'num_nodes': known.nodes,
         'workdir': '.',
         'file_mounts': {MOUNTED: {'source': known.bucket, 'mode': 'MOUNT'}},
-        'setup': f"pip install -e '.[train,tf,{'tpu' if tpu else 'cuda12'}]'",
-        'run': (MEET if known.nodes > 1 and not tpu else '') + training.line(command),
+        'setup': training.install('tpu' if tpu else 'cuda12'),
+        'run': START + (MEET if known.nodes > 1 and not tpu else '') + training.line(command),
     }
 
 

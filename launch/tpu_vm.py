@@ -8,13 +8,11 @@ from launch import training
 from ssljax import cli
 from ssljax.names import Mistake
 
-INSTALL = "cd ssljax && pip install -q -e '.[train,tf,tpu]'"
-
 
 def main(arguments: list[str] | None = None) -> int:
     made = training.parser('tpu_vm', __doc__)
     made.add_argument('--name', default='ssljax')
-    made.add_argument('--zone', help='us-central2-b, say')
+    made.add_argument('--zone', help='us-central1-a, say')
     made.add_argument('--type', default='v5litepod-8', help='gcloud: --accelerator-type')
     made.add_argument('--runtime', default='v2-alpha-tpuv5-lite', help='gcloud: --runtime-version')
     made.add_argument('--spot', action='store_true')
@@ -50,13 +48,14 @@ def commands(known, command: list[str]) -> dict[str, list[str]]:
     """What is done, in this order; the TPU is given back in any case."""
     place = training.value(command, '--workdir')
     command = training.replaced(command, '--workdir', f'../runs/{place}')
+    command = ['../env/bin/python', *command[1:]]
     tpus, zone = ['gcloud', 'compute', 'tpus'], f'--zone={known.zone}'
     node, all_hosts = f'{known.name}-node', '--worker=all'
     asked = [
         f'--node-id={node}', zone, f'--accelerator-type={known.type}',
         f'--runtime-version={known.runtime}', *(['--spot'] if known.spot else []),
     ]  # fmt: skip
-    mount = f'mkdir -p runs && gcsfuse --implicit-dirs {known.bucket} runs'
+    mount = f'mkdir -p runs && (mountpoint -q runs || gcsfuse --implicit-dirs {known.bucket} runs)'
 
     def ssh(text: str) -> list[str]:
         return [*tpus, 'tpu-vm', 'ssh', node, zone, all_hosts, f'--command={text}']
@@ -67,7 +66,7 @@ def commands(known, command: list[str]) -> dict[str, list[str]]:
             *tpus, 'queued-resources', 'describe', known.name, zone, '--format=value(state.state)'
         ],
         'copy': [*tpus, 'tpu-vm', 'scp', '--recurse', '.', f'{node}:ssljax', zone, all_hosts],
-        'install': ssh(f'{INSTALL}; cd; {mount}'),
+        'install': ssh(f'{mount} && cd ssljax && {training.install("tpu")}'),
         'train': ssh(f'cd ssljax && {training.line(command)}'),
         'give back': [
             *tpus, 'queued-resources', 'delete', known.name, zone, '--force', '--quiet'

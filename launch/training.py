@@ -71,6 +71,14 @@ def in_bucket(command: Sequence[str], mounted: str) -> list[str]:
     return replaced(command, '--workdir', str(Path(mounted) / place))
 
 
+def install(extra: str) -> str:
+    """Shell: this directory in a Python of its own, ~/env; that of an image is often too old."""
+    return (
+        'python3 -m pip install -q uv && python3 -m uv venv -q --allow-existing --python=3.12 ~/env'
+        f" && python3 -m uv pip install -q --python ~/env/bin/python -e '.[train,tf,{extra}]'"
+    )
+
+
 TRAINING = ('--config', '--workdir', '--from_scratch')
 
 

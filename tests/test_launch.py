@@ -87,6 +87,14 @@ def test_skypilot_keeps_the_workdir_in_the_bucket(capsys):
     assert task['resources']['job_recovery']['recover_on_exit_codes'] == [75]
     tpu = yaml.safe_load(dry(skypilot.main, capsys, '--bucket=s3://b', '--accelerators=tpu-v5e-8'))
     assert 'COORDINATOR' not in tpu['run'] and ',tpu]' in tpu['setup']
+    assert tpu['run'].startswith('source ~/env/bin/activate\n')
+
+
+LAYOUTS = {
+    'one node': [],
+    'two nodes': ['--nodes=2'],
+    'slice': '--nodes=2 --chips=4 --accelerator=tpu-v5-lite-podslice --topology=2x4'.split(),
+}
 
 
 def test_jobset_gives_each_pod_its_number(capsys):
@@ -107,8 +115,7 @@ def test_jobset_gives_each_pod_its_number(capsys):
     assert job['podFailurePolicy']['rules'][0]['onExitCodes']['values'] == [75]
     assert container['command'][-2:] == ['--workdir=/runs/runs/one', '--config.steps=8']
     assert container['volumeMounts'][0]['name'] == pod['volumes'][0]['name']
-    slice = ('--topology=2x4', '--accelerator=tpu-v5-lite-podslice', '--chips=4', '--nodes=2')
-    tpu = yaml.safe_load(dry(gke.main, capsys, '--image=i', '--bucket=b', *slice))
+    tpu = yaml.safe_load(dry(gke.main, capsys, '--image=i', '--bucket=b', *LAYOUTS['slice']))
     pod = tpu['spec']['replicatedJobs'][0]['template']['spec']['template']['spec']
     assert pod['nodeSelector']['cloud.google.com/gke-tpu-topology'] == '2x4'
     assert pod['containers'][0]['resources']['limits'] == {'google.com/tpu': 4}
@@ -120,6 +127,8 @@ def test_a_tpu_is_asked_for_used_and_given_back(capsys):
     verbs = ['create', 'describe', 'scp', 'ssh', 'ssh', 'delete']
     assert [next(v for v in verbs if f' {v} ' in line) for line in lines] == verbs
     assert '--spot' in lines[0] and f'{TRAIN} --workdir=../runs/runs/one' in lines[4]
+    # an installation that fails ends it; the Python that trains is the one installed into
+    assert ';' not in lines[3] and ' ~/env && ' in lines[3] and '../env/bin/python -m' in lines[4]
 
 
 def test_ray_starts_itself_inside_with_the_same_command(capsys):
@@ -221,13 +230,68 @@ def test_skypilot_reads_the_task_and_refuses_a_misspelled_one(capsys, tmp_path):
         read(use_spt=True)
 
 
-def test_kubernetes_reads_the_pods_and_refuses_a_misspelled_one(capsys):
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_kubernetes_reads_the_pods_and_refuses_a_misspelled_one(layout, capsys):
     """The Job inside the JobSet, where kubernetes-validate is installed."""
     validate = pytest.importorskip('kubernetes_validate')
-    found = yaml.safe_load(dry(gke.main, capsys, '--image=i', '--bucket=b', '--nodes=2'))
+    found = yaml.safe_load(dry(gke.main, capsys, '--image=i', '--bucket=b', *LAYOUTS[layout]))
     spec = found['spec']['replicatedJobs'][0]['template']['spec']
     job = {'apiVersion': 'batch/v1', 'kind': 'Job', 'metadata': {'name': 'a'}, 'spec': spec}
     validate.validate(job, '1.30', strict=True)
     spec['template']['spec']['containers'][0]['resorces'] = {}
     with pytest.raises(validate.ValidationError):
         validate.validate(job, '1.30', strict=True)
+
+
+def closed(schema):
+    """A schema of Kubernetes that refuses unknown fields, as its server does for kubectl apply."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value) for key, value in schema.items()}
+    if 'properties' in found and not found.get('x-kubernetes-preserve-unknown-fields'):
+        found.setdefault('additionalProperties', False)
+    return found
+
+
+@pytest.fixture(scope='module')
+def faults():
+    """tree of a JobSet -> what JobSet's own definition has against it."""
+    jsonschema = pytest.importorskip('jsonschema')
+    place = os.environ.get('SSLJAX_JOBSET_CRD')
+    if not place:
+        pytest.skip('SSLJAX_JOBSET_CRD names no definition of JobSet (launch/README.md)')
+    loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # 20,000 lines
+    versions = yaml.load(Path(place).read_text(), loader)['spec']['versions']
+    ours = next(one for one in versions if one['name'] == 'v1alpha2')
+    judge = jsonschema.Draft202012Validator(closed(ours['schema']['openAPIV3Schema']))
+    return lambda tree: [f'{one.json_path}: {one.message}' for one in judge.iter_errors(tree)]
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_jobset_reads_what_is_its_own(layout, faults, capsys):
+    """Where JobSet's definition is: this covers the fields outside the Job, too."""
+    text = dry(gke.main, capsys, '--image=i', '--bucket=b', *LAYOUTS[layout])
+    assert faults(yaml.safe_load(text)) == []
+
+
+@pytest.mark.parametrize(
+    'right, wrong',
+    [
+        ('replicatedJobs:', 'replicatedJob:'),
+        ('parallelism:', 'paralelism:'),
+        ('restartPolicy:', 'restartPolicies:'),
+        ('maxRestarts:', 'maxRestart:'),
+        ('onJobFailureReasons:', 'onJobFailureReason:'),
+        ('action: RestartJobSetAnd', 'action: RestartJobsetAnd'),
+        ('replicas: 1', 'replicas: one'),
+        ('- name: workers', '- label: workers'),
+    ],
+)
+def test_jobset_refuses_a_misspelled_one(right, wrong, faults, capsys):
+    text = dry(gke.main, capsys, '--image=i', '--bucket=b', '--nodes=2')
+    assert text.count(right) == 1
+    found = faults(yaml.safe_load(text.replace(right, wrong)))
+    word = wrong.replace(':', '').removeprefix('- ').split()
+    assert any(word[-1] in one or word[0] in one for one in found)
