@@ -57,7 +57,8 @@ def dino(
         net = nets(state.params, m['stats'], train=True)
         teacher = nets(**m['teacher'], train=True)
         t = forward(teacher, wide).reshape(B, 2, -1)
-        s = jnp.concatenate([forward(net, x).reshape(B, -1, prototypes) for x in (wide, near)], 1)
+        crops = (wide, near) if local_views else (wide,)  # no net runs on no rows
+        s = jnp.concatenate([forward(net, x).reshape(B, -1, prototypes) for x in crops], 1)
         tau = distillation.dino_temperature(state.step, first=cool, last=warm, rise=rise)
         value = distillation.dino(
             s, t, center=m['center'],

@@ -63,6 +63,17 @@ def test_the_loss():
     oracle.close(seen.gradient, gradient)
 
 
+def test_without_small_crops_each_global_view_predicts_the_other():
+    temperatures = {'student_temperature': 0.2, 'teacher_temperature': (0.05, 0.05)}
+    asked = {f'model__{name}': value for name, value in temperatures.items()}
+    seen = oracle.see('dino', model__local_views=0, **asked)
+    nets = seen.nets('encoder', 'head', last=dict(name='prototypes', count=32))
+    net, teacher = nets(seen.state.params), nets(**seen.state.memory['teacher'])
+    s, t = (n.last(n.head(n.encoder(seen.views[0].out))).reshape(16, 2, 32) for n in (net, teacher))
+    p, q = jax.nn.softmax((t - seen.state.memory['center']) / 0.05), jax.nn.softmax(s / 0.2)
+    oracle.close(seen.value, -(p * jnp.log(q[:, ::-1])).sum(-1).mean())
+
+
 def test_what_moves_with_the_step():
     """The temperature of the teacher, and 'freezing the last layer during the first epoch'."""
     seen = oracle.see('dino', **OTHER)
