@@ -88,7 +88,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--steps', type=int, default=12000, help='more than two minutes of them')
+    parser.add_argument('--steps', type=int, default=3000, help='more than a minute of them')
     parser.add_argument('--out', type=Path, metavar='FILE', help='the transcript')
     known = parser.parse_args()
     lines = []
