@@ -10,6 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from ssljax import cli  # noqa: E402
 from ssljax.names import Mistake, choose  # noqa: E402
 
 Changes = Mapping[str, Any]  # 'model.temperature' -> value
@@ -40,6 +41,7 @@ def fill(
     apart += [name for name in there if there[name]['of'] != made.get(name)]
     if apart:
         raise Mistake(f'{out} was made in another way: {", ".join(apart)}; give another --out')
+    cli.writable(out.parent).mkdir(parents=True, exist_ok=True)  # before a cell is measured
     for name, cell in cells.items():
         if name in there or (only and name not in only):
             continue

@@ -61,7 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     targets = known.only.split(',') if known.only else TARGETS
     only = [name for name in table if name.split(', ')[0] in targets]
     run = functools.partial(measure, runs)
-    cli.writable(known.out.parent)
     cells.fill(known.out, table, run, only=only, about=about)
     return 0
 

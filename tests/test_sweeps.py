@@ -46,6 +46,22 @@ def test_a_cell_that_the_file_has_is_not_run_again(tmp_path):
     assert len(ran) == 3 and out.read_text() == whole
 
 
+def test_a_sweep_goes_on_in_a_file_that_it_has(tmp_path, monkeypatch):
+    ran = []
+
+    def measure(sweep, seed, name, changes):
+        ran.append(name)
+        return {'knn': 1.0}
+
+    monkeypatch.setattr(sweeps, 'measure', measure)
+    monkeypatch.setattr(sweeps.cache, 'programs', lambda: None)
+    out = tmp_path / 'new' / 'head.json'
+    assert sweeps.main(['--sweep=head', '--only=none', f'--out={out}']) == 0
+    assert ran == ['none']
+    assert sweeps.main(['--sweep=head', f'--out={out}']) == 0
+    assert ran == ['none', 'pixels', 'untrained', 'linear head', 'hidden layer']
+
+
 # ---- what is swept
 
 
