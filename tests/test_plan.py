@@ -2,11 +2,12 @@
 
 import importlib.util
 import math
+from pathlib import Path
 
 import jax
 import pytest
 
-from ssljax import cli, plan
+from ssljax import cli, job, plan, resolve
 from ssljax.names import Mistake
 
 TEXT = """
@@ -59,6 +60,19 @@ def test_a_data_set_that_is_not_here_has_a_shape():
     assert plan.plan('simclr:smoke', typed, 'local', source)[0].batch == 16
     with pytest.raises(Mistake, match='256x256x3'):
         plan.unseen(plan.argparse.Namespace(row='16,16', rows=1, classes=1))
+
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+LARGE = [path.stem for path in sorted(CONFIGS.glob('*.py')) if "'imagenet'" in path.read_text()]
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_a_config_of_imagenet_has_a_state(name):
+    """Nothing is computed: shapes of one forward pass, where parts that do not fit are found."""
+    data = plan.unseen(plan.argparse.Namespace(row='256x256x3', rows=1_281_167, classes=1000))
+    settings = resolve.resolve(f'{name}:imagenet', [])
+    made = job.make({**settings, 'data': data, 'evals': {}})
+    assert sum(leaf.size for leaf in jax.tree.leaves(made.shapes.params)) > 20e6
 
 
 @pytest.mark.parametrize('topology', ['v9:2x4', 'v5e', 'v5e:8', 'v5e:axb'])
