@@ -83,6 +83,23 @@ def test_a_topology_that_there_is_not_is_one_line(topology, capsys):
     assert err.startswith('error: ') and len(err.splitlines()) == 1 and 'v5e' in err
 
 
+class Lowered:
+    def __init__(self, told):
+        self.told = told
+
+    def compile(self):
+        raise jax.errors.JaxRuntimeError(self.told)
+
+
+def test_a_step_that_does_not_fit_says_so_in_one_line():
+    told = 'RESOURCE_EXHAUSTED: 16.18G exceeds available HBM (15.75G).\n\nLargest buffers: ...'
+    with pytest.raises(Mistake, match=r'does not fit: 16.18G exceeds .*\(15.75G\); type') as found:
+        plan.fitting(Lowered(told))
+    assert len(str(found.value).splitlines()) == 1
+    with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
+        plan.fitting(Lowered('INTERNAL: a fault of the compiler'))
+
+
 @pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='libtpu is not installed')
 def test_a_step_is_compiled_for_a_tpu_that_is_not_here():
     import json
