@@ -63,65 +63,43 @@ class Recurrent(nn.Module):
         return kernel.astype(self.dtype or kernel.dtype)
 
 
-@jax.custom_vjp
-def recur(gates: jax.Array, kernel: jax.Array) -> jax.Array:
-    """What an LSTM says at each frame: gates [T, B, 4 width], of the input alone -> [T, B, width].
+def turn(h: jax.Array, c: jax.Array, gates: jax.Array, kernel: jax.Array) -> tuple:
+    """One frame of an LSTM: output and cell [B, width] after it; both stay float32."""
+    gates = gates + (h.astype(kernel.dtype) @ kernel).astype(jnp.float32)
+    write, forget, read, value = jnp.split(gates, 4, -1)
+    c = jax.nn.sigmoid(forget + 1) * c + jax.nn.sigmoid(write) * jnp.tanh(value)
+    return jax.nn.sigmoid(read) * jnp.tanh(c), c
 
-    The state is float32, products are in the dtype of the kernel.
-    """
-    return _frames(gates, kernel)[0]
 
-
-def _frames(gates, kernel):
-    """The output, and what its gradient needs."""
+def scanned(gates: jax.Array, kernel: jax.Array) -> jax.Array:
+    """All frames of an LSTM: gates [T, B, 4 width], what the input gives -> [T, B, width]."""
 
     def frame(state, gates):
-        h, c = state
-        write, forget, read, value = jnp.split(gates + _product(h, kernel), 4, -1)
-        write, forget, read = map(jax.nn.sigmoid, (write, forget + 1, read))
-        value = jnp.tanh(value)
-        now = forget * c + write * value
-        shown = jnp.tanh(now)
-        h = read * shown
-        return (h, now), (h, (c, shown, write, forget, read, value))
+        h, c = turn(*state, gates, kernel)
+        return (h, c), h
 
     zeros = jnp.zeros((gates.shape[1], len(kernel)))
-    _, (h, kept) = lax.scan(frame, (zeros, zeros), gates)
-    return h, (h, kept, kernel)
+    return lax.scan(frame, (zeros, zeros), gates)[1]
 
 
-def _back(saved, slope):
-    """The gradient from the last frame to the first; that of the kernel is one product after it.
-
-    JAX's own adds a matrix to another in every frame, and takes two thirds longer on a CPU.
-    """
-    h, kept, kernel = saved
-
-    def frame(later, now):
-        dh, dc = later
-        (c, shown, write, forget, read, value), slope = now
-        dh = dh + slope
-        dc = dc + dh * read * (1 - jnp.square(shown))
-        gates = [
-            dc * value * write * (1 - write),
-            dc * c * forget * (1 - forget),
-            dh * shown * read * (1 - read),
-            dc * write * (1 - jnp.square(value)),
-        ]
-        gates = jnp.concatenate(gates, -1)
-        return (_product(gates, kernel.T), dc * forget), gates
-
-    zeros = jnp.zeros_like(h[0])
-    _, gates = lax.scan(frame, (zeros, zeros), (kept, slope), reverse=True)
-    before, own = (x.reshape(-1, x.shape[-1]) for x in (h[:-1], gates[1:]))
-    return gates, _product(before.T, own.astype(kernel.dtype)).astype(kernel.dtype)
+# The same, with the gradient for the kernel as one product over all frames, after the scan; by
+# JAX's own rule each frame adds a matrix to another, which a CPU feels.
+recur = jax.custom_vjp(scanned)
 
 
-def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.matmul(a.astype(b.dtype), b, preferred_element_type=jnp.float32)
+def _forward(gates, kernel):
+    h, back = jax.vjp(lambda gates: scanned(gates, kernel), gates)
+    return h, (h, back, kernel)
 
 
-recur.defvjp(_frames, _back)
+def _backward(saved, slope):
+    h, back, kernel = saved
+    (gates,) = back(slope)  # also the slope of the product with the kernel, which is added to them
+    before, own = (x.reshape(-1, x.shape[-1]).astype(kernel.dtype) for x in (h[:-1], gates[1:]))
+    return gates, before.T @ own
+
+
+recur.defvjp(_forward, _backward)
 
 
 class LSTM(nn.Module):
