@@ -3,7 +3,9 @@
 Runs each benchmark that has a committed result again and compares row by row: by the ratio to
 PyTorch; where it took no part, by the time over that of a product of matrices on the same machine
 in the same run. What got slower by more than a fifth is told, and the exit code is 1. With
---new=DIR nothing is run: DIR has new results under the names of the committed ones.
+--out=DIR the new results stay there under the names of the committed ones, and rows that are not
+measured stay as they are: --out=results renews what is committed. With --new=DIR nothing is run:
+DIR is such a folder.
 """
 
 import argparse
@@ -27,7 +29,7 @@ COMMANDS = {
     'speed-input': ('input.py',),
     'speed-start': ('start.py',),
     'speed-scale': ('scale.py',),
-    'losses': ('losses.py', '--only=nt_xent', '--sizes=1024,2048,4096', '--rounds=3'),
+    'losses': ('losses.py',),
     'eval': ('eval.py',),
 }
 
@@ -51,26 +53,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--new', type=Path, metavar='DIR', help='new results; runs nothing')
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument('--new', type=Path, metavar='DIR', help='new results; runs nothing')
+    where.add_argument('--out', type=Path, metavar='DIR', help='keeps what is measured')
     parser.add_argument('--old', type=Path, default=ROOT / 'results', metavar='DIR')
     parser.add_argument('--only', metavar='A,B', help=f'of: {", ".join(map(short, COMMANDS))}')
     known = parser.parse_args(argv)
     chosen = known.only.split(',') if known.only else [*map(short, COMMANDS)]
     if odd := set(chosen) - {*map(short, COMMANDS)}:
         parser.error(f'unknown: {", ".join(odd)}; offered: {", ".join(map(short, COMMANDS))}')
+    if known.out:
+        known.out.mkdir(parents=True, exist_ok=True)
     slower, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
         for name, command in COMMANDS.items():
             old = known.old / f'{name}.json'
-            new = (known.new or Path(folder)) / f'{name}.json'
+            new = (known.new or known.out or Path(folder)) / f'{name}.json'
             if short(name) not in chosen or not old.exists():
                 continue
+            before = rows.read(old)  # which the command may write into
             if known.new is None:
                 print(f'{short(name)}: python benchmarks/{" ".join(command)}', flush=True)
                 if not run(command, new):
                     failed.append(short(name))
             if new.exists():
-                slower += told(name, rows.read(old), rows.read(new))
+                slower += told(name, before, rows.read(new))
             elif known.new:
                 print(f'{short(name)}: not measured again')
     for name in failed:
@@ -85,7 +92,7 @@ def short(name: str) -> str:
 
 def run(command: Sequence[str], out: Path) -> bool:
     script, *flags = command
-    done = [sys.executable, str(ROOT / 'benchmarks' / script), *flags, f'--out={out}']
+    done = [sys.executable, str(ROOT / 'benchmarks' / script), *flags, f'--out={out.absolute()}']
     return subprocess.run(done, cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
 
 
@@ -109,7 +116,7 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Line]:
     lines = []
     for row in old['rows']:
         work, now = row['work'], again.get(row['work'])
-        if now is None:
+        if now is None or now == row:  # no two measurements are equal
             lines.append(Line(work, None, None, 'not measured again'))
         elif 'ratio' in row and 'ratio' in now:
             lines.append(Line(work, row['ratio'], now['ratio'], 'of the time of torch'))

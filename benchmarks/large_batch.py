@@ -20,7 +20,7 @@ import step  # noqa: E402
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/large_batch.py', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python benchmarks/large_batch.py', description=__doc__)
     parser.add_argument('--small', type=int, default=512)
     parser.add_argument('--large', type=int, default=32768)
     parser.add_argument('--block', type=int, default=1024)

@@ -47,7 +47,7 @@ def main() -> int:
         prepared(loss, form, 64)()  # thread pools and libraries
         print(extra(prepared(loss, form, int(n)))[0])
         return 0
-    head = rounds.about(*PEERS) | {'dim': DIM}
+    head = rounds.about(*PEERS) | {'dim': DIM, 'gigaflop_per_second': rounds.peak()}
     if not peers.versions('torch'):
         print('PyTorch is not installed: it takes no part')
     found: dict[str, Any] = {}

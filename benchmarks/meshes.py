@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/meshes.py', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python benchmarks/meshes.py', description=__doc__)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args()
     import conftest  # noqa: F401, I001  eight devices, before jax is imported

@@ -50,7 +50,7 @@ def theirs(pair: 'Pair', args: tuple) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/parity.py', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python benchmarks/parity.py', description=__doc__)
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     parser.add_argument('--golden', type=Path, required=True, metavar='FILE')
     known = parser.parse_args()

@@ -331,7 +331,7 @@ class Told:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/peer_tests.py', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python benchmarks/peer_tests.py', description=__doc__)
     parser.add_argument('folders', nargs='+', type=Path, metavar='FOLDER')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     known = parser.parse_args()

@@ -57,7 +57,7 @@ PLACEMENTS = {'data': [], 'fsdp': [('mesh.data', '1'), ('mesh.fsdp', '-1')]}
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog='benchmarks/plans.py',
+        prog='python benchmarks/plans.py',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

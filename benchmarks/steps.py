@@ -34,7 +34,7 @@ ROWS = {  # name -> the file and the function that makes its forms, steps of a c
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog='benchmarks/steps.py',
+        prog='python benchmarks/steps.py',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

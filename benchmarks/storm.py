@@ -416,7 +416,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog='benchmarks/storm.py', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python benchmarks/storm.py', description=__doc__)
     parser.add_argument('--out', type=Path, metavar='FILE')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(

@@ -11,8 +11,9 @@ from ssljax.names import Mistake, nearest
 
 
 def parser(prog: str, title: str, epilog: str = '') -> argparse.ArgumentParser:
+    """A parser of one command. prog: a module, or a file by its path from the root."""
     made = argparse.ArgumentParser(
-        prog=f'python -m {prog}',
+        prog=f'python {prog}' if prog.endswith('.py') else f'python -m {prog}',
         description=title,
         epilog=epilog,
         allow_abbrev=False,

@@ -84,7 +84,7 @@ def training(workdir: Path, steps: int) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog='tests/slurm.py',
+        prog='python tests/slurm.py',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

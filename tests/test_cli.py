@@ -178,6 +178,7 @@ def test_help_imports_no_jax_and_lists_the_configs():
     for path in (jobs.ROOT / 'configs').glob('*.py'):
         assert (f'configs/{path.name}' in out.stdout) == (path.stem != 'base')
     assert '[:learn|smoke|' in out.stdout
+    assert out.stdout.startswith('usage: python -m ssljax.train ')
 
 
 def test_the_program_of_checkpoints_imports_no_jax(tmp_path):

@@ -56,7 +56,9 @@ SHAPES = [  # batch, extent, Cin, Cout, kernel, stride, padding
     (4, 8, 3, 4, 1, 2, 0),
     (4, 4, 3, 4, 3, 2, 'SAME'),
     (3, 10, 2, 3, 3, 3, 'VALID'),
-    (3, 32, 17, 16, 3, 1, 'SAME'),  # two images at a time, the last chunk filled; many channels
+    (9, 32, 17, 16, 3, 1, 'SAME'),  # two images at a time, the last chunk filled; many channels
+    (3, 9, 16, 5, 3, 1, 2),  # few pixels: one product for the kernel's gradient
+    (2, 8, 20, 7, 2, 1, 'VALID'),
     (5, 48, 16, 3, 3, 2, 'SAME'),  # three at a time
     (6, 32, 2, 17, 2, 1, 'VALID'),  # two at a time, none filled
     (2, 18, 3, 4, 1, 1, 0),

@@ -1,13 +1,14 @@
 """Nets over padded sequences and lines: what is padded changes nothing."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import variables
 
 from ssljax.names import Mistake
 from ssljax.nets import make
-from ssljax.nets.rnn import reverse
+from ssljax.nets.rnn import recur, reverse
 
 LINES = {
     'line_lstm': dict(widths=(3, 4, 5), width=8, depth=2),
@@ -48,6 +49,50 @@ def test_reversal_keeps_the_padding_behind():
     np.testing.assert_array_equal(found[1, :3], [7, 6, 5])
     np.testing.assert_array_equal(np.sort(found[1, 3:]), [8, 9])
     np.testing.assert_array_equal(turn(found, np.array([5, 3]))[1, :3], [5, 6, 7])
+
+
+def test_the_gradient_of_a_reversal_puts_frames_back():
+    x, length = np.arange(10.0).reshape(2, 5), np.array([5, 3])
+    slope = np.random.default_rng(0).normal(size=(2, 5)).astype('f')
+    found, pull = jax.vjp(reverse, jnp.asarray(x, 'f'), length)
+    expected = np.zeros(10, 'f')
+    expected[np.asarray(found, int)] = slope  # entry i of x is the number i
+    np.testing.assert_array_equal(pull(slope)[0], expected.reshape(2, 5))
+
+
+def test_gradients_of_a_recurrence_are_those_of_its_frames():
+    """Of any order in reverse mode; the plain form is differentiated by JAX."""
+    random = np.random.default_rng(0)
+    gates = random.normal(size=(5, 2, 12)).astype('f')
+    kernel = random.normal(size=(3, 12)).astype('f')
+    weights = random.normal(size=(5, 2, 3)).astype('f')
+
+    def plain(gates, kernel):
+        h = c = jnp.zeros((2, 3))
+        shown = []
+        for own in gates:
+            write, forget, read, value = jnp.split(own + h @ kernel, 4, 1)
+            c = jax.nn.sigmoid(forget + 1) * c + jax.nn.sigmoid(write) * jnp.tanh(value)
+            h = jax.nn.sigmoid(read) * jnp.tanh(c)
+            shown.append(h)
+        return jnp.stack(shown)
+
+    def slopes(form):
+        return jax.value_and_grad(lambda *to: (weights * form(*to)).sum(), (0, 1))
+
+    def twice(form):
+        def size(*to):
+            return sum(jnp.square(g).sum() for g in slopes(form)(*to)[1])
+
+        return jax.grad(size, (0, 1))
+
+    for of in (slopes, twice):
+        found, expected = (jax.jit(of(form))(gates, kernel) for form in (recur, plain))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
+        )
+    pull = jax.vjp(recur, gates, jnp.asarray(kernel, 'bfloat16'))[1]
+    assert [g.dtype for g in pull(weights)] == [jnp.float32, jnp.bfloat16]
 
 
 @pytest.mark.parametrize('name', LINES)

@@ -98,6 +98,29 @@ def test_without_new_results_the_commands_are_run(tmp_path, monkeypatch, capsys)
         check.main([f'--old={old}', '--only=step'])
 
 
+def test_new_results_are_kept_under_their_names_and_may_renew_the_committed(
+    tmp_path, monkeypatch, capsys
+):
+    old = folder(tmp_path / 'old', speed_steps=file(row('mae', 9, 9), row('gpt', 9, 9)))
+
+    def run(command, out):
+        rows.keep(out, {'date': '2026-11-30'}, [row('mae', 12, 9)])
+        return True
+
+    monkeypatch.setattr(check, 'run', run)
+    kept, told = tmp_path / 'new' / 'ones', []
+    for options in (f'--out={kept}',), (f'--new={kept}',), (f'--out={old}',):
+        assert check.main([f'--old={old}', *options]) == 1
+        told.append(capsys.readouterr().out.splitlines()[-3:])
+    assert told[0] == told[1] == told[2]
+    assert 'steps: mae: 1 -> 1.33 of the time of torch  SLOWER' in told[0]
+    assert 'steps: gpt: not measured again' in told[0]
+    found = rows.read(old / 'speed-steps.json')['rows']
+    assert [r['date'] for r in found if 'date' in r] == ['2026-11-30'] and len(found) == 2
+    with pytest.raises(SystemExit):
+        check.main([f'--old={old}', f'--new={old}', f'--out={old}'])
+
+
 def test_a_failing_command_alone_is_code_1(tmp_path, monkeypatch):
     old = folder(tmp_path / 'old', eval=file(row('knn', 9, 9)))
     monkeypatch.setattr(check, 'run', lambda command, out: False)
@@ -243,7 +266,8 @@ for path in sys.argv[1:]:
         assert not end.code, path
     except ModuleNotFoundError as error:
         raise SystemExit(f'{path} --help: {error}')
-    assert 'usage' in out.getvalue(), path
+    name = '/'.join(path.split('/')[-2:])
+    assert out.getvalue().startswith(f'usage: python {name} '), (path, out.getvalue()[:80])
 """
 
 

@@ -309,6 +309,8 @@ def _input(g, w, form):
 def _weight(x, g, form):
     """The gradient for w [k, k, C, D], of x and g [B, Ho, Wo, D]."""
     (Ho, Wo), C, D = form.out, x.shape[-1], g.shape[-1]
+    if form.stride == 1 and 16 <= C < 64 and len(x) * Ho * Wo <= 8192:
+        return _small_weight(x, g, form)
     n = _chunks(len(x), Ho * Wo, 2048 if C >= 16 else 4096)
 
     def add(dw, x_and_g):
@@ -322,6 +324,20 @@ def _weight(x, g, form):
     zeros = [jnp.zeros((D, size // parts), jnp.promote_types(x.dtype, jnp.float32))] * parts
     dw, _ = lax.scan(add, zeros, (_cut(x, n), _cut(g, n)))
     return jnp.concatenate(dw, 1).T.reshape(*form.kernel, C, D).astype(x.dtype)
+
+
+def _small_weight(x, g, form):
+    """_weight of few channels and pixels, where copies cost more than products: one product.
+
+    The rows of the kernel are copies of g rather than of x, whose copies are kw C channels wide.
+    """
+    (kh, kw), Wo, C, D = form.kernel, form.out[1], x.shape[-1], g.shape[-1]
+    x = jnp.pad(x, ((0, 0), *form.pads, (0, 0)))
+    x = jnp.concatenate([x[:, :, j : j + Wo] for j in range(kw)], -1)  # [B, Ho + kh - 1, Wo, kw C]
+    rows = [((0, 0), (i, kh - 1 - i), (0, 0), (0, 0)) for i in range(kh)]
+    g = jnp.concatenate([jnp.pad(g, row) for row in rows], -1)  # [B, Ho + kh - 1, Wo, kh D]
+    dw = _product(g.reshape(-1, kh * D).T, x.reshape(-1, kw * C))
+    return dw.reshape(kh, D, kw, C).transpose(0, 2, 3, 1).astype(x.dtype)
 
 
 def _gradients(function, first, second):

@@ -15,11 +15,16 @@ from ssljax.kinds import Count, Decay, Dtype
 from ssljax.nets.layers import Dense, initializer
 
 
+@jax.custom_vjp
 def reverse(x: jax.Array, length: jax.Array) -> jax.Array:
     """The first `length` frames of each row [B, T, ...] backward; the others come after them."""
     frames = jnp.arange(x.shape[1])
     index = (length[:, None] - 1 - frames) % x.shape[1]  # [B, T]
     return jnp.take_along_axis(x, index.reshape(*index.shape, *[1] * (x.ndim - 2)), 1)
+
+
+# Frames that trade places: the gradient trades them back. JAX's own adds them up one by one.
+reverse.defvjp(lambda x, length: (reverse(x, length), length), lambda n, g: (reverse(g, n), None))
 
 
 class BothWays(nn.Module):
@@ -30,21 +35,13 @@ class BothWays(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, length: jax.Array) -> jax.Array:
-        B, T, _ = x.shape
         # what the gates get from the frames is one product over all frames, outside the scan
         gates = Dense(8 * self.width, kernel_init='xavier', dtype=self.dtype)(x)
         gates = gates.astype(jnp.float32)
         ahead, back = jnp.split(gates, 2, -1)
         ahead, back = (g.swapaxes(0, 1) for g in (ahead, reverse(back, length)))  # [T, B, 4 width]
         kernels = [Recurrent(self.width, self.dtype, name=way)() for way in ('ahead', 'back')]
-
-        def frame(states, gates):
-            states = [turn(*state, g, w) for state, g, w in zip(states, gates, kernels)]
-            return states, [h for h, _ in states]
-
-        zeros = jnp.zeros((B, self.width))
-        _, (ahead, back) = lax.scan(frame, [(zeros, zeros)] * 2, (ahead, back), unroll=2)
-        ahead, back = (h.swapaxes(0, 1) for h in (ahead, back))
+        ahead, back = (recur(g, w).swapaxes(0, 1) for g, w in zip((ahead, back), kernels))
         both = jnp.concatenate([ahead, reverse(back, length)], -1)
         return both.astype(self.dtype or both.dtype)
 
@@ -72,6 +69,37 @@ def turn(h: jax.Array, c: jax.Array, gates: jax.Array, kernel: jax.Array) -> tup
     write, forget, read, value = jnp.split(gates, 4, -1)
     c = jax.nn.sigmoid(forget + 1) * c + jax.nn.sigmoid(write) * jnp.tanh(value)
     return jax.nn.sigmoid(read) * jnp.tanh(c), c
+
+
+def scanned(gates: jax.Array, kernel: jax.Array) -> jax.Array:
+    """All frames of an LSTM: gates [T, B, 4 width], what the input gives -> [T, B, width]."""
+
+    def frame(state, gates):
+        h, c = turn(*state, gates, kernel)
+        return (h, c), h
+
+    zeros = jnp.zeros((gates.shape[1], len(kernel)))
+    return lax.scan(frame, (zeros, zeros), gates)[1]
+
+
+# The same, with the gradient for the kernel as one product over all frames, after the scan; by
+# JAX's own rule each frame adds a matrix to another, which a CPU feels.
+recur = jax.custom_vjp(scanned)
+
+
+def _forward(gates, kernel):
+    h, back = jax.vjp(lambda gates: scanned(gates, kernel), gates)
+    return h, (h, back, kernel)
+
+
+def _backward(saved, slope):
+    h, back, kernel = saved
+    (gates,) = back(slope)  # also the slope of the product with the kernel, which is added to them
+    before, own = (x.reshape(-1, x.shape[-1]).astype(kernel.dtype) for x in (h[:-1], gates[1:]))
+    return gates, before.T @ own
+
+
+recur.defvjp(_forward, _backward)
 
 
 class LSTM(nn.Module):
