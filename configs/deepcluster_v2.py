@@ -15,7 +15,7 @@ VARIANTS = {
         data=dict(name='glyphs', train=64, validation=32, test=32),
         model=dict(
             encoder=dict(widths=(8, 16)),
-            projector=dict(dims=(24, 8)),
+            projector=dict(dims=(32, 8)),
             clusters=6,
             heads=3,
             rounds=2,
