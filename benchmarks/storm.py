@@ -15,7 +15,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+
+from launch.local import free_port  # noqa: E402
+
 KILLS = {'deepcluster': 6, 'dino': 7, 'gpt': 9, 'wgan_gp': 8}
 FLIPS, CUTS, STEPS = 80, 12, 100
 SPEED = ('seconds', 'cpu_seconds', 'examples_per_second', 'waiting', 'seconds_left')
@@ -382,9 +384,7 @@ def started_and_signaled(storm: Storm, workdir: Path) -> list[subprocess.Popen]:
 
 
 def pair(workdir: Path) -> list[subprocess.Popen]:
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        port = one.getsockname()[1]
+    port = free_port()
     sgd = "--config.optim.net={'name': 'sgd', 'learning_rate': 0.02}"
     found = []
     for i in range(2):

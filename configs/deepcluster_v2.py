@@ -15,6 +15,8 @@ VARIANTS = {
         data=dict(name='glyphs', train=64, validation=32, test=32),
         model=dict(
             encoder=dict(widths=(8, 16)),
+            # with 32 its gradient norm in bfloat16 is 3.3 % off, where tests allow 3; that eight
+            # devices are one holds for both
             projector=dict(dims=(24, 8)),
             clusters=6,
             heads=3,

@@ -1,11 +1,21 @@
 """DeiT on CIFAR-10: a small vit beside the convolutional net that teaches it.
 
-Its teacher is a run of classifier.py:cifar10_conv, which comes first. With it in TEACHER:
---config.graft="{'memory/teacher/params': 'TEACHER:params',
-'memory/teacher/stats': 'TEACHER:memory/stats'}"
+First
+python -m ssljax.train --config=configs/classifier.py:cifar10_conv --workdir=runs/deit-teacher
 """
 
 from ssljax.config import config
+
+
+def of(workdir):
+    """The graft of a run of the classifier, its statistics with it."""
+    return {
+        'memory/teacher/params': f'{workdir}:params',
+        'memory/teacher/stats': f'{workdir}:memory/stats',
+    }
+
+
+ALONE = ('learn', 'smoke')  # their nets are smaller than those of that run: type a graft
 
 VARIANTS = {
     'learn': dict(
@@ -59,6 +69,7 @@ def get_config(variant=''):
             teacher=dict(name='conv', widths=(32, 64, 128, 256)),
             view=dict(name='crop', size=32, scale=(0.4, 1.0), flip=0.5),
         ),
+        graft={} if variant in ALONE else of('runs/deit-teacher'),
         optim=dict(
             net=dict(name='adamw', learning_rate=2e-3, weight_decay=0.05, warmup=60, end=0.02)
         ),

@@ -21,6 +21,7 @@ VARIANTS = {
             projector=dict(dims=(32, 16)),
             predictor=dict(dims=(24, 16)),
             queue=72,  # no multiple of a step's rows
+            # at 0.3, on one device, a state moved by 2e-6 may have a third gradient 5e-3 apart
             temperature=0.5,
         ),
         optim=dict(net=dict(warmup=1)),

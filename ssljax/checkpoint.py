@@ -260,8 +260,8 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
     missing = [path for path in needs if path not in grafts]
     if missing:
         raise Mistake(
-            f'this method needs a graft for {", ".join(missing)}:'
-            f' set config.graft = {{{missing[0]!r}: "WORKDIR:PATH"}}'
+            f'this method needs a graft for {", ".join(missing)}, from an earlier run; type'
+            f' --config.graft="{dict.fromkeys(missing, "WORKDIR:PATH")}"'
         )
     leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
     leaves = {path_name(path): leaf for path, leaf in leaves}
@@ -269,7 +269,11 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
         workdir, _, inside = source.rpartition(':')
         if not workdir:
             raise Mistake(f'graft {path}={source!r} must be "WORKDIR:PATH in its state"')
-        _, tree = read(cli.place(workdir))
+        try:
+            _, tree = read(cli.place(workdir))
+        except Mistake as mistake:
+            how = 'where the config names this run, its first lines have the command'
+            raise Mistake(f'graft into {path!r}: {mistake}; {how}') from None
         found = {path_name(p): leaf for p, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
         mine = [name for name in leaves if name == path or name.startswith(path + '/')]
         if not mine:

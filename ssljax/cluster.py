@@ -1,11 +1,13 @@
-"""Clustering of rows: whitening, k-means, and the agreement of two partitions."""
+"""Clustering of rows: whitening, k-means, the agreement of two partitions, a head of new names."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ssljax.collapse import directions
+from ssljax.method import Tree
 
 
 @partial(jax.jit, static_argnames='dims')
@@ -127,3 +129,9 @@ def agreement(a: jax.Array, b: jax.Array, *, k: int) -> jax.Array:
     first, second = entropy(joint.sum(1)), entropy(joint.sum(0))
     mean = jnp.sqrt(first * second)  # exactly zero where a partition is a single group
     return jnp.where(mean > 0, (first + second - entropy(joint)) / jnp.where(mean > 0, mean, 1), 0)
+
+
+def new_head(key: jax.Array, head: Tree, *, deviation: float) -> Tree:
+    """Params of a linear head whose clusters are others now: normal weights, and no bias."""
+    draw = optax.tree.random_like(key, head, jax.random.normal)
+    return jax.tree.map(lambda p: deviation * p if p.ndim > 1 else 0 * p, draw)

@@ -125,7 +125,7 @@ CANNOT = {
     'a width that becomes zero': (['mae', 'model.encoder.expand', '1e-9'], 'a layer has 0 outputs'),
     'a graft from nowhere': (
         ['rbm', 'graft', '{"params/rbm": "~/nowhere:params/rbm"}'],
-        'no whole checkpoint in .*nowhere',
+        "graft into 'params/rbm': no whole checkpoint in .*; train there first; .* first lines",
     ),
     'a bucket to graft from': (
         ['rbm', 'graft', '{"params/rbm": "gs://bucket/run:params/rbm"}'],

@@ -43,8 +43,8 @@ losses.gradient_penalty(key, critic, x, 0 * x), losses.r1(critic, x)
 losses.gumbel_softmax(key, x, hard=True), losses.dequantize(key, x), losses.bits_per_dim(x[0], 3)
 losses.dino_center(x[0], x[:, None]), losses.dino_temperature(3, rise=10)
 run |= {'gradient_penalty', 'r1', 'gumbel_softmax', 'dequantize', 'bits_per_dim'}
-losses.sinkhorn_center(x, temperature=1.0), losses.assignment(x)
-run |= {'dino_center', 'dino_temperature', 'sinkhorn_center', 'assignment'}
+losses.sinkhorn_center(x, temperature=1.0), losses.assignment(x), losses.nearest_row(x, x)
+run |= {'dino_center', 'dino_temperature', 'sinkhorn_center', 'assignment', 'nearest_row'}
 run |= cases_modeling.apart()
 assert run == set(losses.__all__), set(losses.__all__) - run
 """

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import jobs
 import numpy as np
 import pytest
 
+from launch.local import free_port
 from ssljax import sharding, train
 from ssljax.checkpoint import Checkpoints, read
 
@@ -29,9 +29,7 @@ NO_EVALS = '--config.evals={}'
 
 def launch(workdir, *flags, program=('-m', 'ssljax.train')):
     """Starts two processes of two devices; they compile as the tests do."""
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        port = one.getsockname()[1]
+    port = free_port()
     options = re.sub('device_count=8', 'device_count=2', os.environ['XLA_FLAGS'])
     config = [f'--config={jobs.ROOT}/configs/simclr.py:smoke', f'--workdir={workdir}']
     started = []

@@ -22,6 +22,7 @@ from ssljax.job import make
 from ssljax.memory import ema, exchange, ring
 from ssljax.names import Mistake
 from ssljax.nets.named import Bound
+from ssljax.step import floats
 
 MESHES = (dict(data=8), dict(data=2, fsdp=4))
 OPCODES = 'all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute'
@@ -207,10 +208,11 @@ def test_collectives_are_read():
 def test_what_travels_in_a_step(method, axes):
     """Gradients and statistics; of a row of the batch at most a vector; under FSDP also weights.
 
-    Where places of a row are foreseen, they are told from those of all rows: vectors of places, in
-    all a quarter of the row or less.
-    Rows of a pool, whose places are drawn, go to those of the batch and back. A queue may be cut
-    anew: of it goes no more than a device has.
+    Where places of a row are foreseen, they are told from those of all rows: vectors of as many
+    places, of the width that is foreseen, in all a quarter of the row or less.
+    Rows of a pool, whose places are drawn, go to those of the batch and back. A queue of several
+    views is laid beside the batch, and so cut anew: flags of rows, and, where it is cut over fsdp,
+    parts of it, each no more than a device has, all of them less than it is.
 
     Of SGD: Muon's products of cut matrices are its own matter.
     """
@@ -218,7 +220,12 @@ def test_what_travels_in_a_step(method, axes):
     found = jobs.sgd(jobs.settings(method))
     mesh = {**dict(data=1, fsdp=1, tensor=1, big=16), **axes}
     job = make({**found, 'batch': rows, 'mesh': mesh})
-    quarter = rows * math.prod(job.run.row['x'].shape) if 'foresee' in job.method.readouts else 0
+    quarter, spots = rows * math.prod(job.run.row['x'].shape), set()
+    if foresee := job.method.readouts.get('foresee'):
+        _, *grid, _, width = jax.eval_shape(
+            foresee, job.key(1), job.shapes, floats(jobs.batch(job, 0))
+        ).shape
+        spots = {kind((rows, n, width)) for n in range(2, math.prod(grid) + 1)}
     leaves = jax.tree_util.tree_leaves_with_path((job.shapes.params, job.shapes.memory))
     leaves = {sharding.path_name(path): leaf for path, leaf in leaves}
     assert not [path for path, leaf in leaves.items() if any(n % 7 == 0 for n in leaf.shape)]
@@ -230,7 +237,8 @@ def test_what_travels_in_a_step(method, axes):
 
     kept = [kind(job.shapes.memory[n].shape[1:]) for n in job.method.by_rows if '/' not in n]
     pools = [row for row in kept if len(row) > 1]  # of images; labels have a number for each row
-    queued = 4 * math.prod(getattr(job.shapes.memory.get('queue'), 'shape', (0,))) // 8
+    queue = getattr(job.shapes.memory.get('queue'), 'shape', ())
+    laid = 4 * math.prod(queue) if len(queue) > 2 else 0  # bytes
 
     acting = max(jobs.acting_sets(job), key=len)
     calls, call = collections.Counter(), Bound._call
@@ -241,19 +249,26 @@ def test_what_travels_in_a_step(method, axes):
 
     with mock.patch.object(Bound, '_call', counted):
         step = job.step().lower(job.shapes, jobs.batch(job, 0), job.key(1), acting)
-    weights = 0
+    weights = moved = 0
     for array in sent(compile(step)):
         resharded = array.opcode in ('all-to-all', 'collective-permute')
-        slots = array.bytes <= max(4 * rows if pools else 0, queued)
-        assert not resharded or slots or (tables and array.opcode == 'all-to-all'), array
-        if any(n % 7 == 0 for n in array.shape):
-            few = resharded or len(array.kind) <= 2 or array.bytes <= quarter
+        of_batch = any(n % 7 == 0 for n in array.shape)
+        slots = pools and array.bytes <= 4 * rows
+        flags = laid and array.dtype == 'pred' and array.bytes <= rows
+        parts = laid and 'fsdp' in axes and not of_batch and array.bytes <= laid // 8
+        tabled = tables and array.opcode == 'all-to-all'
+        assert not resharded or slots or flags or parts or tabled, array
+        moved += array.bytes if resharded and parts else 0
+        if of_batch:
+            few = resharded or len(array.kind) <= 2
+            few = few or (array.kind in spots and array.bytes <= quarter)
             assert few or any(set(one) <= set(array.kind) for one in pools), (
                 f'{array}: more than a vector of each row'
             )
         elif array.opcode == 'all-gather' and array.bytes > 8 * rows:
             assert 'fsdp' in axes and array.kind in kinds, f'{array} is no weight'
             weights += array.bytes
+    assert moved < max(laid, 1), 'more than the queue is'
     # a net that is called four times or more, in several terms or to sample, is gathered as often
     often = max(calls.values(), default=0)  # no turn, no call
     most = 1.5 * often if often > 3 else 3

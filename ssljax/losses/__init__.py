@@ -31,6 +31,7 @@ from ssljax.losses.banks import (
     instance_log_normalizer,
     instance_nce,
     moco_v3,
+    nearest_row,
     nnclr,
     ressl,
 )
@@ -163,8 +164,8 @@ __all__ = [
     'knowledge_distillation', 'koleo', 'least_squares_critic', 'least_squares_generator',
     'logistic_mixture', 'logistic_mixture_rgb', 'mae', 'margin_pair', 'masked_token', 'mcr2',
     'mean_teacher', 'minimax_critic', 'minimax_generator', 'mmd', 'moco',
-    'moco_v3', 'msn', 'n_pair', 'nat', 'next_token', 'nnclr', 'non_saturating_generator',
-    'nt_xent', 'obow', 'orthogonal_penalty', 'patch', 'patch_nce',
+    'moco_v3', 'msn', 'n_pair', 'nat', 'nearest_row', 'next_token', 'nnclr',
+    'non_saturating_generator', 'nt_xent', 'obow', 'orthogonal_penalty', 'patch', 'patch_nce',
     'persistent_contrastive_divergence', 'point_info_nce', 'pseudo_label',
     'quadratic_mutual_information', 'r1', 'ramp_up', 'relativistic_average_critic',
     'relativistic_average_generator', 'relativistic_critic', 'relativistic_generator',

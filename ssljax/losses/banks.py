@@ -121,6 +121,23 @@ def instance_log_normalizer(
     return log_mean + math.log(len(bank) / noise.shape[1])
 
 
+def nearest_row(z: ArrayLike, queue: ArrayLike) -> jax.Array:
+    """NNCLR's neighbor: which row of a queue of older rows is nearest to a row.
+
+    Dwibedi et al. 2021, arXiv:2104.14548, eq. 2: with unit rows,
+        n(i) = argmin_m |z_i - queue_m|.
+    z [B, D], queue [M, D] -> int [B], the first of equal ones.
+
+    >>> print(nearest_row([[0.0, 1.0]], 3 * jnp.eye(2)))
+    [1]
+    """
+    z, queue = arrays('B D', 'M D', z=z, queue=queue, at_least=dict(M=1))
+    cosines = products(unit(z), everywhere(unit(queue), None))
+    # argmax, by reductions of one array: for two, XLA sends all cosines where the queue is cut
+    largest = cosines == cosines.max(-1, keepdims=True)
+    return everywhere(jnp.where(largest, jnp.arange(len(queue)), len(queue) - 1).min(-1), None)
+
+
 def nnclr(
     z: ArrayLike,
     prediction: ArrayLike,
@@ -134,7 +151,7 @@ def nnclr(
     """NNCLR: InfoNCE with the nearest older row in place of the first view.
 
     Dwibedi et al. 2021, arXiv:2104.14548, eqs. 2 to 4: with unit rows and n_i the row of the queue
-    that is nearest to z_i,
+    that is nearest to z_i (`nearest_row`),
         l(i) = -log exp(n_i.p_i / t) / sum_k exp(n_i.p_k / t).
     z [B, D] of one view, prediction [B, D] of the other, queue [M, D] -> [B]. No gradient flows to
     z or the queue. The paper takes the mean with the loss whose views have changed places.
@@ -152,17 +169,11 @@ def nnclr(
         'B D', 'B D', 'M D', 'B', z=z, prediction=prediction, queue=queue, where=where,
         at_least=dict(B=least(2, axis_name), M=1),
     )  # fmt: skip
-    z, queue = (lax.stop_gradient(unit(rows)) for rows in (on(where, z), queue))
-    queue = everywhere(queue, None)
-    cosines = products(z, queue)
-    # argmax, by reductions of one array: for two, XLA sends all cosines where the queue is cut
-    largest = cosines == cosines.max(-1, keepdims=True)
-    nearest = jnp.where(largest, jnp.arange(len(queue)), len(queue) - 1).min(-1)
-    nearest = everywhere(nearest, None)
+    neighbors = lax.stop_gradient(everywhere(queue, None))[nearest_row(on(where, z), queue)]
     options: dict[str, Any] = dict(
         temperature=temperature, where=where, block=block, axis_name=axis_name
     )
-    return info_nce(queue[nearest], prediction, **options)
+    return info_nce(neighbors, prediction, **options)
 
 
 def moco_v3(

@@ -7,10 +7,9 @@ The new head keeps the optimizer's state of the old one, where theirs has a new 
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ssljax import augment
-from ssljax.cluster import agreement, kmeans, whiten
+from ssljax.cluster import agreement, kmeans, new_head, whiten
 from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import clustering
 from ssljax.method import Method, Refresh, Run, Turn, every
@@ -62,8 +61,7 @@ def deepcluster(
         labels, _, emptied = kmeans(k1, features, k=clusters, rounds=rounds)
         size = jnp.zeros(clusters).at[labels].add(1)
         weight = run.examples / jnp.maximum((size > 0).sum(), 1) / size[labels]  # its mean is 1
-        draw = optax.tree.random_like(k2, state.params['head'], jax.random.normal)
-        head = jax.tree.map(lambda p: 0.01 * p if p.ndim > 1 else 0 * p, draw)
+        head = new_head(k2, state.params['head'], deviation=0.01)
         old = state.memory['labels']
         metrics = {
             'emptied': emptied,

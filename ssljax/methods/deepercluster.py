@@ -8,11 +8,10 @@ before its last activation, of gradients), and new heads keep the optimizer's st
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from ssljax import augment
 from ssljax.augment.geometry import quarter
-from ssljax.cluster import agreement, kmeans, whiten
+from ssljax.cluster import agreement, kmeans, new_head, whiten
 from ssljax.kinds import Count, NetSpec, Positive, ViewSpec
 from ssljax.losses import clustering
 from ssljax.method import Method, Refresh, Run, Turn, every
@@ -91,8 +90,7 @@ def deepercluster(
         weight = run.examples / (used > 0).sum() / used[group] / size[group, labels]
         params = dict(state.params)
         for name, key in zip(heads, jax.random.split(k3)):
-            draw = optax.tree.random_like(key, params[name], jax.random.normal)
-            params[name] = jax.tree.map(lambda p: 0.01 * p if p.ndim > 1 else 0 * p, draw)
+            params[name] = new_head(key, params[name], deviation=0.01)
         metrics = {
             'emptied': emptied,
             'agreement': agreement(

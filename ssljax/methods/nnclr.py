@@ -38,11 +38,6 @@ def nnclr(
         z = net.projector(net.encoder(x))
         return z, net.predictor(z)
 
-    def nearest(z, memory):  # -> [B], a row of the queue
-        cosines = jnp.matmul(directions(z), memory['queue'].T, precision='highest')
-        largest = cosines == cosines.max(1, keepdims=True)
-        return jnp.where(largest, jnp.arange(queue), queue - 1).min(1)  # as banks.nnclr has it
-
     def init(key, batch):
         k1, k2, k3 = jax.random.split(key, 3)
         x = augment.views(view, k1, batch['x'], 1)
@@ -60,7 +55,8 @@ def nnclr(
         z2, p2 = forward(net, augment.views(view, k2, batch['x'], 1))
         value = banks.nnclr(z1, p2, m['queue'], temperature=temperature)
         value += banks.nnclr(z2, p1, m['queue'], temperature=temperature)
-        own = (m['owners'][nearest(z1, m)] == index).mean()  # is the neighbor the image itself?
+        owners = m['owners'][banks.nearest_row(z1, m['queue'])]
+        own = (owners == index).mean()  # is the neighbor the image itself?
         memory = {
             'stats': net.stats,
             # the loss has used the old one; rows of one of the two views are enough, section 3.2
@@ -74,8 +70,9 @@ def nnclr(
         return nets(state.params, state.memory['stats']).encoder(batch['x'])
 
     def neighbor(key, state, batch):  # -> [B], the index of the nearest image of the queue, or -1
-        z, _ = forward(nets(state.params, state.memory['stats']), batch['x'])
-        return state.memory['owners'][nearest(z, state.memory)]
+        m = state.memory
+        z, _ = forward(nets(state.params, m['stats']), batch['x'])
+        return m['owners'][banks.nearest_row(z, m['queue'])]
 
     readouts = {'encode': encode, 'neighbor': neighbor}
     return Method(init, {'net': Turn(loss)}, readouts=readouts)

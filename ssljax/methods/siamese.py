@@ -6,7 +6,8 @@ Bromley et al. 1993 (NIPS 6) verify signatures and Koch et al. 2015 (ICML deep l
 name symbols from one example with such towers; their losses compare cosines and logits, ours is
 the margin on pairs for both. Triplets are of the rows of a batch: compare='semi_hard' with
 unit=True and margin=0.2, Schroff et al. 2015, arXiv:1503.03832; compare='batch_hard', Hermans et
-al. 2017, arXiv:1703.07737.
+al. 2017, arXiv:1703.07737. Batches come as they are drawn: the former has about 40 rows of each
+class in one, the latter P classes with K rows of each, and here a row may have no positive.
 """
 
 from typing import Literal

@@ -1,6 +1,7 @@
 """SimSiam: from one view, a net predicts what it says of another, where no gradient flows.
 
-Chen & He 2020, arXiv:2011.10566.
+Chen & He 2020, arXiv:2011.10566. In the authors' code the projector's last batch norm has no gain
+and no bias; here it has both.
 """
 
 import jax

@@ -79,7 +79,8 @@ def swav(
         s = s.reshape(B, 2, -1)
         rows, counts = s[:, None], jnp.ones((B, 1), bool)
         if queue:
-            # so many older rows go with each of the batch that no row changes its device
+            # so many older rows go with each of the batch that no row changes its device; were they
+            # put behind the batch, each device would have to gather the scores of the whole queue
             beside = -(-queue // B)
             spare = beside * B - queue
             older = net.last(jnp.pad(m['queue'], ((0, spare), (0, 0), (0, 0))))  # prototypes of now

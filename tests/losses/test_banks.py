@@ -8,6 +8,7 @@ from ssljax.losses import (
     instance_discrimination,
     instance_log_normalizer,
     instance_nce,
+    nearest_row,
     nnclr,
     ressl,
 )
@@ -53,6 +54,16 @@ def test_where_there_is_no_row_there_is_no_number():
         instance_nce(z, index, noise, bank, log_normalizer=2.0),
     ):
         assert np.isfinite(found[0]) and np.isnan(found[1])
+
+
+def test_the_nearest_row_is_that_of_the_least_distance_and_the_first_of_equal_ones():
+    z, queue = rows(7, 3), rows(20, 3, seed=1)
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (z, queue))
+    expected = np.linalg.norm(a[:, None] - b, axis=-1).argmin(1)
+    np.testing.assert_array_equal(
+        nearest_row(2 * z, queue * (1 + np.arange(20)[:, None])), expected
+    )
+    np.testing.assert_array_equal(nearest_row(z, np.concatenate([queue, queue])), expected)
 
 
 def test_a_queue_that_holds_the_rows_themselves_makes_info_nce():

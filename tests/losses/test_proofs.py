@@ -314,6 +314,7 @@ def test_every_loss_has_a_case():
     # no losses of a batch, or with a key or a critic: each has tests of its own
     own = {'dino_center', 'dino_temperature', 'bits_per_dim', 'dequantize'}
     own |= {'gradient_penalty', 'r1', 'gumbel_softmax', 'sinkhorn_center', 'assignment'}
+    own |= {'nearest_row'}
     own |= cases_modeling.apart()
     assert set(losses.__all__) == cased | own
 
