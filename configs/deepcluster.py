@@ -27,6 +27,26 @@ VARIANTS = {
         evals=dict(knn=dict(k=5)),
         log=dict(every=2),
     ),
+    # of classes of unequal size, beside DeeperCluster's of the same name
+    'long_tailed': dict(
+        steps=2500,
+        data=dict(
+            name='long_tailed',
+            of=dict(name='tfds:cifar10', validation=5000),
+            count=10000,
+            ratio=100.0,
+        ),
+        model=dict(
+            encoder=dict(standardize=False),
+            view=dict(name='simclr', size=32, scale=(0.25, 1.0), blur=0.0),
+        ),
+        evals=dict(
+            knn=dict(bank='validation', bank_size=None),
+            linear_probe=None,
+            cluster=dict(),
+            rank=dict(),
+        ),
+    ),
     'cifar10_small': dict(
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(

@@ -39,7 +39,7 @@ VARIANTS = {
         model=dict(
             patch=16,
             encoder=dict(name='vit_base', positions='sincos', pool='mean'),
-            decoder=dict(width=512, depth=8, heads=16, activation='gelu'),
+            decoder=dict(width=512, depth=8, heads=16, activation='gelu', class_token=True),
             view=dict(size=224, scale=(0.2, 1.0)),
         ),
         optim=dict(net=dict(learning_rate=2.4e-3, warmup=12_500, end=0.0)),

@@ -129,7 +129,7 @@ def plan(
     for acting in made.acting_sets():
         traced = made.step().trace(made.shapes, batch, key, acting)
         lowered = traced.lower(lowering_platforms=('tpu',)) if chip else traced.lower()
-        program = lowered.compile()
+        program = fitting(lowered)
         memory, cost = program.memory_analysis(), costs(program)
         plans.append(
             Plan(
@@ -147,6 +147,22 @@ def plan(
             )
         )
     return plans
+
+
+def fitting(lowered: Any) -> Any:
+    """The compiled program, or a line that says by how much its chip is too small."""
+    import jax
+
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        _, _, needs = str(error).partition('RESOURCE_EXHAUSTED: ')
+        if not needs:
+            raise
+        raise Mistake(
+            f'the step does not fit: {needs.splitlines()[0].rstrip(".")}; type more chips, '
+            'a smaller --config.batch, or a net with remat=True'
+        ) from None
 
 
 def costs(program: Any) -> Mapping[str, float]:
@@ -173,8 +189,9 @@ def found(topology: str) -> tuple[Any, str]:
         raise Mistake(f'--topology={topology}; type the sides of the slice: {chip}:2x4')
     # no cloud is asked what this machine is, and nothing is said about it
     quiet = dict(
-        TPU_SKIP_MDS_QUERY='1', TPU_ACCELERATOR_TYPE='none', TPU_WORKER_HOSTNAMES='localhost'
-    )
+        TPU_SKIP_MDS_QUERY='1', TPU_ACCELERATOR_TYPE='none', TPU_WORKER_HOSTNAMES='localhost',
+        ALLOW_MULTIPLE_LIBTPU_LOAD='1',  # nothing runs on a TPU: two may compile at once
+    )  # fmt: skip
     for name, value in (quiet | dict(TF_CPP_MIN_LOG_LEVEL='3')).items():
         os.environ.setdefault(name, value)
     import jax
@@ -185,7 +202,7 @@ def found(topology: str) -> tuple[Any, str]:
     try:
         made = topologies.get_topology_desc(topology_name=topology, platform='tpu')
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) or 'libtpu' in str(error):
+        if isinstance(error, ModuleNotFoundError) or 'not installed' in str(error):
             raise Mistake(
                 "the compiler for TPUs is not installed: type pip install 'jax[tpu]'"
             ) from None

@@ -2,11 +2,12 @@
 
 import importlib.util
 import math
+from pathlib import Path
 
 import jax
 import pytest
 
-from ssljax import cli, plan
+from ssljax import cli, job, plan, resolve
 from ssljax.names import Mistake
 
 TEXT = """
@@ -61,12 +62,42 @@ def test_a_data_set_that_is_not_here_has_a_shape():
         plan.unseen(plan.argparse.Namespace(row='16,16', rows=1, classes=1))
 
 
+CONFIGS = Path(__file__).parents[1] / 'configs'
+LARGE = [path.stem for path in sorted(CONFIGS.glob('*.py')) if "'imagenet'" in path.read_text()]
+
+
+@pytest.mark.parametrize('name', LARGE)
+def test_a_config_of_imagenet_has_a_state(name):
+    """Nothing is computed: shapes of one forward pass, where parts that do not fit are found."""
+    data = plan.unseen(plan.argparse.Namespace(row='256x256x3', rows=1_281_167, classes=1000))
+    settings = resolve.resolve(f'{name}:imagenet', [])
+    made = job.make({**settings, 'data': data, 'evals': {}})
+    assert sum(leaf.size for leaf in jax.tree.leaves(made.shapes.params)) > 20e6
+
+
 @pytest.mark.parametrize('topology', ['v9:2x4', 'v5e', 'v5e:8', 'v5e:axb'])
 def test_a_topology_that_there_is_not_is_one_line(topology, capsys):
     command = ['--config=simclr:smoke', f'--topology={topology}']
     assert cli.guarded(lambda: plan.main(command)) == 2
     err = capsys.readouterr().err
     assert err.startswith('error: ') and len(err.splitlines()) == 1 and 'v5e' in err
+
+
+class Lowered:
+    def __init__(self, told):
+        self.told = told
+
+    def compile(self):
+        raise jax.errors.JaxRuntimeError(self.told)
+
+
+def test_a_step_that_does_not_fit_says_so_in_one_line():
+    told = 'RESOURCE_EXHAUSTED: 16.18G exceeds available HBM (15.75G).\n\nLargest buffers: ...'
+    with pytest.raises(Mistake, match=r'does not fit: 16.18G exceeds .*\(15.75G\); type') as found:
+        plan.fitting(Lowered(told))
+    assert len(str(found.value).splitlines()) == 1
+    with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
+        plan.fitting(Lowered('INTERNAL: a fault of the compiler'))
 
 
 @pytest.mark.skipif(not importlib.util.find_spec('libtpu'), reason='libtpu is not installed')
