@@ -35,9 +35,9 @@ VARIANTS = {
         evals=dict(ahead=dict(among=8), knn=dict(k=5), linear_probe=None),
         log=dict(every=2),
     ),
-    'tones': dict(data=dict(name='tones'), model=SOUND),
+    'tones': dict(steps=600, data=dict(name='tones'), model=SOUND),
     # type --config.data.path
-    'fsdd': dict(data=dict(name='sound', seconds=0.5, validation=3), model=SOUND),
+    'fsdd': dict(steps=600, data=dict(name='sound', seconds=0.5, validation=3), model=SOUND),
     'cifar10': dict(
         data=dict(name='tfds:cifar10', validation=5000),
         model=dict(encoder=dict(widths=(32, 64, 128), width=128)),

@@ -7,7 +7,10 @@ CIFAR10 = dict(
     model=dict(sizes=(6,), patches=2),
     evals=dict(linear_svm=dict(train_size=4000, validation_size=2000), knn=None),
 )
-DEEP = dict(pool=3, groups=4, inputs=50, patches=1)
+# layers after the first go through all images twice, so these are fewer, with more patches of each;
+# cifar10_one_layer has the same rows
+FEWER = CIFAR10 | dict(data=dict(name='tfds:cifar10', validation=5000, rows=15000))
+DEEP = dict(pool=3, groups=4, inputs=50, patches=6)
 
 VARIANTS = {
     'learn': dict(
@@ -30,9 +33,9 @@ VARIANTS = {
     'cifar10': CIFAR10 | dict(model=dict(units=(400,), patches=2)),
     'cifar10_random': CIFAR10 | dict(model=dict(units=(400,), patches=2, rounds=0)),
     'cifar10_views': CIFAR10 | dict(model=dict(units=(400,), patches=2, views=2)),
-    'cifar10_two_layers': CIFAR10
-    | dict(model=dict(units=(400, 400), sizes=(6, 2), **DEEP)),
-    'cifar10_three_layers': CIFAR10
+    'cifar10_one_layer': FEWER | dict(model=dict(units=(400,), patches=6)),
+    'cifar10_two_layers': FEWER | dict(model=dict(units=(400, 400), sizes=(6, 2), **DEEP)),
+    'cifar10_three_layers': FEWER
     | dict(model=dict(units=(400, 400, 400), sizes=(6, 2, 2), **DEEP | dict(pool=2))),
 }  # fmt: skip
 

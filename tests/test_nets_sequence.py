@@ -93,3 +93,13 @@ def test_a_forecast_is_a_matrix_for_each_step():
     drawn, net = applied(dict(name='forecast', steps=3), c, z)
     w = drawn['params']['kernel'].reshape(4, 3, 5)
     np.testing.assert_allclose(net(c, z), np.einsum('btc,ckd->btkd', c, w), atol=1e-5)
+
+
+@pytest.mark.parametrize('dims', [(64, 64), (64, 256), (256, 64)])
+def test_scores_of_a_fresh_forecast_are_as_narrow_at_any_width(dims):
+    """z . W c has variance 1 where c and z have it in each dimension."""
+    c, z = (random.normal(size=(1000, dim)).astype('f') for dim in dims)
+    net = make(dict(name='forecast', steps=2))
+    p = net.apply(net.init(jax.random.key(0), c, z), c, z)
+    scores = np.einsum('nkd,nd->nk', p, z)
+    assert 0.8 < scores.std() < 1.2

@@ -53,14 +53,17 @@ def kmeans_features(
         return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + contrast)
 
     def code(state, i, x):  # [B, h, w, K]
-        p = state.params[f'layer_{i}']
-        x = jnp.einsum('...gd,gde->...ge', windows(state, i, x) - p['mean'], p['whiten'])
-        c = p['centers'][:, :, orders[i]]  # [G, K / G, V, d]
-        z = jnp.square(x).sum(-1)[..., None, None] + jnp.square(c).sum(-1)
-        z = z - 2 * jnp.einsum('...gd,gkvd->...gkv', x, c)
-        z = jnp.sqrt(jnp.maximum(z.min(-1), 0))  # how far the center is, in its nearest view
+        p, x = state.params[f'layer_{i}'], windows(state, i, x)
+        c = p['centers'][:, :, orders[i]].swapaxes(1, 2)  # [G, V, K / G, d]
+        # two matrices for each g, and no last axis of 1: other products are slow on a CPU
+        rows = (x - p['mean']).reshape(-1, *x.shape[-2:])
+        rows = jnp.einsum('ngd,gde->gne', rows, p['whiten'])
+        z = jnp.einsum('gnd,gmd->gnm', rows, c.reshape(len(c), -1, c.shape[-1]))
+        z = jnp.square(c).sum(-1).reshape(len(c), 1, -1) - 2 * z
+        z = (z + jnp.square(rows).sum(-1, keepdims=True)).reshape(*z.shape[:2], *c.shape[1:3])
+        z = jnp.sqrt(jnp.maximum(z.min(2), 0))  # how far the center is, in its nearest view
         f = jnp.maximum(0, z.mean(-1, keepdims=True) - z)  # the triangle: how far below the mean
-        return f.reshape(*f.shape[:-2], -1)
+        return f.swapaxes(0, 1).reshape(*x.shape[:-2], -1)
 
     def maps(state, x, count):  # x and the codes of so many layers
         out = [x]
@@ -73,17 +76,13 @@ def kmeans_features(
             codes = maps(state, x[None], len(units))[1:]
             return jnp.concatenate([quadrants(f)[0] for f in codes])
 
-        return jax.lax.map(pooled, batch['x'], batch_size=16)  # all patches at once are too many
+        return jax.lax.map(pooled, batch['x'])  # all patches at once are too many
 
-    def drawn(key, x):  # x [B, h, w, ...] at random places: [B, patches, ...]
+    def sample(key, state, batch, *, layer, cut):  # what a layer sees: features, or cut to patches
+        x = jax.lax.map(lambda x: maps(state, x[None], layer)[-1][0], batch['x'])
+        x = windows(state, layer, x) if cut else x  # [B, h, w, ...]
         place = jax.random.randint(key, (len(x), patches), 0, x.shape[1] * x.shape[2])
         return x.reshape(len(x), -1, *x.shape[3:])[jnp.arange(len(x))[:, None], place]
-
-    def features(key, state, batch, *, layer):
-        return drawn(key, maps(state, batch['x'], layer)[-1])
-
-    def sample(key, state, batch, *, layer):
-        return drawn(key, windows(state, layer, maps(state, batch['x'], layer)[-1]))
 
     def learned(key, x, i):  # the centers of one receptive field, from patches [M, d]
         mean, whiten = zca(x[:, orders[i]].reshape(-1, x.shape[1]), epsilon=epsilon)
@@ -95,12 +94,12 @@ def kmeans_features(
         emptied = {}
         for i, (k1, k2) in enumerate(jax.random.split(key, (len(units), 2))):
             if i:  # a random feature and those most like it are a receptive field
-                z = jnp.asarray(sweep(features, state, layer=i))
+                z = jnp.asarray(sweep(sample, state, layer=i, cut=False))
                 like = alike(z.reshape(-1, z.shape[-1]), epsilon=epsilon)
                 seeds = jax.random.choice(k1, len(like), (groups,), replace=False)
                 seen = {f'layer_{i}': jax.lax.top_k(like[seeds], inputs)[1]}
                 state = state.remember(fields=state.memory['fields'] | seen)
-            x = jnp.asarray(sweep(sample, state, layer=i))
+            x = jnp.asarray(sweep(sample, state, layer=i, cut=True))
             x = x.reshape(-1, *x.shape[2:]).swapaxes(0, 1)  # [G, M, d]
             layer, empty = jax.vmap(partial(learned, i=i))(jax.random.split(k2, len(x)), x)
             state = state.replace(params=state.params | {f'layer_{i}': layer})

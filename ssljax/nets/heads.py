@@ -44,8 +44,10 @@ class Forecast(nn.Module):
     @nn.compact
     def __call__(self, c: jax.Array, z: jax.Array | None = None) -> jax.Array:
         """Contexts [..., C] -> predictions [..., steps, D], as wide as latents z; None: as c."""
-        D = (c if z is None else z).shape[-1]
-        kernel = self.param('kernel', initializer('lecun'), (c.shape[-1], self.steps * D))
+        C, D = c.shape[-1], (c if z is None else z).shape[-1]
+        # a score z . W_k c is a sum over D: it starts narrow at any width. Where scores started
+        # wide, training lowered them by making the latents of all rows alike
+        kernel = self.param('kernel', initializer((C * D) ** -0.5), (C, self.steps * D))
         c, kernel = nn.dtypes.promote_dtype(c, kernel, dtype=self.dtype)
         return (c.reshape(-1, c.shape[-1]) @ kernel).reshape(*c.shape[:-1], self.steps, D)
 
@@ -54,6 +56,7 @@ def forecast(*, steps: Count = 12, dtype: Dtype | None = None) -> nn.Module:
     """A matrix for each step ahead, from contexts to the latents that are to come.
 
     The W_k of van den Oord et al. 2018, arXiv:1807.03748, equation 3: no bias, no activation.
+    The variance of a weight starts at 1 / (C D), so scores start near 0 and the loss near chance.
 
     steps: how many.
     dtype: of the products; None: that of inputs and params.
