@@ -59,6 +59,7 @@ VARIANTS = {
             head=dict(dims=(64,)),
             view=dict(name='ink'),
             compare='batch_hard',
+            margin=None,
         ),
         batch=128,
         evals=dict(plane=None, retrieval=dict(), kmeans=dict(clusters=15)),

@@ -31,7 +31,7 @@ def siamese(
     head: NetSpec = dict(name='mlp', dims=(2,)),
     view: ViewSpec = dict(name='identity'),
     compare: Literal['pairs', 'semi_hard', 'batch_hard'] = 'pairs',  # triplets read label
-    margin: Positive = 1.0,
+    margin: Positive | None = 1.0,  # None, of batch_hard: the soft one
     unit: bool = False,  # whether embeddings have length one
 ) -> Method:
     needed = ('y', 'same') if compare == 'pairs' else ('label',)
@@ -40,6 +40,8 @@ def siamese(
         raise Mistake(
             f'siamese with compare={compare!r} needs {", ".join(absent)} in the rows; type {how}'
         )
+    if margin is None and compare != 'batch_hard':
+        raise Mistake(f'siamese with compare={compare!r} has no soft margin; type margin=1.0')
     nets = Nets(encoder=encoder, head=head, dtype=run.dtype)
     view = augment.make(view)
 

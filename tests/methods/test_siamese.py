@@ -9,8 +9,11 @@ import numpy as np
 import oracle
 import pytest
 
+from ssljax.names import Mistake
+
 SEMI = dict(model__compare='semi_hard', model__unit=True, model__margin=0.3)
 HARD = dict(model__compare='batch_hard', model__margin=0.8)
+SOFT = dict(model__compare='batch_hard', model__margin=None)
 
 
 def embedded(seen, params):
@@ -39,7 +42,8 @@ def length(x):
 
 def of_triplets(z, found, margin, power):
     a, p, n, share = (np.array(column) for column in zip(*found))
-    terms = jnp.maximum(0, length(z[a] - z[p]) ** power - length(z[a] - z[n]) ** power + margin)
+    terms = length(z[a] - z[p]) ** power - length(z[a] - z[n]) ** power
+    terms = jnp.log1p(jnp.exp(terms)) if margin is None else jnp.maximum(0, terms + margin)
     return (share * terms).sum() / len(z)
 
 
@@ -92,7 +96,7 @@ def test_who_is_further_than_the_margin_has_no_gradient():
     assert np.asarray(gaps(z))[~same].min() > 1e-4 and seen.logs['active'] == 0
 
 
-@pytest.mark.parametrize('changes, hard', [(SEMI, False), (HARD, True)])
+@pytest.mark.parametrize('changes, hard', [(SEMI, False), (HARD, True), (SOFT, True)])
 def test_triplets(changes, hard):
     """Of squared distances by Schroff et al., of distances by Hermans et al."""
     seen = oracle.see('siamese', **changes)
@@ -105,6 +109,11 @@ def test_triplets(changes, hard):
     compare(seen, lambda z: of_triplets(z, found, margin, 1 if hard else 2))
     if seen.config['unit']:
         np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
+
+
+def test_a_soft_margin_is_of_batch_hard_alone():
+    with pytest.raises(Mistake, match="compare='semi_hard' has no soft margin; type margin=1.0"):
+        oracle.see('siamese', **SEMI | dict(model__margin=None))
 
 
 @pytest.mark.parametrize('changes', [{}, SEMI])
