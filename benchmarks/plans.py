@@ -137,7 +137,8 @@ def large() -> tuple[list[str], list[list[str]]]:
             continue
         title, chips, place = name.removeprefix('big/').rsplit('/', 2)
         if 'failed' in row:
-            lines.append([title, chips, place, row['failed'], '', '', '', ''])
+            why = row['failed'].removeprefix('error: the step ').partition('; type')[0]
+            lines.append([title, chips, place, why, '', '', '', ''])
             continue
         times = {k: f'{1e3 * seconds:,.1f}' for k, seconds in row['floors'].items()}
         narrow = max(row['floors'], key=row['floors'].get)
