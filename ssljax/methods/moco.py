@@ -6,7 +6,8 @@ v1: projector=dict(name='mlp', dims=(128,)), temperature=0.07 and a view with ji
 The authors' v1 removes color before it jitters, and its hue moves by up to 0.4, here 0.1.
 v3, Chen, Xie & He 2021, arXiv:2104.02057: queue=0, symmetric=True and a predictor. The authors' v3
 lets momentum rise from 0.99 to 1 by a cosine, its last batch norms have no gain and no bias, and
-its two views differ as BYOL's do; here momentum is constant, they have both, and views are alike.
+its two views differ as BYOL's do; here the momentum is constant, these norms have gain and bias,
+and both views are drawn alike.
 """
 
 import jax
