@@ -104,6 +104,10 @@ def apart(old: dict, seed: int) -> dict:
         },
         'run': {**facts, 'overrides': old['overrides'], 'config': old['config']},
         'curve': old['curve'] if i == 0 else [],
+        'last': {
+            turn: {metric: number['values'][i] for metric, number in numbers.items()}
+            for turn, numbers in old.get('last', {}).items()
+        },
         'told': old['told'][i],
         'spent': [cost | {'megabytes': old['peak_megabytes'][i]}],
     }
@@ -138,6 +142,7 @@ def run(known: Any, changes: list, seed: int) -> dict:
         'results': json.loads((workdir / 'results.json').read_text()),
         'run': json.loads((workdir / 'run.json').read_text()),
         'curve': curve(workdir / 'metrics.jsonl'),
+        'last': last(workdir / 'metrics.jsonl'),
         'told': told(workdir / 'metrics.jsonl'),
     }
     write_json(path, record)
@@ -165,6 +170,18 @@ def curve(path: Path) -> list[dict]:
     keep = [{k: v for k, v in line.items() if k == 'step' or k.endswith(kinds)} for line in lines]
     keep = [line for line in keep if len(line) > 1]
     return keep[:: max(len(keep) // POINTS, 1)]
+
+
+def last(path: Path) -> dict[str, dict[str, float]]:
+    """What each turn said in the last line of training: turn -> metric -> value."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    of_training = [line for line in lines if any(k.endswith('/loss') for k in line)]
+    found: dict[str, dict[str, float]] = {}
+    for name, value in of_training[-1].items() if of_training else ():
+        turn, _, metric = name.partition('/')
+        if metric:
+            found.setdefault(turn, {})[metric] = value
+    return found
 
 
 def told(path: Path) -> list[dict]:
@@ -201,6 +218,7 @@ def summary(name: str, runs: list[dict]) -> dict:
                 scores[who][metric] = {'mean': fmean(values), 'sd': spread, 'values': values}
         evals[evaluator] = {'protocol': found[0][evaluator]['protocol'], 'scores': scores}
     cost = {name: [[c[name] for c in r['spent']] for r in runs] for name in runs[0]['spent'][0]}
+    ends = [r.get('last', {}) for r in runs]
     facts = [
         {
             'data': r['run']['data'],
@@ -235,6 +253,13 @@ def summary(name: str, runs: list[dict]) -> dict:
         'peak_megabytes': [round(max(parts)) for parts in cost['megabytes']],
         'evals': evals,
         'curve': runs[0]['curve'],
+        'last': {
+            turn: {
+                metric: {'values': [one[turn][metric] for one in ends]}
+                for metric in shared(one[turn] for one in ends)
+            }
+            for turn in shared(ends)
+        },
         'told': [r.get('told', []) for r in runs],
     }
 

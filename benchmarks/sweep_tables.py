@@ -71,6 +71,15 @@ def batch(name: str = 'simclr-batch') -> Table:
     return ['batch', *(f'temperature {t}' for t in temperatures)], rows, below(name)
 
 
+def decoupled(name: str = 'simclr-decoupled') -> Table:
+    """A row per batch, a column per loss."""
+    found = cells(name)
+    places = [cell.split(', ') for cell in found if ', ' in cell]
+    sizes, losses = (list(dict.fromkeys(part)) for part in zip(*places))
+    rows = [[n, *(both(found.get(f'{n}, {loss}')) for loss in losses)] for n in sizes]
+    return ['batch', *losses], rows, below(name)
+
+
 def strength(name: str = 'simclr-strength') -> Table:
     found = cells(name)
     rows = []
@@ -138,6 +147,7 @@ TABLES = {
     'sweep_aug_pairs': aug_pairs,
     'sweep_head': head,
     'sweep_batch': batch,
+    'sweep_decoupled': decoupled,
     'sweep_strength': strength,
     'sweep_shortcut': shortcut,
     'transfer': transferred,

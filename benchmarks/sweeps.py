@@ -2,9 +2,9 @@
 python benchmarks/sweeps.py --sweep=aug_pairs --out=results/simclr-aug-pairs.json
 
 aug_pairs: which augmentations, alone and in pairs. head: none, a linear one, one with a hidden
-layer; probed before and after it. batch: sizes and temperatures at equal epochs. strength: of
-views, from none to more than a net can match. shortcut: how often the other view of an image is
-found by colors alone.
+layer; probed before and after it. batch: sizes and temperatures at equal epochs. decoupled: the
+positive in the denominator or not, at sizes of the batch. strength: of views, from none to more
+than a net can match. shortcut: how often the other view of an image is found by colors alone.
 
 Every cell trains configs/simclr.py:cifar10_small, narrower and for half a minute, on CIFAR-10, and
 is scored on all test rows; pixels and the untrained net stand beside. Cells that the file has are
@@ -34,7 +34,7 @@ BASE = {
 }
 KNN = dict(k=20, temperature=0.07, bank_size=10_000, also=(), whiten=False, picture=False)
 LINEAR = dict(train_size=10_000)
-EPOCHS_OF = 600 * 64  # examples that every cell of `batch` sees
+EPOCHS_OF = 600 * 64  # examples that every cell of `batch` and `decoupled` sees
 IMAGES, BATCHES = 256, 8  # whose two views are matched, and how often
 PLAIN = {'jitter': 0.0, 'gray': 0.0}
 BINS = 8  # of a color histogram, along each of red, green, blue
@@ -78,17 +78,29 @@ def heads() -> dict[str, cells.Changes]:
 
 
 def batches() -> dict[str, cells.Changes]:
-    """Equal epochs; the rate goes with the root of the batch, as the noise of its gradient does."""
     return {
-        f'{batch} at {temperature:g}': {
-            'batch': batch,
-            'steps': EPOCHS_OF // batch,
-            'model.temperature': temperature,
-            'optim.net.learning_rate': round(3e-3 * (batch / 128) ** 0.5, 6),
-            'optim.net.warmup': EPOCHS_OF // batch // 10,
-        }
+        f'{batch} at {temperature:g}': {**of_batch(batch), 'model.temperature': temperature}
         for batch in (32, 64, 128, 256)
         for temperature in (0.1, 0.5)
+    }
+
+
+def decoupled() -> dict[str, cells.Changes]:
+    """With the positive in the denominator and without it: Yeh et al. 2021, arXiv:2110.06848."""
+    return {
+        f'{batch}, {loss}': {**of_batch(batch), 'model.decoupled': loss == 'DCL'}
+        for batch in (8, 16, 32, 256)
+        for loss in ('NT-Xent', 'DCL')
+    }
+
+
+def of_batch(batch: int) -> dict[str, Any]:
+    """Equal epochs; the rate goes with the root of the batch, as the noise of its gradient does."""
+    return {
+        'batch': batch,
+        'steps': EPOCHS_OF // batch,
+        'optim.net.learning_rate': round(3e-3 * (batch / 128) ** 0.5, 6),
+        'optim.net.warmup': EPOCHS_OF // batch // 10,
     }
 
 
@@ -111,6 +123,7 @@ SWEEPS = {
     'aug_pairs': Sweep(pairs(), ('h',)),
     'head': Sweep(heads(), ('h', 'z')),
     'batch': Sweep(batches(), ('h',)),
+    'decoupled': Sweep(decoupled(), ('h',)),
     'strength': Sweep(strengths(), ('h', 'shared')),
     'shortcut': Sweep(shortcuts(), ('h', 'found')),
 }

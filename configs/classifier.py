@@ -37,6 +37,22 @@ VARIANTS = {
         ),
         evals=dict(error_rate=dict()),
     ),
+    # the encoder of dino.py:scenes
+    'scenes': dict(
+        steps=1500,
+        batch=64,
+        data=dict(name='scenes', size=48, label='letter', keep=('mask',)),
+        model=dict(
+            encoder=dict(
+                name='vit', patch=6, width=64, depth=2, heads=2, activation='relu', size=48
+            ),
+            view=dict(name='crop', size=48, scale=(0.4, 1.0), flip=0.0),
+        ),
+        optim=dict(net=dict(learning_rate=1e-3, weight_decay=0.05, warmup=100, end=0.02)),
+        evals=dict(
+            segmentation=dict(), attention=dict(), error_rate=dict(), knn=None, linear_probe=None
+        ),
+    ),
     # the encoder of simclr.py:cifar10_small and deepcluster.py:cifar10_small
     'cifar10_conv': dict(
         steps=1000,

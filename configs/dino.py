@@ -53,6 +53,17 @@ VARIANTS = {
     'sharpened': short(**CENTER_AT_ZERO),
     'neither': short(**SHARP_AS_STUDENT, **CENTER_AT_ZERO),
     'whole': short(local_views=0),
+    # where its class token looks, beside masks of letters; classifier.py:scenes has the same net
+    'scenes': dict(
+        steps=1500,
+        data=dict(name='scenes', size=48, label='letter', keep=('mask',)),
+        model=dict(
+            encoder=dict(patch=6, size=48),
+            global_view=dict(size=48),
+            local_view=dict(size=24),
+        ),
+        evals=dict(segmentation=dict(), knn=None, linear_probe=None),
+    ),
     'cifar10_small': dict(
         steps=5000,
         data=dict(name='tfds:cifar10', validation=5000),

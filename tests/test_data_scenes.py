@@ -103,6 +103,22 @@ def test_the_letter_is_where_and_of_the_color_that_is_told():
     assert area[found['size'] == 1].mean() > 1.8 * area[found['size'] == 0].mean()
 
 
+def test_a_mask_is_where_the_letter_is():
+    """Its pixels have the color of the letter, the others a dark ground; it lies at its place."""
+    _, found = rows('test', keep=(*FACTORS, 'mask'))
+    x, mask = found['x'] / 255, found['mask'].astype(bool)
+    assert found['mask'].shape == (320, 48, 48) and set(np.unique(found['mask'])) == {0, 1}
+    colors = np.array(list(COLORS.values()))[found['color']][:, None, None]
+    apart = np.abs(x - colors).max(-1)  # of a pixel from the color of the letter
+    assert apart[mask].mean() < 0.15 and apart[~mask].mean() > 0.4
+    y, x = np.indices((48, 48)) - 23.5
+    places = np.array(list(PLACES.values()))[found['place']]
+    for axis, where in enumerate((y, x)):
+        middle = (mask * where).sum((1, 2)) / mask.sum((1, 2))
+        assert np.abs(middle - 12 * places[:, axis]).max() < 6
+    assert mask[found['size'] == 1].mean() > 1.8 * mask[found['size'] == 0].mean()
+
+
 def test_fonts_labels_and_form():
     assert not set(FONTS['train']) & set(FONTS['test'])
     made, found = rows('test', size=24)
@@ -117,7 +133,7 @@ def test_fonts_labels_and_form():
     plain = data.make(dict(name='scenes', size=24)).splits['test'].rows(np.arange(2))
     assert set(plain) == {'x', 'label', 'text', 'text_length'}
     options = ({}, dict(seed=1), dict(size=25), dict(letters='ABCDEFGH'), dict(label='color'))
-    options += (dict(train=9), dict(keep=()))
+    options += (dict(train=9), dict(keep=()), dict(keep=('mask',)))
     assert len({data.make(SPEC | o).fingerprint for o in options}) == len(options)
     for options, says in (
         (dict(letters='ABC'), '8 or more'),

@@ -47,7 +47,8 @@ def command(tmp_path, monkeypatch):
             'evals': {'knn': {'protocol': {'k': k}, 'scores': scores}},
         }
         (workdir / 'results.json').write_text(json.dumps(results))
-        lines = [json.dumps({'step': i, 'net/loss': 1 / i}) + '\n' for i in (1, 2)]
+        lines = [{'step': i, 'net/loss': 1 / i, 'net/rank': seed + i} for i in (1, 2)]
+        lines = [json.dumps(line) + '\n' for line in [*lines, {'step': 2, 'knn/accuracy': 3.0}]]
         (workdir / 'metrics.jsonl').write_text(''.join(lines))
         return 0, cost
 
@@ -74,6 +75,7 @@ def test_seeds_are_added_to_a_file_and_none_is_run_twice(command):
     assert found['minutes']['whole'] == [2, 2, 2] and found['peak_megabytes'] == [100, 101, 102]
     assert found['revision'] == 'aa' and found['disagree'] == {'revision': ['aa', 'aa', 'ab']}
     assert found['overrides'] == {'batch': '16'}
+    assert found['last'] == {'net': {'loss': {'values': [0.5] * 3}, 'rank': {'values': [2, 3, 4]}}}
     assert command('--seeds=0,1,2') == found and command.calls == [2, 0, 1]
     again = command('--seeds=1', '--again')  # evaluated: its training costs what it cost
     assert again == found and command.calls == [2, 0, 1, 1]

@@ -44,6 +44,7 @@ PLACES = {  # down and across from the center, times STEP pixels
     'bottom right': (1, 1),
 }
 FACTORS = ('color', 'letter', 'size', 'place')
+KEPT = (*FACTORS, 'mask')
 OWN = {'train': slice(0, 5), 'validation': slice(5, 6), 'test': slice(6, 8)}  # of eight colors
 PHRASES = (
     'a {size} {color} {letter} at the {place}',
@@ -91,7 +92,8 @@ def scenes(
     seed: of the images, and of which colors of a letter are tested.
     letters: the characters, eight or more.
     label: what the class is: the pair of color and letter, as 'red K', or one of FACTORS.
-    keep: those of FACTORS that are to be entries of the rows, as numbers.
+    keep: what is to be an entry of the rows, too: FACTORS, as numbers, and mask uint8 [size, size],
+    which is 1 where the letter covers the ground.
     """
     if len(set(letters)) != len(letters) or len(letters) < len(COLORS) or not letters.isalnum():
         raise Mistake(
@@ -99,7 +101,7 @@ def scenes(
         )
     choose(label, ('pair', *FACTORS), 'label of scenes')
     for name in keep:
-        choose(name, FACTORS, 'factor of scenes')
+        choose(name, KEPT, 'entry of scenes')
     counts = dict(train=train, validation=validation, test=test)
     table, tokenizer = prototypes(letters), vocabulary(letters)
     combinations = {name: combined(seed, name, len(letters)) for name in SPLITS}
@@ -117,9 +119,10 @@ def scenes(
             for phrase, row in zip(told, zip(*factors.values()))
         ]
         factors['pair'] = factors['color'] * np.int32(len(letters)) + factors['letter']
-        x = render(table, split, words, size, factors)
+        x, mask = render(table, split, words, size, factors)
         written = captions(tokenizer, texts, length=LENGTH)
-        return {'x': x, 'label': factors[label], **written} | {name: factors[name] for name in keep}
+        known = factors | {'mask': mask}
+        return {'x': x, 'label': factors[label], **written} | {name: known[name] for name in keep}
 
     import matplotlib
 
@@ -156,8 +159,11 @@ def combined(seed: int, split: str, letters: int) -> np.ndarray:
     return every[permutation(seed, 2 + SPLITS.index(split), len(every))]
 
 
-def render(table: np.ndarray, split: str, words: np.ndarray, size: int, factors: Rows) -> Rows:
-    """Random words [B, SCALARS + FIELD^2 + size^2] and factors -> images uint8 [B, size, size, 3].
+def render(
+    table: np.ndarray, split: str, words: np.ndarray, size: int, factors: Rows
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random words [B, SCALARS + FIELD^2 + size^2] and factors -> images uint8 [B, size, size, 3],
+    and where their letters are [B, size, size].
 
     The first word is that of the phrase.
     """
@@ -195,4 +201,5 @@ def render(table: np.ndarray, split: str, words: np.ndarray, size: int, factors:
     color = np.array(list(COLORS.values()), np.float32)[factors['color']][:, None, None] + shade
     grain = noise * normal(words[:, SCALARS + FIELD**2 :]).reshape(n, size, size)
     image = ground + ink * (color - ground) + grain[..., None]
-    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    mask = (ink[..., 0] > 0.5).astype(np.uint8)
+    return np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8), mask

@@ -50,8 +50,15 @@ def classifier(
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])
 
+    def attend(key, state, batch):  # [B, heads, h, w]
+        net = nets(state.params, state.memory['stats'])
+        return net.encoder(batch['x'], method='attention')
+
     def classify(key, state, batch):  # -> [B]
         return forward(nets(state.params, state.memory['stats']), batch['x']).argmax(1)
 
     turn = Turn(loss, holds={'encoder': between(0, frozen)} if frozen else {})
-    return Method(init, {'net': turn}, readouts={'encode': encode, 'classify': classify})
+    readouts = {'encode': encode, 'classify': classify}
+    if hasattr(nets.modules['encoder'], 'attention'):  # a convolutional net has none
+        readouts['attend'] = attend
+    return Method(init, {'net': turn}, readouts=readouts)

@@ -106,3 +106,17 @@ def test_readouts(changes):
     (features, classes), expected = oracle.quick(answers, seen.state)
     oracle.close(features, expected)
     np.testing.assert_array_equal(classes, linear(seen.state.params, expected).argmax(1))
+    assert 'attend' not in asked  # convolutions have no attention
+
+
+def test_a_vit_shows_where_its_class_token_looks():
+    vit = "{'name': 'vit', 'patch': 8, 'width': 16, 'depth': 2, 'heads': 2, 'size': 32}"
+    seen = oracle.see('classifier', model__encoder=vit)
+    ask, nets = seen.job.method.readouts['attend'], seen.nets('encoder')
+
+    def answers(state):
+        net = nets(state.params, state.memory['stats'])
+        found = ask(jax.random.key(1), state, seen.batch)
+        return found, net.encoder(seen.batch['x'], method='attention')
+
+    oracle.close(*oracle.quick(answers, seen.state))
