@@ -7,6 +7,7 @@ file has is not made again.
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,14 +132,14 @@ def found() -> dict:
 def large() -> tuple[list[str], list[list[str]]]:
     """Of each large run on each number of chips, by each placement."""
     head = ['run', 'chips', 'cut by', 'MB of a chip', 'operations', 'memory', 'links', 'sent most']
-    lines = []
-    for name, row in found()['rows'].items():
-        if not name.startswith('big/'):
+    lines, rows = [], found()['rows']
+    for name in listed():
+        if not name.startswith('big/') or name not in rows:
             continue
         title, chips, place = name.removeprefix('big/').rsplit('/', 2)
+        row = rows[name]
         if 'failed' in row:
-            why = row['failed'].removeprefix('error: the step ').partition('; type')[0]
-            lines.append([title, chips, place, why, '', '', '', ''])
+            lines.append([title, chips, place, short(row['failed']), '', '', '', ''])
             continue
         times = {k: f'{1e3 * seconds:,.1f}' for k, seconds in row['floors'].items()}
         narrow = max(row['floors'], key=row['floors'].get)
@@ -150,6 +151,14 @@ def large() -> tuple[list[str], list[list[str]]]:
         sent = f'{most}, {kinds[most] / 1e6:,.0f} MB' if most else 'nothing'
         lines.append([title, chips, place, room, *times.values(), sent])
     return head, lines or [['not yet compiled', *[''] * (len(head) - 1)]]
+
+
+def short(failure: str) -> str:
+    """'does not fit: 26.32 GB of 15.75', or what else went wrong."""
+    sizes = re.search(r'does not fit: .*\(([\d.]+)G\) exceeds .*\(([\d.]+)G\)', failure)
+    if sizes:
+        return 'does not fit: {} GB of {}'.format(*sizes.groups())
+    return failure.removeprefix('error: ').partition('; type')[0]
 
 
 def compiled() -> tuple[list[str], list[list[str]]]:
