@@ -32,6 +32,7 @@ VARIANT = 'cifar10_small'
 # variants of keywords alone that are methods of their own: laid over VARIANT
 ALSO = ('deepcluster:v2', 'moco:v1', 'moco:v3', 'simclr:dcl')
 LABELS = {'conv': 'classifier:cifar10_conv', 'vit': 'classifier:cifar10_vit'}
+TOLD = ('classifier', 'sup_con')  # that read labels: none of them is the best of a column
 # both architectures, as in the lectures' table; every other method has that of its config
 BOTH = ('byol', 'dino', 'moco', 'moco:v3', 'swav')
 NETS = {
@@ -300,12 +301,13 @@ def table(net: str, path: Path = ROOT / 'results/dino_table.json') -> str:
         return 'No row has been run yet.'
     means = {name: averages(mine) for name, mine in runs.items()}
     order = sorted(runs, key=lambda name: (name != 'classifier', -means[name]['trained']['linear']))
-    best = {n: max(means[name]['trained'][n] for name in order[1:] or order) for n in SHOWN}
+    untold = [name for name in order if name not in TOLD]
+    best = {n: max(means[name]['trained'][n] for name in untold or order) for n in SHOWN}
 
     def cell(name: str, number: str) -> str:
         values = [run['scores']['trained'][number] for run in runs[name]]
         short = spread(values, digits=0 if number == 'rank' else 1)
-        if name != 'classifier' and means[name]['trained'][number] == best.get(number):
+        if name not in TOLD and means[name]['trained'][number] == best.get(number):
             short = f'**{short}**'
         untrained = means[name]['untrained'][number]
         return f'{short} ({untrained:.{0 if number == "rank" else 1}f})'
@@ -314,7 +316,7 @@ def table(net: str, path: Path = ROOT / 'results/dino_table.json') -> str:
     for name in order:
         linear, near = LECTURES[net].get(name, ('', ''))
         theirs = [f'{linear} / {near}' if linear else '', str(LIGHTLY.get(name, ''))]
-        said = 'labels' if name == 'classifier' else verdict(means[name])
+        said = 'labels' if name in TOLD else verdict(means[name])
         cells = [cell(name, number) for number in (*SHOWN, 'rank')]
         cpu = f'{fmean(run["cpu_minutes"] for run in runs[name]):.0f}'
         theirs = theirs if net == 'conv' else theirs[:1]

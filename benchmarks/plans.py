@@ -154,10 +154,10 @@ def large() -> tuple[list[str], list[list[str]]]:
 
 
 def short(failure: str) -> str:
-    """'does not fit: 26.32 GB of 15.75', or what else went wrong."""
+    """'does not fit: 26.32 GiB of 15.75', or what else went wrong."""
     sizes = re.search(r'does not fit: .*\(([\d.]+)G\) exceeds .*\(([\d.]+)G\)', failure)
     if sizes:
-        return 'does not fit: {} GB of {}'.format(*sizes.groups())
+        return 'does not fit: {} GiB of {}'.format(*sizes.groups())
     return failure.removeprefix('error: ').partition('; type')[0]
 
 

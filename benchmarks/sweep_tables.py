@@ -123,13 +123,18 @@ def transferred(name: str = 'simclr-transfer') -> Table:
                 marked(column[how, target], who) for target in targets if (how, target) in column
             ]
             rows.append([f'{how}, {who}', *told])
+    halves = dict.fromkeys(how for how, _ in column)
     sizes = ', '.join(
-        f'{target} {one["train"]} / {one["test"]}'
+        f'{target} ' + ' / '.join(str(one['train']) for one in ways) + f' / {ways[0]["test"]}'
         for target in targets
-        for one in [column['linear', target]['SimCLR']]
+        for ways in [[column[how, target]['SimCLR'] for how in halves if (how, target) in column]]
     )
     steps = ', '.join(f'{who} {one["steps"]} steps' for who, one in found['pretrained'].items())
-    return ['', *targets], rows, f'Rows to learn from / of the test: {sizes}. {steps} of CIFAR-10.'
+    return (
+        ['', *targets],
+        rows,
+        f'Rows to learn from, {" / ".join(halves)}, / of the test: {sizes}. {steps} of CIFAR-10.',
+    )
 
 
 def marked(systems: Mapping[str, Cell], who: str) -> str:

@@ -162,18 +162,20 @@ def first_error(line: dict[str, float]) -> float | None:
 
 
 def rounds() -> str:
-    """Of runs that label their own rows: a row per round, the error before its labels were made."""
+    """Of runs that label their own rows: a row per step at which the error was measured, labels
+    were made, or both, in this order."""
     rows = []
     for name, found in runs():
-        told = found.get('told', ())
-        errors = [[v for line in seed if (v := first_error(line)) is not None] for seed in told]
-        labels = [[line for line in seed if 'purity' in line] for seed in told]
-        for i, error in enumerate(zip(*errors, strict=True) if any(labels) else ()):
-            made = [seed[i] for seed in labels if i < len(seed)]
-            shares = [[100 * line[k] for line in made] for k in ('accepted', 'purity')]
+        told = [line for seed in found.get('told', ()) for line in seed]
+        if not any('purity' in line for line in told):
+            continue
+        for step in sorted({line['step'] for line in told}):
+            here = [line for line in told if line['step'] == step]
+            error = [v for line in here if (v := first_error(line)) is not None]
+            shares = [[100 * line[k] for line in here if k in line] for k in ('accepted', 'purity')]
             cells = [spread(s, digits=1) if s else '' for s in (error, *shares)]
-            rows.append([f'`{name}`', str(i + 1), *cells])
-    return grid(['run', 'round', 'validation error', 'then accepted', 'of these right'], rows)
+            rows.append([f'`{name}`', f'{step:,}', *cells])
+    return grid(['run', 'step', 'validation error', 'then accepted', 'of these right'], rows)
 
 
 def faults() -> str:

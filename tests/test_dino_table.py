@@ -168,6 +168,7 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
     rows = [
         row('classifier', **good),
         row('simclr', **good),
+        row('sup_con', **good | dict(linear=90.0)),
         row('byol', linear=35.0, knn=25.0, knn_k200=25.0, whitened=45.0, rank=4.0),
         row('moco', **good | dict(linear=61.0, knn=40.0)),
         row('simclr', seed=1, **good | dict(linear=64.0)),
@@ -176,7 +177,9 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
     path.write_text(json.dumps({'conv': rows, 'vit': [row('byol', net='vit', **good)]}))
     lines = dino_table.table('conv', path).splitlines()
     cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines[2:-2]]
-    assert [row[0] for row in cells] == ['`classifier`', '`simclr`', '`moco`', '`byol`', 'pixels']
+    assert [row[0].strip('`') for row in cells] == [
+        'classifier', 'sup_con', 'simclr', 'moco', 'byol', 'pixels',
+    ]  # fmt: skip
     by_name = {row[0].strip('`'): row[1:] for row in cells}
     assert by_name['simclr'] == [
         '**62.0 ± 2.8** (30.0)', '**55.0** (30.0)', '**57.0** (30.0)', '**52.0** (30.0)',
@@ -184,7 +187,8 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
     ]  # fmt: skip
     assert by_name['moco'][5] == 'k-NN not above pixels'
     assert by_name['byol'][4:6] == ['4 (20)', '**collapsed**']
-    assert by_name['classifier'][5] == 'labels'
+    assert by_name['classifier'][5] == by_name['sup_con'][5] == 'labels'
+    assert by_name['sup_con'][0] == '90.0 (30.0)'
     assert by_name['pixels'][:5] == ['40.0', '40.0', '40.0', '40.0', '20']
     # linear: here SimCLR, MoCo, BYOL; in the lectures BYOL, MoCo, SimCLR
     assert 'lectures, linear: tau = -1.00 of 3 methods' in lines[-1]
