@@ -37,11 +37,12 @@ VARIANTS = {
         ),
         evals=dict(error_rate=dict()),
     ),
-    # the encoder of dino.py:scenes
+    # the encoder of dino.py:scenes; the color of the letter is learned, as so small a net does not
+    # learn which letter it is
     'scenes': dict(
         steps=1500,
         batch=64,
-        data=dict(name='scenes', size=48, label='letter', keep=('mask',)),
+        data=dict(name='scenes', size=48, label='color', keep=('mask',)),
         model=dict(
             encoder=dict(
                 name='vit', patch=6, width=64, depth=2, heads=2, activation='relu', size=48
