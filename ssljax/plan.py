@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ssljax import cli
+from ssljax import cli, program
 from ssljax.names import Mistake, choose
 
 EPILOG = """\
@@ -36,12 +36,6 @@ CHIPS = {
     'v5p': Chip(459e12, 95e9, 2765e9, 600e9),
     'v6e': Chip(918e12, 32e9, 1640e9, 448e9),
 }
-# bytes that a device sends, over those of the result (of a reduce-scatter: of what it is given)
-SENT = {
-    'all-reduce': 2, 'all-gather': 1, 'reduce-scatter': 1, 'all-to-all': 1, 'collective-permute': 1
-}  # fmt: skip
-BITS = {'pred': 8, 's8': 8, 'u8': 8, 'bf16': 16, 'f16': 16, 's16': 16, 'u16': 16, 'f32': 32}
-BITS |= {'s32': 32, 'u32': 32, 'f64': 64, 's64': 64, 'u64': 64}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,7 +92,7 @@ class Plan(NamedTuple):
     kept: float  # bytes of a device: the state and the batch
     peak: float  # at once, temporaries included
     operations: float  # of a device, in a step
-    read: float  # bytes that a device moves from and to its memory, as the compiler counts
+    read: float  # bytes that a device moves from and to its main memory
     exchanges: dict[str, tuple[int, float]]  # kind -> how many, bytes sent by a device
 
 
@@ -129,8 +123,8 @@ def plan(
     for acting in made.acting_sets():
         traced = made.step().trace(made.shapes, batch, key, acting)
         lowered = traced.lower(lowering_platforms=('tpu',)) if chip else traced.lower()
-        program = fitting(lowered)
-        memory, cost = program.memory_analysis(), costs(program)
+        compiled = fitting(lowered)
+        memory, cost, text = compiled.memory_analysis(), costs(compiled), compiled.as_text()
         plans.append(
             Plan(
                 acting,
@@ -142,8 +136,8 @@ def plan(
                 memory.argument_size_in_bytes,
                 peak(memory),
                 cost.get('flops', math.nan),
-                cost.get('bytes accessed', math.nan),
-                exchanged(program.as_text()),
+                program.moved(text),
+                program.exchanged(text),
             )
         )
     return plans
@@ -165,9 +159,9 @@ def fitting(lowered: Any) -> Any:
         ) from None
 
 
-def costs(program: Any) -> Mapping[str, float]:
-    """What the compiler counts of a program: flops, bytes accessed, and more."""
-    counted = program.cost_analysis()
+def costs(compiled: Any) -> Mapping[str, float]:
+    """What the compiler counts of a program: flops, and more."""
+    counted = compiled.cost_analysis()
     return counted[0] if isinstance(counted, list) else counted or {}
 
 
@@ -208,42 +202,6 @@ def found(topology: str) -> tuple[Any, str]:
             ) from None
         raise Mistake(f'--topology={topology}: {str(error).splitlines()[0]}') from None
     return made.devices, chip
-
-
-def exchanged(text: str) -> dict[str, tuple[int, float]]:
-    """What a compiled program sends between devices: kind -> how often, bytes sent by a device."""
-    sums: dict[str, tuple[int, float]] = {}
-    kinds = '|'.join(SENT)
-    for line in text.splitlines():
-        match = re.search(rf'= (.*?) ({kinds})(-start)?\(', line)
-        if not match:
-            continue
-        result, kind, started = match.groups()
-        volumes = volume(result)
-        if started and kind != 'all-reduce':  # its operands stand before its results
-            volumes = volumes[len(volumes) // 2 :]
-        sent = SENT[kind] * sum(volumes) * (members(line) if kind == 'reduce-scatter' else 1)
-        count, total = sums.get(kind, (0, 0.0))
-        sums[kind] = count + 1, total + sent
-    return sums
-
-
-def volume(shape: str) -> list[float]:
-    """Bytes of each array in '(f32[8,128]{1,0}, bf16[2])'; counters, which are u32[], are none."""
-    arrays = [pair for pair in re.findall(r'(\w+)\[([\d,]*)\]', shape) if pair != ('u32', '')]
-    return [
-        BITS.get(dtype, 0) / 8 * math.prod(int(side) for side in sides.split(',') if side)
-        for dtype, sides in arrays
-    ]
-
-
-def members(line: str) -> int:
-    """How many devices take part in a group."""
-    if match := re.search(r'replica_groups=\[(\d+),(\d+)\]', line):
-        return int(match[2])
-    if match := re.search(r'replica_groups=\{\{([\d,]+)\}', line):
-        return len(match[1].split(','))
-    return 1
 
 
 def floors(plan: Plan) -> dict[str, float]:

@@ -67,7 +67,7 @@ def test_tensorflow_is_loaded_only_by_its_own_route():
 
 # who may be imported by whom: a package's own level and all below
 LEVELS = (
-    ('names', 'kinds', 'cache', 'method', 'readouts', 'processes', 'collapse'),
+    ('names', 'kinds', 'cache', 'method', 'readouts', 'processes', 'collapse', 'program'),
     ('signals', 'lock', 'sealed', 'written'),
     ('form', 'config', 'values', 'cli'),
     ('losses', 'sharding', 'memory', 'cluster', 'chains', 'search'),

@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ssljax import cli, job, plan, resolve
+from ssljax import cli, job, plan, program, resolve
 from ssljax.names import Mistake
 
 TEXT = """
@@ -23,12 +23,57 @@ TEXT = """
 
 def test_what_is_sent_is_counted():
     """A ring sends what is summed twice, all but a part; what is gathered or scattered once."""
-    assert plan.exchanged(TEXT) == {
+    assert program.exchanged(TEXT) == {
         'all-reduce': (2, 2 * (4 * 8 * 128 + 2 * 16 + 4 * 8)),
         'all-gather': (1, 4 * 80),
         'reduce-scatter': (1, 4 * 40),
         'collective-permute': (1, 4 * 3),
     }
+
+
+SPLIT = """
+%async_collective_fusion.1 (p: f32[2,8], q: f32[8,8]) -> (f32[4], f32[2,8], f32[8,8]) {
+  %all-gather.2 = f32[8,8]{1,0} all-gather(%p), channel_id=7, replica_groups=[1,4]<=[4]
+}
+
+%fused (p: f32[100]) -> f32[100] {
+  %inside = f32[100]{0} negate(%p)
+}
+
+%sum (a: f32[], b: f32[]) -> f32[] {
+  %add = f32[] add(%a, %b)
+}
+
+ENTRY %main.3 (x: f32[100], y: f32[2,8]) -> f32[100] {
+  %x = f32[100]{0:T(128)} parameter(0)
+  %y = f32[2,8]{1,0:T(8,128)} parameter(1)
+  %near = (f32[100]{0:T(128)S(1)}, f32[100]{0:T(128)}, u32[]{:S(2)}) copy-start(%x)
+  %here = f32[100]{0:T(128)S(1)} copy-done(%near)
+  %part = ((f32[100]{0:T(128)}), f32[20]{0:T(128)S(1)}, s32[]{:S(2)}) slice-start(%x), slice={[0:20]}
+  %double = f32[100]{0:T(128)S(1)} fusion(%here), kind=kLoop, calls=%fused
+  %far = f32[100]{0:T(128)} fusion(%double, %x), kind=kLoop, calls=%fused
+  %all-gather.1 = f32[8,8]{1,0:T(8,128)} all-gather(%y), channel_id=7, replica_groups=[1,4]<=[4]
+  %more = (f32[4]{0:T(128)}, f32[2,8]{1,0:T(8,128)}, f32[8,8]{1,0:T(8,128)}) fusion(%y, %all-gather.1), calls=%async_collective_fusion.1
+  ROOT %all-reduce = f32[100]{0:T(128)} all-reduce(%far), channel_id=8, to_apply=%sum
+}
+"""  # noqa: E501
+
+
+def test_an_exchange_that_is_cut_in_parts_counts_once():
+    """Its parts, which run beside other work, have one channel."""
+    sent = program.exchanged(SPLIT)
+    assert sent == {'all-gather': (1, 4 * 64), 'all-reduce': (1, 2 * 400)}
+
+
+def test_what_stays_on_the_chip_is_not_moved():
+    """A copy moves what it copies, a slice the slice; what is inside of a fusion moves nothing."""
+    copied, sliced, fused, gathered, part, summed = 400, 80, 400 + 400, 64 + 256, 16, 400 + 400
+    assert program.moved(SPLIT) == copied + sliced + fused + gathered + part + summed
+
+
+def test_of_a_step_that_is_here_all_is_moved_at_least_once():
+    text = jax.jit(lambda x: (x @ x).sum()).lower(jax.numpy.ones((64, 64))).compile().as_text()
+    assert 4 * 64 * 64 <= program.moved(text) <= 40 * 64 * 64
 
 
 def test_the_narrowest_floor_says_how_fast():
