@@ -342,6 +342,30 @@ def fine_tune() -> str:
     )
 
 
+LOOKS = {  # what is learned -> its run
+    'colors, from labels': 'classifier-scenes',
+    'DINO': 'dino-scenes',
+    'DINO, crops of 0.7 of the scene and more': 'dino-scenes-wide',
+    'DINO, these and gray, more jitter': 'dino-scenes-gray',
+    'DINO, another random field over each view': 'dino-scenes-ink',
+}
+
+
+def looks() -> str:
+    """Of each net, whether the class token looks at the letter: Jaccard in percent, a head each."""
+    rows = []
+    for title, name in LOOKS.items():
+        scores = read(name)['evals']['segmentation']['scores']
+        told = [
+            ' / '.join(f'{scores[who][k]["mean"]:.1f}' for k in ('jaccard', 'jaccard_best_head'))
+            for who in ('untrained', 'trained')
+        ]
+        rows.append([title, str(read(name)['steps']), *told])
+    middle = scores['center']['jaccard']['mean']
+    below = f'Best head of all scenes / of each scene. A square in the middle: {middle:.1f}.'
+    return grid(['what is learned', 'steps', 'untrained', 'trained'], rows, below)
+
+
 def whole(made: Callable[[], tuple[Sequence[str], Iterable[Sequence[str]]]]) -> str:
     """A table that its command makes: its head and its rows."""
     return grid(*made())
@@ -368,6 +392,7 @@ TABLES = {
     'plans_large': partial(whole, plans.large),
     'plans_compiled': partial(whole, plans.compiled),
     'features': features,
+    'looks': looks,
     'mask_ratio': mask_ratio,
     'costs': costs,
     'faults': faults,
