@@ -22,7 +22,8 @@ for a TPU, install its compiler first: pip install 'jax[tpu]'; no TPU is needed
 
 
 class Chip(NamedTuple):
-    """Of one chip, as its maker says: bfloat16 operations and bytes per second, bytes of memory."""
+    """Of one device: bfloat16 operations and bytes per second as its maker says, bytes of memory
+    that its compiler leaves to a program."""
 
     operations: float
     memory: float
@@ -30,11 +31,12 @@ class Chip(NamedTuple):
     links: float  # to its neighbors, all links together
 
 
+GIB = 2**30
 CHIPS = {
-    'v4': Chip(275e12, 32e9, 1228e9, 300e9),
-    'v5e': Chip(197e12, 16e9, 819e9, 200e9),
-    'v5p': Chip(459e12, 95e9, 2765e9, 600e9),
-    'v6e': Chip(918e12, 32e9, 1640e9, 448e9),
+    'v4': Chip(137.5e12, 15.25 * GIB, 614e9, 150e9),  # to the compiler a chip is two devices
+    'v5e': Chip(197e12, 15.75 * GIB, 819e9, 200e9),
+    'v5p': Chip(459e12, 95.74 * GIB, 2765e9, 600e9),
+    'v6e': Chip(918e12, 31.25 * GIB, 1640e9, 448e9),
 }
 
 
