@@ -89,13 +89,14 @@ def test_each_pair_of_augmentations_is_a_cell_and_turns_these_on():
     assert len(table) == 10 == len(set(table))
 
 
-def test_batches_see_equally_many_examples():
-    table = sweeps.SWEEPS['batch'].cells.values()
+@pytest.mark.parametrize('sweep', ['batch', 'decoupled'])
+def test_batches_see_equally_many_examples(sweep):
+    table = sweeps.SWEEPS[sweep].cells.values()
     seen = [changes['batch'] * changes['steps'] for changes in table]
     assert len({changes['batch'] for changes in table}) == 4
     assert max(seen) - min(seen) < max(changes['batch'] for changes in table)
     rates = {c['batch']: c['optim.net.learning_rate'] for c in table}
-    assert rates[128] == pytest.approx(2 * rates[32], rel=1e-3)
+    assert rates[256] == pytest.approx(8**0.5 * rates[32], rel=1e-3)
 
 
 def test_views_grow_stronger_by_both_means():
