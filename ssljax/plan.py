@@ -185,7 +185,8 @@ def found(topology: str) -> tuple[Any, str]:
         raise Mistake(f'--topology={topology}; type the sides of the slice: {chip}:2x4')
     # no cloud is asked what this machine is, and nothing is said about it
     quiet = dict(
-        TPU_SKIP_MDS_QUERY='1', TPU_ACCELERATOR_TYPE='none', TPU_WORKER_HOSTNAMES='localhost',
+        TPU_SKIP_MDS_QUERY='1', TPU_WORKER_HOSTNAMES='localhost',
+        TPU_ACCELERATOR_TYPE='v5litepod-4',  # one that it knows, whatever the topology
         ALLOW_MULTIPLE_LIBTPU_LOAD='1',  # nothing runs on a TPU: two may compile at once
     )  # fmt: skip
     for name, value in (quiet | dict(TF_CPP_MIN_LOG_LEVEL='3')).items():
