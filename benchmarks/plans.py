@@ -21,8 +21,10 @@ from ssljax.names import Mistake, choose  # noqa: E402
 
 VIEW = dict(name='crop', size=224, scale=(0.9, 1.0), ratio=(1.0, 1.0), flip=0.0)
 NO_EVALS = dict(evals={}, checkpoint={}, log={})
-BIG: dict[str, dict[str, Any]] = {  # name -> settings; images are 256 x 256 where none is said
-    'mae ViT-B/16': dict(given='mae:imagenet'),
+# name -> settings; images are 256 x 256 where none is said. remat: nets that compute again in the
+# backward pass, which is tried on the fewest chips
+BIG: dict[str, dict[str, Any]] = {
+    'mae ViT-B/16': dict(given='mae:imagenet', remat=('encoder', 'decoder')),
     'dino ViT-S/16, 2 + 8 crops': dict(given='dino:imagenet'),
     'simclr ResNet-50': dict(
         given=dict(
@@ -40,7 +42,7 @@ BIG: dict[str, dict[str, Any]] = {  # name -> settings; images are 256 x 256 whe
         ),
     ),
     'gpt 12 x 768, 1024 tokens': dict(
-        tokens=1025, vocab=50_257,
+        tokens=1025, vocab=50_257, remat=('decoder',),
         given=dict(
             method='gpt', steps=600_000, batch=512, dtype='bfloat16',
             data=dict(name='python_text'),
@@ -52,7 +54,8 @@ BIG: dict[str, dict[str, Any]] = {  # name -> settings; images are 256 x 256 whe
         ),
     ),
 }  # fmt: skip
-TOPOLOGIES = {8: 'v5e:2x4', 64: 'v5e:8x8', 256: 'v5e:16x16'}
+FEW = 8
+TOPOLOGIES = {FEW: 'v5e:2x4', 64: 'v5e:8x8', 256: 'v5e:16x16'}
 PLACEMENTS = {'data': [], 'fsdp': [('mesh.data', '1'), ('mesh.fsdp', '-1')]}
 
 
@@ -99,9 +102,14 @@ def listed() -> list[str]:
         f'big/{name}/{chips}/{place}'
         for name in BIG
         for chips in TOPOLOGIES
-        for place in PLACEMENTS
+        for place in placements(name, chips)
     ]
     return methods + big
+
+
+def placements(name: str, chips: int) -> list[str]:
+    again = ['data, remat'] if chips == FEW and 'remat' in BIG[name] else []
+    return [*PLACEMENTS, *again]
 
 
 def said(row: dict) -> str:
@@ -178,8 +186,10 @@ def made(row: str) -> dict:
         plans = plan.plan(f'{name}:smoke', [], 'v5e:2x4')
     else:
         big = BIG[choose(kind.removeprefix('big/'), BIG, 'row')]
-        place = PLACEMENTS[rest[0]]
-        plans = plan.plan(big['given'], place, TOPOLOGIES[int(name)], source(big))
+        place, _, remat = rest[0].partition(', ')
+        again = [(f'model.{net}.remat', 'True') for net in big['remat']] if remat else []
+        typed = [*PLACEMENTS[place], *again]
+        plans = plan.plan(big['given'], typed, TOPOLOGIES[int(name)], source(big))
     return dict(plan.as_json(max(plans, key=lambda one: one.operations)))
 
 
