@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,22 +63,16 @@ def head(name: str = 'simclr-head') -> Table:
     return ['head', 'h, before it', 'z, after it'], rows, below(name)
 
 
-def batch(name: str = 'simclr-batch') -> Table:
-    """A row per batch, a column per temperature."""
-    found = cells(name)
-    places = [cell.split(' at ') for cell in found if ' at ' in cell]
-    sizes, temperatures = (list(dict.fromkeys(part)) for part in zip(*places))
-    rows = [[n, *(both(found.get(f'{n} at {t}')) for t in temperatures)] for n in sizes]
-    return ['batch', *(f'temperature {t}' for t in temperatures)], rows, below(name)
+def batch(name: str = 'simclr-batch', *, apart: str = ' at ', title: str = 'temperature ') -> Table:
+    """A row per batch, a column per temperature, or what else a cell's name has beside the batch.
 
-
-def decoupled(name: str = 'simclr-decoupled') -> Table:
-    """A row per batch, a column per loss."""
+    apart: what is between the two in the name. title: of a column, before its value.
+    """
     found = cells(name)
-    places = [cell.split(', ') for cell in found if ', ' in cell]
-    sizes, losses = (list(dict.fromkeys(part)) for part in zip(*places))
-    rows = [[n, *(both(found.get(f'{n}, {loss}')) for loss in losses)] for n in sizes]
-    return ['batch', *losses], rows, below(name)
+    places = [cell.split(apart) for cell in found if apart in cell]
+    sizes, others = (list(dict.fromkeys(part)) for part in zip(*places))
+    rows = [[n, *(both(found.get(f'{n}{apart}{other}')) for other in others)] for n in sizes]
+    return ['batch', *(f'{title}{other}' for other in others)], rows, below(name)
 
 
 def strength(name: str = 'simclr-strength') -> Table:
@@ -152,7 +147,7 @@ TABLES = {
     'sweep_aug_pairs': aug_pairs,
     'sweep_head': head,
     'sweep_batch': batch,
-    'sweep_decoupled': decoupled,
+    'sweep_decoupled': partial(batch, 'simclr-decoupled', apart=', ', title=''),
     'sweep_strength': strength,
     'sweep_shortcut': shortcut,
     'transfer': transferred,
