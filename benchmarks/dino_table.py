@@ -11,7 +11,6 @@ Every row is a run of the training command. The file is written whole after each
 has, of the same config, is not run again. --list names the rows that it does not have.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -30,7 +29,7 @@ from ssljax.names import Mistake, nearest  # noqa: E402
 STEPS, BATCH = 1500, 128
 VARIANT = 'cifar10_small'
 # variants of keywords alone that are methods of their own: laid over VARIANT
-ALSO = ('deepcluster:v2', 'moco:v1', 'moco:v3', 'simclr:dcl')
+ALSO = ('moco:v1', 'moco:v3', 'simclr:dcl')
 LABELS = {'conv': 'classifier:cifar10_conv', 'vit': 'classifier:cifar10_vit'}
 TOLD = ('classifier', 'sup_con')  # that read labels: none of them is the best of a column
 # both architectures, as in the lectures' table; every other method has that of its config
@@ -182,6 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = asked(listed(), known.only)
     if known.seeds:
         rows = [row for row in rows if str(row.seed) in known.seeds.split(',')]
+    check_harness(known.out)
     absent = [row for row in rows if not there(row, read(known.out))]
     if known.list:
         print('\n'.join(map(str, absent)))
@@ -200,6 +200,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if failed:
         print(f'these failed: {", ".join(failed)}', file=sys.stderr)
     return bool(failed)
+
+
+def harness() -> dict[str, Any]:
+    """What all rows of a file share."""
+    shared = {'steps': STEPS, 'batch': BATCH, 'nets': NETS, 'evals': EVALS}
+    return config.as_json(shared)
+
+
+def check_harness(path: Path) -> None:
+    """Refuses a file whose rows are of another harness."""
+    held = json.loads(path.read_text())['harness'] if path.exists() else {}
+    other = [name for name, value in harness().items() if held.get(name, value) != value]
+    if other:
+        raise Mistake(f'{path} has rows with other {", ".join(other)}; give another --out')
 
 
 def read(path: Path) -> dict[Row, dict[str, Any]]:
@@ -225,20 +239,18 @@ def own(settings: Mapping[str, Any]) -> dict[str, Any]:
 def trained(row: Row, workdir: Path) -> dict[str, Any]:
     """Runs a row by the training command, and gives what the file keeps of it."""
     whole = settings(row)
-    mark = hashlib.sha256(json.dumps(own(whole)).encode()).hexdigest()[
-        :6
-    ]  # another config's folder
+    mark = hashlib.sha256(json.dumps(own(whole)).encode()).hexdigest()
     name = row.name.replace(':', '-')
-    path = workdir.absolute() / f'{name}-{row.net}-{mark}.py'
+    path = workdir.absolute() / f'{name}-{row.net}-{mark[:6]}.py'  # another config has its own
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f'def get_config(variant=""):\n    return {whole!r}\n')
-    place = argparse.Namespace(config=str(path), workdir=path.parent, out=path, again=False)
-    return kept(whole, seeds.run(place, [], row.seed))
+    place = path.parent / f'{path.stem}-{row.seed}'
+    return kept(whole, seeds.run(str(path), [], row.seed, place))
 
 
 def kept(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
     """What the file has of a run."""
-    results, run = record['results'], record['run']
+    results = record['results']
     scores: dict[str, dict[str, float]] = {}
     for name, (evaluator, metric) in NUMBERS.items():
         for who, numbers in results['evals'][evaluator]['scores'].items():
@@ -248,10 +260,7 @@ def kept(settings: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, An
         'training_cpu_seconds': results['training_cpu_seconds'],
         'cpu_minutes': round(sum(part['cpu_minutes'] for part in record['spent']), 2),
         'minutes': round(sum(part['minutes'] for part in record['spent']), 2),
-        'device': results['device'],
-        'revision': run['revision'],
-        'versions': run['versions'],
-        'data': run['data'],
+        **seeds.facts(record),
         'config': config.as_json(own(settings)),
     }
 
@@ -263,8 +272,7 @@ def keep(path: Path, row: Row, found: Mapping[str, Any]) -> None:
     rows = read(path) | {row: {**row._asdict(), **found}}
     parts = {net: [rows[one] for one in sorted(rows) if one.net == net] for net in NETS}
     path.parent.mkdir(parents=True, exist_ok=True)
-    harness = {'steps': STEPS, 'batch': BATCH, 'nets': config.as_json(NETS)}
-    write_json(path, {'harness': harness, **parts})
+    write_json(path, {'harness': harness(), **parts})
 
 
 # ---- the table
@@ -345,14 +353,11 @@ def verdict(means: Mapping[str, Mapping[str, float]]) -> str:
     mine, untrained, pixels = (means[who] for who in ('trained', 'untrained', 'pixels'))
     if mine['rank'] < untrained['rank'] / 2 and mine['knn'] < untrained['knn']:
         return '**collapsed**'
-    kinds = ('linear', 'knn', 'whitened')
-    said = [
-        f'{SHOWN[n]} not above {who}'
-        for n in kinds
-        for who, other in (('pixels', pixels), ('untrained', untrained))
-        if mine[n] <= other[n]
-    ]
-    return ', '.join(said)
+    said = []
+    for who, other in (('pixels', pixels), ('untrained', untrained)):
+        if below := [SHOWN[n] for n in SHOWN if mine[n] <= other[n]]:
+            said.append(f'not above {who}: {", ".join(below)}')
+    return '; '.join(said)
 
 
 def orders(net: str, means: Mapping[str, Any]) -> Iterator[str]:

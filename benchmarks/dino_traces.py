@@ -8,7 +8,6 @@ runs are variants of configs/dino.py, a minute each on one core; those that are 
 again.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -42,16 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ssljax.log import write_json
 
     for name in known.only.split(','):
-        here = argparse.Namespace(
-            config=f'configs/dino.py:{name}',
-            workdir=known.workdir.absolute(),
-            out=Path(name),
-            again=False,
-        )
-        record = seeds.run(here, [], 0)
+        workdir = known.workdir.absolute() / name
+        record = seeds.run(f'configs/dino.py:{name}', [], 0, workdir)
         # another process may have written meanwhile
         found = json.loads(known.out.read_text())['variants'] if known.out.exists() else {}
-        found[name] = kept(record, seeds.place(here, 0) / 'metrics.jsonl')
+        found[name] = kept(record, workdir / 'metrics.jsonl')
         write_json(known.out, {'variants': {k: found[k] for k in VARIANTS if k in found}})
         print(name, {k: v for k, v in found[name].items() if k not in ('trace', 'config')})
     if known.plot:
@@ -78,8 +72,7 @@ def kept(record: Mapping[str, Any], metrics: Path) -> dict[str, Any]:
         'training_cpu_seconds': results['training_cpu_seconds'],
         'trace': thinned(trace),
         'config': seeds.elsewhere(record['config']),
-        **{name: record['run'][name] for name in ('data', 'versions', 'revision')},
-        'device': results['device'],
+        **seeds.facts(record),
     }
 
 

@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = [int(seed) for seed in known.seeds.split(',')]
     old = json.loads(known.out.read_text()) if known.out.exists() else {'seeds': []}
     kept = [finished(known, changes, seed, old) for seed in old['seeds'] if seed not in asked]
-    runs = [*kept, *(run(known, changes, seed) for seed in asked)]
-    write_json(known.out, summary(known.config, sorted(runs, key=lambda r: r['seed'])))
+    for seed in asked:
+        kept.append(run(known.config, changes, seed, place(known, seed), again=known.again))
+    write_json(known.out, summary(known.config, sorted(kept, key=lambda r: r['seed'])))
     print(known.out)
     return 0
 
@@ -52,11 +53,11 @@ def place(known: Any, seed: int) -> Path:
     return known.workdir.absolute() / f'{known.out.stem}-{seed}'
 
 
-def settings(known: Any, changes: list, seed: int) -> dict:
+def settings(name: str, changes: list, seed: int) -> dict:
     """The resolved config of a seed; which options of evaluators it has is part of it."""
     from ssljax import resolve
 
-    return config.as_json(resolve.resolve(known.config, [*changes, ('seed', str(seed))]))
+    return config.as_json(resolve.resolve(name, [*changes, ('seed', str(seed))]))
 
 
 def elsewhere(settings: dict) -> dict:
@@ -67,7 +68,7 @@ def elsewhere(settings: dict) -> dict:
 
 def finished(known: Any, changes: list, seed: int, old: dict) -> dict:
     """The record of a seed that the file has: that of its workdir, else what the file says."""
-    path, whole = place(known, seed) / 'seed.json', settings(known, changes, seed)
+    path, whole = place(known, seed) / 'seed.json', settings(known.config, changes, seed)
     record = json.loads(path.read_text()) if path.exists() else apart(old, seed)
     if 'config' not in record or elsewhere(record['config']) != elsewhere(whole):
         raise Mistake(
@@ -83,7 +84,7 @@ def apart(old: dict, seed: int) -> dict:
     if 'config' not in old:
         return {}
     i = old['seeds'].index(seed)
-    facts = {name: old['disagree'].get(name, [old[name]] * (i + 1))[i] for name in FACTS}
+    its = {name: old['disagree'].get(name, [old[name]] * (i + 1))[i] for name in FACTS}
     evals = {}
     for name, one in old['evals'].items():
         scores = {
@@ -98,11 +99,11 @@ def apart(old: dict, seed: int) -> dict:
         'config': old['config'] | {'seed': seed},
         'results': {
             'evals': evals,
-            'device': facts.pop('device'),
+            'device': its.pop('device'),
             'minutes': minutes,
             **{name: old[name][i] for name in ('examples_seen', 'training_cpu_seconds')},
         },
-        'run': {**facts, 'overrides': old['overrides'], 'config': old['config']},
+        'run': {**its, 'overrides': old['overrides'], 'config': old['config']},
         'curve': old['curve'] if i == 0 else [],
         'last': {
             turn: {metric: number['values'][i] for metric, number in numbers.items()}
@@ -113,22 +114,21 @@ def apart(old: dict, seed: int) -> dict:
     }
 
 
-def run(known: Any, changes: list, seed: int) -> dict:
-    """One seed, in a process of its own: what its workdir says, and what it cost.
+def run(name: str, changes: list, seed: int, workdir: Path, *, again: bool = False) -> dict:
+    """One seed of a config, in a process of its own: what its workdir says, and what it cost.
 
-    A seed that is finished is not trained again, and evaluated only if --again is given or the
-    evaluators' options are others now; it costs what it cost. One that was stopped goes on.
+    A seed that is finished is not trained again, and evaluated only `again`, or if the evaluators'
+    options are others now; it costs what it cost. One that was stopped goes on.
     """
     from ssljax.log import write_json
 
-    workdir, whole = place(known, seed), settings(known, changes, seed)
-    path = workdir / 'seed.json'
+    whole, path = settings(name, changes, seed), workdir / 'seed.json'
     record = json.loads(path.read_text()) if path.exists() else {'spent': []}
-    if record.get('config') == whole and not known.again:
+    if record.get('config') == whole and not again:
         print(f'{workdir}: finished before; --again evaluates it again', flush=True)
         return record
-    flags = [f'--config.{name}={value}' for name, value in changes]
-    flags = [f'--config={known.config}', f'--workdir={workdir}', *flags, f'--config.seed={seed}']
+    flags = [f'--config.{field}={value}' for field, value in changes]
+    flags = [f'--config={name}', f'--workdir={workdir}', *flags, f'--config.seed={seed}']
     code, cost = call(['-m', 'ssljax.train', *flags])
     if 'config' not in record:
         record['spent'].append(cost)
@@ -194,6 +194,11 @@ def told(path: Path) -> list[dict]:
     ]
 
 
+def facts(record: dict) -> dict:
+    """Of a seed: its data, and the machine and versions that trained it."""
+    return {name: record['results' if name == 'device' else 'run'][name] for name in FACTS}
+
+
 def shared(dicts: Iterable[dict]) -> list[str]:
     """The keys that all have, in the order of the first."""
     first, *others = dicts
@@ -219,17 +224,8 @@ def summary(name: str, runs: list[dict]) -> dict:
         evals[evaluator] = {'protocol': found[0][evaluator]['protocol'], 'scores': scores}
     cost = {name: [[c[name] for c in r['spent']] for r in runs] for name in runs[0]['spent'][0]}
     ends = [r.get('last', {}) for r in runs]
-    facts = [
-        {
-            'data': r['run']['data'],
-            'device': r['results']['device'],
-            'versions': r['run']['versions'],
-            'python': r['run']['python'],
-            'revision': r['run']['revision'],
-        }
-        for r in runs
-    ]
-    every = {name: [fact[name] for fact in facts] for name in facts[0]}
+    of_runs = [facts(r) for r in runs]
+    every = {name: [fact[name] for fact in of_runs] for name in FACTS}
     return {
         'command': f'python -m ssljax.train --config={name}',
         'overrides': {k: v for k, v in first['overrides'].items() if k not in ('seed', 'data.dir')},
@@ -238,7 +234,7 @@ def summary(name: str, runs: list[dict]) -> dict:
         'steps': first['config']['steps'],
         'batch': first['config']['batch'],
         'config': elsewhere(runs[0]['config']),
-        **facts[0],
+        **of_runs[0],
         'disagree': {
             k: values for k, values in every.items() if any(v != values[0] for v in values)
         },

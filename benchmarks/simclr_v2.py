@@ -8,7 +8,6 @@ learns what that net says of all rows. A net from scratch learns the same labels
 test rows, and nothing is chosen by them. Runs that are finished are not run again.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import seeds  # noqa: E402
 from ssljax import cli  # noqa: E402
+from ssljax.names import Mistake  # noqa: E402
 
 PER_CLASS = '45,450'  # of 4500: 1 and 10 percent
 DEEP = [('model.projector.dims', '(256, 256, 64)'), ('log.evaluate', '0'), ('evals', "{'knn': {}}")]
@@ -39,15 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     known = parser.parse_args(argv)
     from ssljax.log import write_json
 
-    runs = known.workdir.absolute()
-
     def ran(name: str, config: str, *changes: tuple[str, str]) -> tuple[dict, Path]:
-        here = argparse.Namespace(config=config, workdir=runs, out=Path(name), again=False)
-        return seeds.run(here, list(changes), 0), seeds.place(here, 0)
+        workdir = known.workdir.absolute() / name
+        return seeds.run(config, list(changes), 0, workdir), workdir
 
     deep = [*DEEP, ('steps', str(known.steps)), ('optim.net.warmup', str(known.steps // 10))]
     first, pretrained = ran('pretrained', 'configs/simclr.py:cifar10_small', *deep)
-    rows = []
+    first = of_simclr(first)
+    rows = earlier(known.out, first)
     for count in map(int, known.per_class.split(',')):
         of = ('data.per_class', str(count))
         teacher = Path()
@@ -61,10 +60,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             else:
                 grafts = ('graft', str(from_teacher(teacher)))
                 record, _ = ran(name, 'configs/simclr_v2.py:cifar10_distilled', of, grafts)
-            rows.append({'per_class': count, 'way': way, **kept(record)})
-            print(rows[-1], flush=True)
-            write_json(known.out, {'pretrained': of_simclr(first), 'rows': rows})
+            rows[count, way] = {'per_class': count, 'way': way, **kept(record)}
+            print(rows[count, way], flush=True)
+            ordered = sorted(rows.values(), key=lambda row: row['per_class'])
+            write_json(known.out, {'pretrained': first, 'rows': ordered})
     return 0
+
+
+def earlier(path: Path, first: Mapping[str, Any]) -> dict[tuple[int, str], dict]:
+    """The rows that a file has already, all of this pretrained net."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text())
+    if any(found['pretrained'][name] != first[name] for name in ('steps', 'knn')):
+        raise Mistake(f'{path} has rows of another pretrained net; give another --out')
+    return {(row['per_class'], row['way']): row for row in found['rows']}
 
 
 def from_simclr(workdir: Path) -> dict[str, str]:
@@ -90,23 +100,19 @@ def kept(record: Mapping[str, Any]) -> dict[str, Any]:
         'error': scores['trained']['error'],
         'majority': scores['majority']['error'],
         'steps': record['config']['steps'],
-        **facts(record),
+        **cost_and_facts(record),
     }
 
 
 def of_simclr(record: Mapping[str, Any]) -> dict[str, Any]:
     scores = record['results']['evals']['knn']['scores']
     knn = {who: one['accuracy'] for who, one in scores.items()}
-    return {'knn': knn, 'steps': record['config']['steps'], **facts(record)}
+    return {'knn': knn, 'steps': record['config']['steps'], **cost_and_facts(record)}
 
 
-def facts(record: Mapping[str, Any]) -> dict[str, Any]:
-    run, results = record['run'], record['results']
-    return {
-        'training_cpu_seconds': results['training_cpu_seconds'],
-        'device': results['device'],
-        **{name: run[name] for name in ('data', 'versions', 'revision')},
-    }
+def cost_and_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    spent = record['results']['training_cpu_seconds']
+    return {'training_cpu_seconds': spent, **seeds.facts(record)}
 
 
 def table(path: Path = ROOT / 'results/simclr-v2.json') -> str:

@@ -345,7 +345,7 @@ def fine_tune() -> str:
 LOOKS = {  # what is learned -> its run
     'colors, from labels': 'classifier-scenes',
     'DINO': 'dino-scenes',
-    'DINO, crops of 0.7 of the scene and more': 'dino-scenes-wide',
+    'DINO, crops of 0.7 of the scene and more, less jitter': 'dino-scenes-wide',
     'DINO, crops of half the scene and more, gray, more jitter': 'dino-scenes-gray',
     'DINO, another random field over each view': 'dino-scenes-ink',
 }

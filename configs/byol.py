@@ -1,4 +1,7 @@
-"""BYOL on squares of two photographs; `:collapse` has no predictor, and no teacher but itself."""
+"""BYOL on squares of two photographs; `:collapse` has no predictor.
+
+There the teacher's momentum also rises from 0 to 1, and not from 0.9.
+"""
 
 from ssljax.config import config
 

@@ -54,7 +54,7 @@ VARIANTS = {
             segmentation=dict(), attention=dict(), error_rate=dict(), knn=None, linear_probe=None
         ),
     ),
-    # the encoder of simclr.py:cifar10_small and deepcluster.py:cifar10_small
+    # the encoder of simclr.py:cifar10_small and clusterfit.py:cifar10_small
     'cifar10_conv': dict(
         steps=1000,
         data=dict(name='tfds:cifar10', validation=5000),

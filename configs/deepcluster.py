@@ -63,14 +63,16 @@ VARIANTS = {
         data=dict(name='tfds:imagenet2012', test='validation', validation=10000, size=256),
         model=dict(
             encoder=dict(name='resnet50'),
-            neck=dict(dims=(4096, 4096)),
+            neck=dict(dims=(4096, 4096), norm=None, last_norm=False),
             view=dict(name='crop', size=224, scale=(0.08, 1.0)),
             clusters=10000,
             dims=256,
             rounds=20,
             epochs=1,
         ),
-        optim=dict(net=dict(name='sgd', learning_rate=0.05, weight_decay=1e-5, warmup=0)),
+        optim=dict(
+            net=dict(name='sgd', learning_rate=0.05, weight_decay=1e-5, warmup=0, shape='constant')
+        ),
     ),
 }
 

@@ -1,6 +1,7 @@
 """MSN with a small vit on squares of two photographs: three minutes on two CPU cores.
 
-Weight decay is constant, where the authors' rises from 0.04 to 0.4.
+Weight decay is constant, and of the prototypes, too; the authors' rises from 0.04 to 0.4 and leaves
+them out.
 """
 
 from ssljax.config import config

@@ -1,4 +1,8 @@
-"""VICReg on squares of two photographs; without one of its terms it collapses."""
+"""VICReg on squares of two photographs; two variants leave out one of its terms.
+
+Without the variance the net learns little; without the covariance z has one direction, and h is as
+good as before.
+"""
 
 from ssljax.config import config
 

@@ -257,14 +257,19 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
 
     from ssljax.sharding import path_name
 
-    missing = [path for path in needs if path not in grafts]
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
+    leaves = {path_name(path): leaf for path, leaf in leaves}
+
+    def under(path):
+        return [name for name in leaves if name == path or name.startswith(path + '/')]
+
+    # a net without batch norm has no statistics that could be needed
+    missing = [path for path in needs if path not in grafts and under(path)]
     if missing:
         raise Mistake(
             f'this method needs a graft for {", ".join(missing)}, from an earlier run; type'
             f' --config.graft="{dict.fromkeys(missing, "WORKDIR:PATH")}"'
         )
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(state)
-    leaves = {path_name(path): leaf for path, leaf in leaves}
     for path, source in grafts.items():
         workdir, _, inside = source.rpartition(':')
         if not workdir:
@@ -275,7 +280,7 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
             how = 'where the config names this run, its first lines have the command'
             raise Mistake(f'graft into {path!r}: {mistake}; {how}') from None
         found = {path_name(p): leaf for p, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-        mine = [name for name in leaves if name == path or name.startswith(path + '/')]
+        mine = under(path)
         if not mine:
             raise Mistake(f'graft into {path!r}: the state has no such path')
         for name in mine:

@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     processes.start()
     cache.programs()
     own = config.plain(record(known.workdir)['config'].get('evals', {}))
+    cli.writable(known.workdir)
     model = load(known.workdir)
     named = known.evals not in (None, 'all')
     names = known.evals.split(',') if named else list(own)

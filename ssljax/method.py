@@ -90,4 +90,4 @@ class Method(NamedTuple):
     refresh: Refresh | None = None
     readouts: Mapping[str, Callable] = {}  # name -> (key, state, batch, **options) -> arrays
     by_rows: tuple[str, ...] = ()  # memory with a row per example of the data, or of a pool
-    needs: tuple[str, ...] = ()  # state paths that a graft must fill
+    needs: tuple[str, ...] = ()  # paths that a graft must fill, where the state has them

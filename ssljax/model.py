@@ -18,6 +18,10 @@ from ssljax.sweep import Sweep
 INIT, STEP, REFRESH, EVAL = range(4)  # what the keys of a run are for
 
 
+class NoReadout(Mistake, AttributeError):
+    """So that hasattr(model, 'sample') is an answer."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """Every readout of the method is a function here: model.encode(images), model.sample(64)."""
@@ -33,7 +37,10 @@ class Model:
         if name.startswith('_'):
             raise AttributeError(name)
         readouts = self.method.readouts
-        return partial(self.ask, readouts[choose(name, readouts, 'readout of this run')])
+        try:
+            return partial(self.ask, readouts[choose(name, readouts, 'readout of this run')])
+        except Mistake as mistake:
+            raise NoReadout(str(mistake)) from None
 
     def key(self, purpose: int = EVAL) -> jax.Array:
         return jax.random.fold_in(jax.random.key(self.seed), purpose)

@@ -90,7 +90,7 @@ def settings(given: Tree, typed: Tree) -> Tree:
     if '' in typed.get('model', {}):
         model = parsed(Mapping, typed['model'][''], 'model')
     if not isinstance(model, Mapping):
-        raise Mistake(f'config.model={model!r} is no dict; type dict(KEYWORD=VALUE, ...)')
+        raise Mistake(f'config.model={model!r} is no dict; type --config.model.KEYWORD=VALUE')
     if renamed:
         model = {k: v for k, v in model.items() if k in fields(method)}
     given, rest = ({k: v for k, v in tree.items() if k != 'model'} for tree in (given, typed))
@@ -104,7 +104,9 @@ def settings(given: Tree, typed: Tree) -> Tree:
         )
     if shared['judge']:
         offered = importlib.import_module('ssljax.evals').offered()
-        choose(shared['judge'].partition('.')[0], offered, 'evaluator', 'judge')
+        name_of, _, number = shared['judge'].partition('.')
+        choose(name_of, offered, 'evaluator', 'judge')
+        choose(number, offered[name_of].shown, f'number of {name_of}', 'judge')
     several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
 
@@ -217,9 +219,12 @@ def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = Fal
             f'config.{where}{found} names no {named.what}; type --config.{where}.name=NAME{none},'
             f' offered: {", ".join(sorted(offered))}'
         )
-    base = choose(name.partition(':')[0], offered, named.what, where)
-    if base != old.partition(':')[0]:
+    base, before = choose(name.partition(':')[0], offered, named.what, where), old.partition(':')[0]
+    if base != before:
         given = {k: v for k, v in given.items() if k in fields(offered[base])}
+        if before and (kept := ', '.join(f'{k}={v!r}' for k, v in given.items() if k not in typed)):
+            told = f'config.{where} keeps {kept} of {before}'
+            print(f'{told}; --config.{where}={name} has its own', file=sys.stderr)
     typed = {k: v for k, v in typed.items() if k != 'name'}
     what = f'{named.what} {base!r}'
     words = keywords(offered[base], given, typed, where, what, filled=named.filled)
@@ -230,7 +235,9 @@ def table(note: Table, given: Any, typed: Tree, where: str) -> Tree:
     """A dict from names to the options of each; an evaluator that is None is left out."""
     package = importlib.import_module(f'ssljax.{note.package}')
     if not isinstance(given, Mapping):
-        raise Mistake(f'config.{where}={given!r} is no dict; type NAME=dict(...) for each')
+        raise Mistake(
+            f'config.{where}={given!r} is no dict; type --config.{where}.NAME.OPTION=VALUE'
+        )
     for name in typed:
         if name not in given and not note.grows:
             choose(name, given, f'{note.what} of config.{where}')

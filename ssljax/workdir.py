@@ -42,14 +42,23 @@ def alone(workdir: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         refused = ''
         if processes.first():
-            workdir.mkdir(parents=True, exist_ok=True)
             try:
+                made(workdir)
                 stack.enter_context(lock.held(workdir))
             except Mistake as mistake:
                 refused = str(mistake)
         if processes.of_first(int(bool(refused))):
             raise Mistake(refused or lock.refused(workdir))
         yield
+
+
+def made(workdir: Path) -> None:
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if sealed.full(error):
+            raise
+        raise Mistake(f'workdir {workdir} cannot be made: {error.strerror}') from None
 
 
 @contextlib.contextmanager

@@ -50,7 +50,12 @@ def grafts(text):
     store = Checkpoints(folder)
     store.save(one.placed(jax.tree.map(move, state)), one.config)
     store.close()
-    return {path: f'{folder}:{path}' for path in one.method.needs}
+    held = leaves(one.shapes)
+    return {
+        path: f'{folder}:{path}'
+        for path in one.method.needs
+        if any(name.startswith(f'{path}/') for name in held)
+    }
 
 
 def job(method, variant='smoke', devices=1, **changes):

@@ -478,9 +478,10 @@ def test_grafts_that_do_not_fit(job, folder, grafts, pattern):
 
 
 def test_a_graft_that_a_method_needs_is_asked_for(job):
-    needs, typed = ('memory/tokenizer', 'memory/a'), "{'memory/a': 'WORKDIR:PATH'}"
-    with pytest.raises(Mistake, match=f'needs a graft for memory/a,.* --config.graft="{typed}"'):
-        graft(job.fresh(), {needs[0]: 'nowhere:memory'}, needs)
+    needs = ('params/encoder', 'params/decoder', 'memory/stats/decoder')  # it has no statistics
+    typed = "{'params/decoder': 'WORKDIR:PATH'}"
+    with pytest.raises(Mistake, match=f'for params/decoder, from .* --config.graft="{typed}"'):
+        graft(job.fresh(), {needs[0]: 'nowhere:params/encoder'}, needs)
 
 
 def test_what_comes_late_from_a_save_that_failed_is_not_printed(monkeypatch):

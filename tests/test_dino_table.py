@@ -2,6 +2,7 @@
 file grows; nothing is trained."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -102,8 +103,9 @@ def scores(**trained):
 def trainer(tmp_path, monkeypatch):
     """(flags) -> exit code of the command, whose runs are told and not made; .ran: which."""
 
-    def run(known, changes, seed):
-        name = f'{known.out.stem.rpartition("-")[0]}-{seed}'
+    def run(config, changes, seed, workdir):
+        name = f'{Path(config).stem.rpartition("-")[0]}-{seed}'
+        assert workdir.parent == tmp_path / 'runs' and workdir.name.endswith(f'-{seed}')
         ask.ran.append(name)
         if name in ask.broken:
             raise SystemExit(1)
@@ -113,7 +115,7 @@ def trainer(tmp_path, monkeypatch):
                 evals.setdefault(evaluator, {'scores': {}})['scores'].setdefault(who, {})
                 evals[evaluator]['scores'][who][metric] = one[number]
         results = {'evals': evals, 'training_cpu_seconds': 9.0, 'device': 'cpu, 2 cores'}
-        facts = {'revision': 'aa', 'versions': {}, 'data': {'name': 'tfds:cifar10'}}
+        facts = {'revision': 'aa', 'versions': {}, 'data': {'name': 'tfds:cifar10'}, 'python': '3'}
         return {'results': results, 'run': facts, 'spent': [{'cpu_minutes': 2, 'minutes': 1}] * 2}
 
     monkeypatch.setattr(seeds, 'run', run)
@@ -151,6 +153,16 @@ def test_a_row_that_the_file_has_is_not_run_again(trainer, capsys, monkeypatch):
     assert capsys.readouterr().out == 'byol/conv/0\n'
 
 
+def test_rows_of_another_harness_are_refused(trainer):
+    assert trainer('--only=byol/conv/0') == 0
+    found = json.loads(trainer.out.read_text())
+    found['harness']['batch'] = 64
+    trainer.out.write_text(json.dumps(found))
+    with pytest.raises(Mistake, match='rows with other batch; give another --out'):
+        trainer('--only=byol/conv/1')
+    assert trainer.ran == []
+
+
 def test_a_row_that_fails_keeps_the_others_going(trainer, capsys):
     trainer.broken = ('byol-conv-0',)
     assert trainer('--only=byol,simclr', '--seeds=0') == 1
@@ -170,7 +182,7 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
         row('simclr', **good),
         row('sup_con', **good | dict(linear=90.0)),
         row('byol', linear=35.0, knn=25.0, knn_k200=25.0, whitened=45.0, rank=4.0),
-        row('moco', **good | dict(linear=61.0, knn=40.0)),
+        row('moco', **good | dict(linear=61.0, knn=40.0, knn_k200=39.0)),
         row('simclr', seed=1, **good | dict(linear=64.0)),
     ]
     path = tmp_path / 'table.json'
@@ -185,7 +197,7 @@ def test_the_table_names_what_collapsed_and_whose_order_it_has(tmp_path):
         '**62.0 ± 2.8** (30.0)', '**55.0** (30.0)', '**57.0** (30.0)', '**52.0** (30.0)',
         '90 (20)', '', '69.1 / 60.7', '84.7', '2', '3',
     ]  # fmt: skip
-    assert by_name['moco'][5] == 'k-NN not above pixels'
+    assert by_name['moco'][5] == 'not above pixels: k-NN, k = 200'
     assert by_name['byol'][4:6] == ['4 (20)', '**collapsed**']
     assert by_name['classifier'][5] == by_name['sup_con'][5] == 'labels'
     assert by_name['sup_con'][0] == '90.0 (30.0)'

@@ -313,6 +313,9 @@ def test_mistakes_say_what_is_offered():
         Nets(encoder='resnet18')
     with pytest.raises(Mistake, match='another name'):
         Nets(stats=dict(name='mlp'))
+    conv = Nets(encoder=dict(name='conv'))
+    with pytest.raises(Mistake, match='ConvNet does not give tokens, .* nets that do: vit, vit_ba'):
+        conv.init(jax.random.key(0), lambda net, x: net.encoder(x, method='tokens'), 0)
     for spec in (
         dict(name='transformer'),
         dict(name='transformer', vocab=5, width=10),

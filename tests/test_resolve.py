@@ -105,6 +105,27 @@ def test_names_go_first_whatever_the_order_of_what_was_typed():
     assert found['model']['encoder'] == {'name': 'mlp', 'flatten': True, 'dims': (4,)}
 
 
+def test_what_another_name_keeps_is_said(capsys):
+    encoder = resolve.resolve('ibot:smoke')['model']['encoder']
+    assert encoder['name'] == 'vit' and encoder['width'] == 16
+    typed = [('model.encoder.name', 'vit_small'), ('model.encoder.depth', '3')]
+    found = resolve.resolve('ibot:smoke', typed)['model']['encoder']
+    assert found['width'] == 16 and found['depth'] == 3
+    said = capsys.readouterr().err
+    assert said.startswith('config.model.encoder keeps ') and said.count('\n') == 1
+    assert ' width=16' in said and 'depth' not in said
+    assert said.endswith(' of vit; --config.model.encoder=vit_small has its own\n')
+    typed[0] = ('model.encoder', 'vit_small')
+    found = resolve.resolve('ibot:smoke', typed)['model']['encoder']
+    assert 'width' not in found and not capsys.readouterr().err
+
+
+def test_a_judge_is_a_number_of_its_evaluator():
+    assert resolve.resolve('simclr:smoke', [('judge', 'knn.accuracy')])['judge'] == 'knn.accuracy'
+    with pytest.raises(Mistake, match=r"unknown number of knn 'acuracy' \(did you mean accuracy"):
+        resolve.resolve('simclr:smoke', [('judge', 'knn.acuracy')])
+
+
 def test_another_method_keeps_the_keywords_that_it_has():
     typed = [('method', 'classifier'), ('model.smoothing', '0.2'), ('evals', '{}')]
     found = resolve.resolve('simclr:smoke', typed)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import jobs
 import pytest
@@ -74,6 +75,15 @@ def test_a_workdir_that_may_not_be_written_in(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lock.os, 'open', denied)
     with pytest.raises(Mistake, match='not writable'), lock.held(tmp_path):
+        pass
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path, monkeypatch):
+    def absent(*_, **options):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Path, 'mkdir', absent)
+    with pytest.raises(Mistake, match='cannot be made: No such file'), workdir.alone(tmp_path):
         pass
 
 

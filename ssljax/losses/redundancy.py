@@ -320,8 +320,8 @@ def sigreg(
     f(t) = exp(-t^2 / 2), the characteristic function of a normal variable and the weight,
         l = mean over a of  N int |1/N sum_i exp(i t a.z_i) - f(t)|^2 f(t) dt,
     from -bound to bound by the rule of trapezoids.
-    z [B, D], directions [M, D] -> []. The paper draws 256 directions anew in each step:
-    `jax.random.normal(key, (256, D))`, the same on all devices.
+    z [B, D], directions [M, D] -> []. Directions are drawn anew in each step, the same on all
+    devices, 256 in algorithm 1 and 1024 in the authors' code: `jax.random.normal(key, (256, D))`.
 
     directions: of any length but 0; no gradient flows to them.
     points: from t = 0 to bound; the paper's 17 from -5 to 5 are these 9 and their mirror images.

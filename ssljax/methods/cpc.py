@@ -5,8 +5,9 @@ van den Oord et al. 2018, arXiv:1807.03748.
 The defaults are those of images: patches, predicted row by row. Waves: encoder=dict(
 name='time_delay'), context=dict(name='gru'), ahead=12, view=dict(name='identity') and
 features='context'. The paper draws its negatives; ours are the same place of all other rows of the
-batch, and with all_places all places of all rows. Its images are gray, from boxes of one size, and
-each patch is cut again by itself; here boxes differ in size, and colors stay.
+batch, and with all_places all places of all rows. Its images are gray, from boxes of one size, each
+patch is cut again by itself and seen by three stages of a ResNet-101; here boxes differ in size,
+colors stay, and a patch is seen by four convolutions.
 """
 
 from typing import Literal

@@ -2,7 +2,8 @@
 
 Caron et al. 2018, arXiv:1807.05520. Here the encoder's output is clustered, of images as they come;
 the authors cluster that of the neck, before its last activation, of the gradients of gray images.
-The new head keeps the optimizer's state of the old one, where theirs has a new optimizer.
+The new head keeps the optimizer's state of the old one, where theirs has a new optimizer, and
+nothing is dropped out, where they drop half of the neck.
 """
 
 import jax

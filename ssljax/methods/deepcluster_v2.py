@@ -1,8 +1,9 @@
 """DeepCluster-v2: unit centers of the last epoch's projections are the classifier of the next.
 
 Caron et al. 2020, arXiv:2006.09882, section 4.1 and appendix. At the start the bank has the
-projections of whole images, where the authors' code goes through an epoch of views. The projector's
-batch norm takes global and local views apart, where theirs takes them together.
+projections of whole images, by statistics that are still those of the start; the authors' code goes
+through an epoch of views, by those of each batch. The projector's batch norm takes global and local
+views apart, where theirs takes them together.
 """
 
 import jax
@@ -85,7 +86,7 @@ def deepcluster_v2(
         return (whole(key, state, batch) @ state.memory['centers'][0].T).argmax(1)
 
     def rule(key, state, sweep):
-        """Clusters the bank: of every other view for every other head."""
+        """Clusters the bank: head h has the projections of global view h % 2."""
         bank, old = state.memory['bank'], state.memory['labels']
         empty = state.step == 0
         if isinstance(empty, jax.core.Tracer) or empty:  # a step that is traced may be any

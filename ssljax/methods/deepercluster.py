@@ -80,9 +80,9 @@ def deepercluster(
         features = whiten(jnp.asarray(sweep(encode, state)), dims=dims)
         group, _, emptied = kmeans(k1, features, k=groups, rounds=rounds)
         labels = jnp.zeros_like(group)
-        for m, key in enumerate(jax.random.split(k2, groups)):
+        for m, k in enumerate(jax.random.split(k2, groups)):
             own = group == m
-            inside, _, empty = kmeans(key, features, k=clusters, rounds=rounds, where=own)
+            inside, _, empty = kmeans(k, features, k=clusters, rounds=rounds, where=own)
             labels, emptied = jnp.where(own, inside, labels), emptied + empty
         size = jnp.zeros((groups, clusters)).at[group, labels].add(1)
         used = (size > 0).sum(1)  # clusters of each group
@@ -91,13 +91,8 @@ def deepercluster(
         params = dict(state.params)
         for name, key in zip(heads, jax.random.split(k3)):
             params[name] = new_head(key, params[name], deviation=0.01)
-        metrics = {
-            'emptied': emptied,
-            'agreement': agreement(
-                state.memory['groups'], group, k=groups
-            ),  # with the last round's
-            'largest': size.max() / run.examples,
-        }
+        metrics = {'emptied': emptied, 'largest': size.max() / run.examples}
+        metrics['agreement'] = agreement(state.memory['groups'], group, k=groups)  # of two rounds
         state = state.replace(params=params)
         return state.remember(groups=group, labels=labels, weight=weight), metrics
 

@@ -1,11 +1,12 @@
 """DeiT: a vit learns labels by its class token, and by a second token what another net decides.
 
-Touvron et al. 2020, arXiv:2012.12877. The teacher is a run of `classifier` with this encoder:
-config.graft={'memory/teacher/params': 'WORKDIR:params',
-'memory/teacher/stats': 'WORKDIR:memory/stats'}; without batch norm it has no statistics.
+Touvron et al. 2020, arXiv:2012.12877. The teacher is a run of `classifier` with the encoder that
+`teacher` names: config.graft={'memory/teacher/params': 'WORKDIR:params', 'memory/teacher/stats':
+'WORKDIR:memory/stats'}; without batch norm it has no statistics.
 
 token=False teaches the class token twice (the paper's 'usual' distillation). The paper also smooths
-labels and mixes images, and its teacher is a RegNetY-16GF.
+labels, mixes, erases, repeats and strongly augments images, drops paths, and its teacher is a
+RegNetY-16GF.
 """
 
 import jax
@@ -24,10 +25,10 @@ def deit(
     encoder: NetSpec = dict(name='vit_base', patch=16),
     teacher: NetSpec = dict(name='resnet50'),  # its encoder; it is never trained here
     view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
-    token: bool = True,  # whether the teacher is followed by a token, and a head, of its own
-    hard: bool = True,  # whether it gives its decision, and weighs a half; else its classes,
-    temperature: Positive = 3.0,  # softened so
-    weight: Share = 0.1,  # and weighed so
+    token: bool = True,  # whether a second token, with a head of its own, follows the teacher
+    hard: bool = True,  # its most likely class, at weight a half; False: softened probabilities
+    temperature: Positive = 3.0,  # that soften them, if not hard
+    weight: Share = 0.1,  # of the teacher, if not hard
 ) -> Method:
     if not run.classes:
         raise Mistake('deit needs labels, and this data has none; type another data.name')
@@ -78,8 +79,6 @@ def deit(
         both = forward(nets(state.params, state.memory['stats']), batch['x'])
         return sum(jax.nn.softmax(logits) for logits in both).argmax(1)
 
-    rows = {name: jax.ShapeDtypeStruct((2, *row.shape), float) for name, row in run.row.items()}
-    _, memory = jax.eval_shape(init, jax.random.key(0), rows)
-    needs = tuple(f'memory/teacher/{part}' for part, leaves in memory['teacher'].items() if leaves)
+    needs = ('memory/teacher/params', 'memory/teacher/stats')
     readouts = {'encode': encode, 'classify': classify}
     return Method(init, {'net': Turn(loss)}, readouts=readouts, needs=needs)

@@ -1,7 +1,8 @@
 """DINO: a student's crops predict a teacher's centered, sharpened view of the whole image.
 
 Caron et al. 2021, arXiv:2104.14294. Both global views are drawn alike; the authors blur one always
-and the other with a chance of 0.1, and solarize only the other.
+and the other with a chance of 0.1, and solarize only the other. Their runs of a ViT-S also let the
+last layer's gain learn, and drop paths with a chance of 0.1.
 """
 
 import jax

@@ -1,8 +1,9 @@
 """iBOT: DINO, and masked patches of a view predict what the teacher sees in these patches.
 
-Zhou et al. 2021, arXiv:2111.07832; there ratios are any from 0.1 to 0.5, and `last` waits an epoch.
-DINOv2, Oquab et al. 2023, arXiv:2304.07193: shared=False, centering='sinkhorn', koleo=0.1.
-DINOv3, Simeoni et al. 2025, arXiv:2508.10104, adds gram=2.0, whose teacher sees larger views.
+Zhou et al. 2021, arXiv:2111.07832; there ratios are any from 0.1 to 0.5, `last` waits an epoch, and
+the two global views differ. DINOv2, Oquab et al. 2023, arXiv:2304.07193: shared=False, koleo=0.1,
+centering='sinkhorn'. DINOv3, Simeoni et al. 2025, arXiv:2508.10104, adds gram=2.0; there it begins
+after a million steps, stops after three copies of the teacher, and that sees larger views.
 """
 
 from functools import partial
@@ -43,7 +44,7 @@ def ibot(
     weights: tuple[NonNegative, NonNegative] = (1.0, 1.0),  # of the class token, of the patches
     koleo: NonNegative = 0.0,  # weight of the spread of class tokens
     gram: NonNegative = 0.0,  # weight of the similarities of patches, which stay as they were
-    gram_every: Count = 10_000,  # steps from one teacher that is kept for that to the next
+    gram_every: Count = 10_000,  # steps between copies of the teacher for that; no loss before one
 ) -> Method:
     heads = dict(head=head, last=dict(name='prototypes', count=prototypes))
     heads |= {} if shared else {f'patch_{name}': spec for name, spec in heads.items()}
@@ -71,8 +72,7 @@ def ibot(
         memory = {'teacher': taught(params)}
         if centering == 'moving':
             memory['center'] = {kind: jnp.zeros(prototypes) for kind in ('class', 'patch')}
-        memory |= {'earlier': taught(params)['encoder']} if gram else {}
-        return params, memory
+        return params, memory | ({'earlier': taught(params)['encoder']} if gram else {})
 
     def loss(key, state, batch):
         k1, k2, k3 = jax.random.split(key, 3)

@@ -1,7 +1,9 @@
 """Instance discrimination: every image is a class of its own, told apart by older features of all.
 
 Wu et al. 2018, arXiv:1805.01978. The bank's momentum is that of the authors' code, which has it in
-place of the proximal term of equation 10; so that term is off until `proximal` is given.
+place of the proximal term of equation 10; so that term is off until `proximal` is given. Their view
+removes color before it jitters, and its hue moves by up to 0.4, here 0.1; they judge neighbors by
+v, and `encode` gives the encoder's features, as it does in other methods.
 """
 
 import jax
@@ -67,6 +69,7 @@ def instance_discrimination(
     def encode(key, state, batch):
         return nets(state.params, state.memory['stats']).encoder(batch['x'])
 
-    # the softmax of all is computed where rows lie; noise is of any rows: each device has the bank
+    # the softmax of all rows is added up where the rows of the bank lie, cut over devices; drawn
+    # rows can lie anywhere, so that each device has the whole bank
     by_rows = () if noise else ('bank',)
     return Method(init, {'net': Turn(loss)}, readouts={'encode': encode}, by_rows=by_rows)

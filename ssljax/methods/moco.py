@@ -4,10 +4,11 @@ He et al. 2019, arXiv:1911.05722. The defaults are those of v2, Chen et al. 2020
 
 v1: projector=dict(name='mlp', dims=(128,)), temperature=0.07 and a view with jitter=1.0, blur=0.0.
 The authors' v1 removes color before it jitters, and its hue moves by up to 0.4, here 0.1.
-v3, Chen, Xie & He 2021, arXiv:2104.02057: queue=0, symmetric=True and a predictor. The authors' v3
-lets momentum rise from 0.99 to 1 by a cosine, its last batch norms have no gain and no bias, and
-its two views differ as BYOL's do; here the momentum is constant, these norms have gain and bias,
-and both views are drawn alike.
+v3, Chen, Xie & He 2021, arXiv:2104.02057: queue=0, symmetric=True, momentum=0.99, temperature=1.0
+(0.2 for a vit), projector=dict(name='mlp', dims=(4096, 256), norm='batch', last_norm=True), of
+three layers for a vit, and the same as predictor. The authors' v3 lets momentum rise from 0.99 to 1
+by a cosine, its last batch norms have no gain and no bias, and its two views differ as BYOL's do;
+here the momentum is constant, these norms have gain and bias, and both views are drawn alike.
 """
 
 import jax

@@ -1,6 +1,7 @@
 """Siamese: two towers that are one net learn a distance: near for one class, far for another.
 
-Hadsell, Chopra & LeCun 2006 (CVPR): pairs and a margin, a map of two dimensions.
+Hadsell, Chopra & LeCun 2006 (CVPR): pairs and a margin, a map of two dimensions. Their second
+kernel is 9 wide, after a layer that averages 3 x 3; here both are 6 wide, with strides.
 
 Bromley et al. 1993 (NIPS 6) verify signatures and Koch et al. 2015 (ICML deep learning workshop)
 name symbols from one example with such towers; their losses compare cosines and logits, ours is

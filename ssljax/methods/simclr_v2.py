@@ -6,7 +6,8 @@ Three runs: SimCLR with a deep projector; one whose steps are all `taught`, on t
 with 'params/encoder' and 'params/neck' grafted from the first run's encoder and projector (and
 'memory/stats/...' likewise); one with taught=0 on all rows, the teacher's nets grafted from the
 second. Without the first, a net from scratch is taught.
-The paper's first run can also have MoCo's memory; ours has none.
+The paper's first run can also have MoCo's memory; ours has none. Its equation 3 adds up terms of
+the rows with labels and of all rows; here both are means, so that alpha is not the same but at 1.
 """
 
 import jax
@@ -32,7 +33,7 @@ def simclr_v2(
     student: NetSpec = dict(name='resnet50'),
     view: ViewSpec = dict(name='crop', size=224, scale=(0.08, 1.0)),
     taught: Natural = 0,  # first steps, in which the teacher learns the labels
-    temperature: Positive = 1.0,  # tau
+    temperature: Positive = 0.1,  # tau; the paper has 1.0 where the student is the smaller net
     weight: Share = 1.0,  # alpha, of the teacher; the rest is that of the labels
 ) -> Method:
     if not run.classes:
@@ -88,6 +89,7 @@ def simclr_v2(
         'teacher': Turn(tune, moves=TEACHER, when=between(0, taught)),
         'student': Turn(distill, moves=STUDENT, when=between(taught, run.steps)),
     }
-    needs = () if taught else tuple(f'params/{name}' for name in TEACHER)
+    parts = () if taught else ('params', 'memory/stats')  # of a teacher that does not learn here
+    needs = tuple(f'{part}/{name}' for part in parts for name in TEACHER)
     readouts = {'encode': encode, 'classify': classify}
     return Method(init, turns, readouts=readouts, needs=needs)

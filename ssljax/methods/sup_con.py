@@ -1,6 +1,7 @@
 """SupCon: all views of all images of a class attract, those of other classes repel.
 
 Khosla et al. 2020, arXiv:2004.11362. The classifier, their second stage, is the linear probe.
+The paper's view for ImageNet is AutoAugment; this one is that of SimCLR, as in its code for CIFAR.
 """
 
 import jax

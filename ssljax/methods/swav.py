@@ -4,8 +4,8 @@ Caron et al. 2020, arXiv:2006.09882. The queue is that of section 3.1, for small
 batches of 4096 the paper has none: queue=0. The authors' code takes all views of a batch together
 in the projector's batch norm, where here global and local views are normalized apart; it starts to
 fill the queue when here it is first used; and it rescales the prototypes before each step, where
-here a unit copy of them is used. A queue that starts while all codes are nearly even makes the net
-collapse, as docs/table.md shows of a ViT; the authors' starts after 15 epochs.
+here a unit copy of them is used. A ViT whose queue began in the second epoch collapsed, as
+docs/table.md shows; the authors' begins after 15 epochs.
 """
 
 import jax

@@ -22,7 +22,7 @@ def vicreg(
     view: ViewSpec = dict(name='simclr', size=224, blur=0.5, solarize=0.1),
     invariance: NonNegative = 25.0,  # lambda, of s
     variance: NonNegative = 25.0,  # mu, of v; 0: collapse
-    covariance: NonNegative = 1.0,  # nu, of c; 0: features say one thing many times
+    covariance: NonNegative = 1.0,  # nu, of c; 0: features become copies of one another
 ) -> Method:
     nets = Nets(encoder=encoder, projector=projector, dtype=run.dtype)
     view = augment.make(view)

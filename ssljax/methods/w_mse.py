@@ -1,7 +1,8 @@
 """W-MSE: views are equal after whitening, which leaves no way to make all images equal.
 
 Ermolov et al. 2020, arXiv:2007.06346. The default view has the authors' chances for small images;
-for ImageNet theirs has scale=(0.08, 1.0), strength=1.0, gray=0.2, blur=0.5.
+for ImageNet theirs has scale=(0.08, 1.0), strength=1.0, gray=0.2, blur=0.5. All views are
+one batch to the encoder's batch norm here, and each view is one there.
 """
 
 import jax

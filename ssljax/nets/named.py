@@ -1,5 +1,6 @@
 """A named set of linen modules that are called like functions and keep their new statistics."""
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -30,7 +31,21 @@ def make(spec: Mapping[str, Any] | nn.Module, **given: Any) -> Any:
 @functools.cache
 def takes_train(kind: type, method: str) -> bool:
     """Whether a module's method has an argument `train`."""
+    if not hasattr(kind, method):
+        raise Mistake(
+            f'{kind.__name__} does not give {method}, which is asked of it here;'
+            f' nets that do: {", ".join(giving(method)) or "none"}'
+        )
     return 'train' in inspect.signature(getattr(kind, method)).parameters
+
+
+def giving(method: str) -> list[str]:
+    """The nets on offer that have this method, of those that can be made without options."""
+    found = []
+    for name, function in offered().items():
+        with contextlib.suppress(Mistake, TypeError):
+            found += [name] if hasattr(function(), method) else []
+    return sorted(found)
 
 
 class Nets:

@@ -93,15 +93,6 @@ def test_the_loss(changes):
     oracle.close(seen.logs, {'used': used})
 
 
-def test_targets_use_all_prototypes_equally():
-    """As many as rounds allow; and they are sharper than what an anchor is asked to say."""
-    many, none = (targets(oracle.see('msn', model__rounds=n))[0] for n in (50, 0))
-    np.testing.assert_allclose(many.sum(0), 16 / 12, rtol=0.05)
-    assert none.sum(0).max() > 2 * 16 / 12
-    values = [float(oracle.see('msn', model__rounds=n).value) for n in (50, 0)]
-    assert abs(values[0] - values[1]) > 0.01
-
-
 def test_the_teacher_follows():
     """Its momentum rises to 1 along a line; the prototypes are of the student alone."""
     seen = oracle.see('msn', **OTHER)

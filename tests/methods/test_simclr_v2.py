@@ -4,6 +4,7 @@ which has no gradient."""
 
 import jax
 import jax.numpy as jnp
+import jobs
 import numpy as np
 import oracle
 import pytest
@@ -90,6 +91,16 @@ def test_first_one_learns_and_then_the_other():
     assert acting == [['teacher'], ['teacher'], ['student'], ['student']]
     moves = [set(turn.moves) for turn in method.turns.values()]
     assert moves == [{'encoder', 'neck', 'head'}, {'student', 'last'}]
+
+
+def test_a_teacher_that_does_not_learn_here_is_given():
+    seen, _, _ = see('student', 3, model__taught=0)
+    state, given = seen.state, seen.job.method.needs
+    held = jobs.leaves({'params': state.params, 'memory': state.memory})
+    its = {path for path in held for name in ('encoder', 'neck', 'head') if f'/{name}/' in path}
+    assert {path for path in held if path.startswith(tuple(f'{p}/' for p in given))} == its
+    assert any(path.startswith('memory/stats/neck/') for path in its)
+    assert see('teacher', 1)[0].job.method.needs == ()
 
 
 def test_what_is_asked_afterwards_is_the_student():

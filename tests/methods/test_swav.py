@@ -14,13 +14,15 @@ def unit(z, axis=-1):
     return z / jnp.linalg.norm(z, axis=axis, keepdims=True)
 
 
-def full(state):
-    """A queue of 72 rows of length one that was written often, 16 rows a step."""
-    return state.remember(queue=np.asarray(unit(state.memory['queue'])), writes=np.int32(7))
+def see(step=1, writes=7, **changes):
+    """With a queue of 72 rows of length one, of which 16 were written in each of some steps."""
 
+    def written(state):
+        return state.remember(
+            queue=np.asarray(unit(state.memory['queue'])), writes=np.int32(writes)
+        )
 
-def see(step=1, **changes):
-    return oracle.see('swav', step=step, state=full, **changes)
+    return oracle.see('swav', step=step, state=written, **changes)
 
 
 def sinkhorn(scores):
@@ -32,8 +34,9 @@ def sinkhorn(scores):
     return Q * len(Q)
 
 
-def restated(seen, used):
-    """Gradient, (value, statistics, z [B, views, D]), and the codes of both global views."""
+def restated(seen, older):
+    """Gradient, (value, statistics, z [B, views, D]), and the codes of both global views, beside so
+    many first rows of the queue."""
     memory, views = seen.state.memory, [view.out for view in seen.views]
     nets = seen.nets(*NETS)
 
@@ -46,7 +49,7 @@ def restated(seen, used):
     _, scores, _ = oracle.quick(scores_of, seen.state.params)
     prototypes, codes = np.asarray(unit(seen.state.params['last']['kernel'], 0)), []
     for g in range(2):  # older rows of the same view stand beside the batch, and are then left out
-        rows = [scores[:, g], *([memory['queue'][:, g] @ prototypes] if used else [])]
+        rows = [scores[:, g], *([memory['queue'][:older, g] @ prototypes] if older else [])]
         codes.append(sinkhorn(np.concatenate(rows))[:16])
 
     def loss(params):
@@ -60,21 +63,28 @@ def restated(seen, used):
 
 
 @pytest.mark.parametrize(
-    'step, changes',
-    [(1, {}), (0, {}), (1, {'model__local_views': 3}), (1, {'model__local_views': 0})],
+    'step, writes, older, changes',
+    [
+        (1, 7, 72, {}),
+        (0, 7, 0, {}),
+        (1, 2, 32, {}),
+        (1, 7, 72, {'model__local_views': 3}),
+        (1, 7, 72, {'model__local_views': 0}),
+    ],
 )
-def test_the_loss_and_the_queue(step, changes):
-    """With the queue from its first step on, and without; nothing flows to codes or queue."""
-    seen = see(step, **changes)
+def test_the_loss_and_the_queue(step, writes, older, changes):
+    """With the rows of the queue that were written, from its first step on, and without; nothing
+    flows to codes or queue."""
+    seen = see(step, writes, **changes)
     kinds = ('global', 'local') if seen.config['local_views'] else ('global',)
     assert [v.spec for v in seen.views] == [seen.config[f'{kind}_view'] for kind in kinds]
     for views in seen.views:
         np.testing.assert_array_equal(views.x, seen.batch['x'])
-    gradient, (value, stats, z), codes = restated(seen, used=step >= 1)
+    gradient, (value, stats, z), codes = restated(seen, older)
     oracle.close((seen.value, seen.gradient), (value, gradient))
     memory, z = dict(seen.memory), np.asarray(z)[:, :2]
     old, new = seen.state.memory['queue'], memory.pop('queue')
-    oracle.close(memory, {'stats': stats, 'writes': 8})
+    oracle.close(memory, {'stats': stats, 'writes': writes + 1})
     among = lambda a, b: np.abs(a[:, None] - b).max((-1, -2)).min(1) < 1e-5  # noqa: E731
     assert new.shape == old.shape and among(z, new).all() and among(old, new).sum() == 72 - 16
     e = np.linalg.eigvalsh(np.cov(z.reshape(-1, 8).T))
@@ -84,7 +94,7 @@ def test_the_loss_and_the_queue(step, changes):
 
 def test_without_a_queue_the_batch_stands_alone():
     seen = oracle.see('swav', model__queue=0)
-    gradient, (value, stats, _), _ = restated(seen, used=False)
+    gradient, (value, stats, _), _ = restated(seen, 0)
     oracle.close((seen.value, seen.gradient, seen.memory), (value, gradient, {'stats': stats}))
 
 
