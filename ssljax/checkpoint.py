@@ -288,9 +288,11 @@ def graft(state: 'State', grafts: Mapping[str, str], needs: tuple[str, ...] = ()
             new, old = found.get(theirs), leaves[name]
             if new is None or new.shape != old.shape or new.dtype != old.dtype:
                 has = 'nothing' if new is None else f'{new.dtype}{list(new.shape)}'
+                heads = dict.fromkeys('/'.join(n.split('/')[:2]) for n in found)
+                heads = ', '.join(n for n in heads if n.startswith(('params/', 'memory/')))
                 raise Mistake(
                     f'graft: {name} is {old.dtype}{list(old.shape)}, and {workdir} holds {has}'
-                    f' at {theirs}'
+                    f' at {theirs}; it has {heads}'
                 )
             leaves[name] = jax.device_put(new, old.sharding)
     return jax.tree.unflatten(treedef, list(leaves.values()))

@@ -86,5 +86,7 @@ def evaluations(job: Job) -> list[tuple[Any, ...]]:
     rows = []
     for name in dict.fromkeys((*chosen, *curve)):
         when = ['at the end'] * (name in chosen) + [f'every {every:,} steps'] * (name in curve)
-        rows.append((name, evals.explain(name, job.method.readouts) or ' and '.join(when)))
+        reason = evals.explain(name, job.method.readouts)
+        reason = reason or evals.without_rows(name, chosen.get(name, {}), job.source)
+        rows.append((name, reason or ' and '.join(when)))
     return rows or [('none', '')]

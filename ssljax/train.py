@@ -107,6 +107,7 @@ def train(
         state = checkpoints.restore(one.shapes, scratch=scratch)
         if processes.first():
             claim(one, workdir, typed)
+        evaluate.tell_what_cannot_run(one)
         if state is None:
             state = one.fresh()
         else:

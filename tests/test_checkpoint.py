@@ -477,6 +477,11 @@ def test_grafts_that_do_not_fit(job, folder, grafts, pattern):
         graft(job.fresh(), grafts)
 
 
+def test_a_graft_from_a_path_that_is_not_there_says_what_is(job, folder):
+    with pytest.raises(Mistake, match='holds nothing at decoder/.*; it has .*params/decoder'):
+        graft(job.fresh(), {'params/decoder': f'{folder[0]}:decoder'})
+
+
 def test_a_graft_that_a_method_needs_is_asked_for(job):
     needs = ('params/encoder', 'params/decoder', 'memory/stats/decoder')  # it has no statistics
     typed = "{'params/decoder': 'WORKDIR:PATH'}"

@@ -45,6 +45,15 @@ def test_an_evaluator_has_the_form(name):
         assert not [p.name for p in rest if p.name not in told], 'options that nobody explains'
 
 
+def test_a_split_that_is_not_there_is_said():
+    images = toys.source(train=dict(x=np.zeros((3, 2))), validation=dict(x=np.zeros((2, 2))))
+    options = options_of('knn')
+    assert options['bank'] == 'train' and options['queries'] == 'test'
+    said = evals.without_rows('knn', options, images)
+    assert said.endswith('has train, validation; type --config.evals.knn.queries=SPLIT')
+    assert not evals.without_rows('knn', options | dict(queries='validation'), images)
+
+
 def test_evaluators_are_found_by_listing(tmp_path, monkeypatch):
     assert list(OFFERED) == sorted(OFFERED)
     assert 'evaluator' not in OFFERED and 'subject' not in OFFERED

@@ -7,6 +7,7 @@ baselines, and how its numbers are shown. The same code scores the trained model
 import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args
 
 import jax
 
@@ -14,8 +15,11 @@ from ssljax import names
 from ssljax.data.source import Source
 from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.subject import Subject
+from ssljax.kinds import SplitName
 
-__all__ = ['Evaluator', 'Scores', 'Shown', 'Subject', 'explain', 'offered', 'trivial']
+__all__ = [
+    'Evaluator', 'Scores', 'Shown', 'Subject', 'explain', 'offered', 'trivial', 'without_rows',
+]  # fmt: skip
 
 
 @functools.cache
@@ -40,6 +44,17 @@ def explain(name: str, readouts: Iterable[str]) -> str:
     absent = ', '.join(need for need in one(name).needs if need not in readouts)
     offers = ', '.join(sorted(readouts)) or 'none'
     return absent and f'{name} needs the readout {absent}; this method offers: {offers}'
+
+
+def without_rows(name: str, options: Mapping[str, Any], source: Source) -> str:
+    """Why the evaluator cannot run on this data, in one line; '' if it has the splits."""
+    for option, split in options.items():
+        if split in get_args(SplitName) and split not in source.splits:
+            return (
+                f'{name} needs the split {split}, and {source.name} has'
+                f' {", ".join(source.splits)}; type --config.evals.{name}.{option}=SPLIT'
+            )
+    return ''
 
 
 def trivial(name: str, source: Source, key: jax.Array) -> dict[str, Mapping[str, Callable]]:
