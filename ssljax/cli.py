@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from ssljax.names import Mistake, nearest
@@ -28,18 +28,26 @@ def mistaken(line: str) -> None:
 
 
 def overrides(
-    parser: argparse.ArgumentParser, rest: Sequence[str], prefix: str = '--config.'
+    parser: argparse.ArgumentParser,
+    rest: Sequence[str],
+    prefix: str = '--config.',
+    fields: Collection[str] = (),
 ) -> list[tuple[str, str]]:
-    """[('a.b', 'value')] of '--config.a.b=value' and '--config.a.b value'."""
+    """[('a.b', 'value')] of '--config.a.b=value' and '--config.a.b value'.
+
+    fields: names that stand behind the prefix, for whoever forgets it.
+    """
     found, rest = [], list(rest)
     while rest:
         argument = rest.pop(0)
         name, equals, value = argument.partition('=')
         if not name.startswith(prefix):
             flags = [f for action in parser._actions for f in action.option_strings]
+            bare = name.lstrip('-')
+            field = bare.partition('.')[0] in fields
+            close = f' (did you mean {prefix}{bare}?)' if field else nearest(name, flags)
             raise Mistake(
-                f'unknown argument {name}{nearest(name, [*flags, prefix + "KEY"])};'
-                f' offered: {", ".join(flags)}, {prefix}KEY=VALUE'
+                f'unknown argument {name}{close}; offered: {", ".join(flags)}, {prefix}KEY=VALUE'
             )
         if not equals:
             if not rest:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument('--from_scratch', **scratch)
     parser.add_argument('--dry_run', action='store_true', help='describe and trace the run, exit')
     known, rest = parser.parse_known_args(argv)
-    typed = cli.overrides(parser, rest)
+    typed = cli.overrides(parser, rest, fields=('model', *config.Settings._fields))
     if known.workdir is None and not known.dry_run:
         raise Mistake('--workdir=DIR is missing: where will the run be kept?')
 

@@ -94,6 +94,14 @@ def attempt(capsys, main, *argv):
     return code, capsys.readouterr().err
 
 
+def test_a_field_without_its_prefix_is_pointed_to(capsys):
+    for typed, meant in (('batch=3', 'batch'), ('model.temperature=1', 'model.temperature')):
+        code, err = attempt(capsys, train.main, f'{CONFIG}simclr.py:smoke', f'--{typed}')
+        assert code == 2 and f'(did you mean --config.{meant}?)' in err
+    _, err = attempt(capsys, train.main, f'{CONFIG}simclr.py:smoke', '--workdr=x')
+    assert '(did you mean --workdir?)' in err
+
+
 @pytest.mark.parametrize('name', MISTAKES)
 def test_mistakes(name, capsys, tmp_path):
     (file, *changes), pattern = MISTAKES[name]
