@@ -96,6 +96,41 @@ def test_features_and_what_is_foreseen():
         oracle.close(found['foresee'].reshape(expected.shape), expected)
 
 
+def test_what_lies_behind_the_end_of_a_row_counts_for_nothing():
+    """A place is there if it begins before the row ends: as what is predicted, as one of the others
+    that it is told from, and as a feature."""
+    seen = oracle.see('cpc', **WAVES)
+    x, method = seen.batch['x'], seen.job.method
+    whole, key = x.shape[1], jax.random.key(0)
+    length = np.linspace(whole // 2, whole, len(x)).astype(np.int32)
+    batch = {**seen.batch, 'length': length}
+    z, c, W, _ = oracle.quick(lambda x: told(seen, seen.state.params, x), x)
+    T = z.shape[1]
+    there = np.array([[t / T < n / whole for t in range(T)] for n in length])
+    assert there.all(1).any() and (there.sum(1) < T).sum() > 4
+    values, shares = [], {}
+    for k, matrix in W.items():
+        log_f = np.einsum('itd,ntd->tin', c[:, :-k, 0] @ matrix, z[:, k:, 0])
+        terms, right = [], []
+        for i, t in np.argwhere(there[:, k:]):
+            others = np.flatnonzero(there[:, t + k])
+            f = np.exp(np.float64(log_f[t, i]))
+            terms.append(-np.log(f[i] / f[others].sum()))
+            right.append(f[i] == f[others].max())
+        values.append(np.mean(terms))
+        shares[k] = np.mean(right)
+    value, _, logs = oracle.quick(lambda s: method.turns['net'].loss(key, s, batch), seen.state)
+    oracle.close(value, np.mean(values))
+    for k, share in shares.items():
+        oracle.close(logs[f'accuracy_{k}'], share)
+    ask = method.readouts
+    features, foreseen = oracle.quick(
+        lambda s: (ask['encode'](key, s, batch), ask['foresee'](key, s, batch)), seen.state
+    )
+    oracle.close(features, np.stack([c[i, there[i], 0].mean(0) for i in range(len(x))]))
+    assert not foreseen[~there].any() and foreseen[there].any((1, 2)).all()
+
+
 def test_what_is_predicted_of_a_row_has_not_seen_the_rows_between():
     """Patches of 12 pixels, 4 apart: pixels from 16 on belong to no patch of the first two rows."""
     seen = oracle.see('cpc')

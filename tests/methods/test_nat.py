@@ -100,6 +100,18 @@ def test_targets_are_fixed_and_each_has_one_image():
     assert twice
 
 
+def test_images_that_a_batch_has_twice_have_one_target_each():
+    seen = see()
+    index = np.asarray(seen.batch['index']).copy()
+    index[8:] = index[:8]
+    loss = seen.job.method.turns['net'].loss
+    given = (jax.random.key(1), seen.state, {**seen.batch, 'index': index})
+    _, memory, _ = oracle.quick(loss, *given)
+    old, new = np.asarray(seen.state.memory['bank']), np.asarray(memory['bank'])
+    assert (old != new).any(1).sum() > 2
+    assert sorted(row.tobytes() for row in new) == sorted(row.tobytes() for row in old)
+
+
 def test_features_are_of_the_encoder_with_stored_statistics():
     seen = see()
     encode, x = seen.job.method.readouts['encode'], seen.batch['x']

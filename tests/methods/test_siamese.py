@@ -12,6 +12,7 @@ import pytest
 from ssljax.names import Mistake
 
 SEMI = dict(model__compare='semi_hard', model__unit=True, model__margin=0.3)
+SEMI |= dict(model__encoder__norm='batch')
 HARD = dict(model__compare='batch_hard', model__margin=0.8)
 SOFT = dict(model__compare='batch_hard', model__margin=None)
 
