@@ -98,8 +98,9 @@ VARIANTS = {
             frozen=1,
             momentum=0.996,
         ),
+        # the rate ends at 1e-6
         optim=dict(
-            student=dict(learning_rate=2e-3, weight_decay=0.1, warmup=12_500, end=5e-4)  # 1e-6
+            student=dict(learning_rate=2e-3, weight_decay=0.1, warmup=12_500, end=5e-4),
         ),
     ),
 }

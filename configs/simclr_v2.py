@@ -43,7 +43,7 @@ VARIANTS = {
         log=dict(every=2),
     ),
     # needs grafts: benchmarks/simclr_v2.py types them
-    'cifar10_tuned': dict(  # the paper fine-tunes without warm-up and decay, 2e-2 by LARS
+    'cifar10_tuned': dict(  # the paper fine-tunes by LARS, without warm-up and decay
         steps=400,
         data=dict(of=CIFAR10, per_class=45, only=True, share=0.0),
         model=dict(NETS, taught=400),

@@ -1,7 +1,7 @@
 """VICReg on squares of two photographs; two variants leave out one of its terms.
 
-Without the variance the net learns little; without the covariance z has one direction, and h is as
-good as before.
+Without the variance the net learns little; without the covariance z has one direction, and
+neighbors by h are as good as before.
 """
 
 from ssljax.config import config
