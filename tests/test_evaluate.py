@@ -58,6 +58,7 @@ def test_samples_need_no_rows_and_options_reach_the_readout(runs):
     images = ssljax.load(runs / 'wgan_gp').sample(7)
     assert images.shape == (7, 8, 8, 1) and np.abs(images).max() <= 1
     run = ssljax.load(runs / 'gpt')
+    assert hasattr(run, 'sample') and not hasattr(run, 'decode')
     rows = jobs.job('gpt').source.splits['test'].rows(np.arange(4))
     text = run.sample(rows, prompt=9)
     other = run.sample(rows | {'index': np.arange(4) + 4}, prompt=9)  # of the next chunk

@@ -142,7 +142,6 @@ def test_fit_trains_goes_on_and_opens(tmp_path):
     assert (tmp_path / 'run/metrics.jsonl').read_text() == before
     images = np.zeros((2, 32, 32, 1), np.uint8)
     np.testing.assert_array_equal(again.encode(images), model.encode(images))
-    assert hasattr(model, 'encode') and not hasattr(model, 'sample')
     run = json.loads((tmp_path / 'run/run.json').read_text())
     assert run['config']['optim']['net']['learning_rate'] == 0.01
     with pytest.raises(Mistake, match='another config: batch'):
