@@ -182,7 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if known.seeds:
         rows = [row for row in rows if str(row.seed) in known.seeds.split(',')]
     check_harness(known.out)
-    absent = [row for row in rows if not there(row, read(known.out))]
+    held = read(known.out)
+    absent = [row for row in rows if not there(row, held)]
     if known.list:
         print('\n'.join(map(str, absent)))
         return 0

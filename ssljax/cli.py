@@ -97,7 +97,8 @@ def writable(workdir: Path) -> Path:
     if not parent.is_dir():
         raise Mistake(f'workdir {workdir} cannot be made: {parent} is not a directory')
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise Mistake(f'workdir {workdir} cannot be made: {parent} is not writable')
+        made = '' if parent == workdir.absolute() else f' cannot be made: {parent}'
+        raise Mistake(f'workdir {workdir}{made} is not writable')
     return workdir
 
 

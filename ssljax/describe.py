@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
 from ssljax import cli, methods
-from ssljax.kinds import Apart, Interval, Least, Named, Pattern, Range
+from ssljax.kinds import Apart, Elsewhere, Interval, Least, Named, Pattern, Range
 from ssljax.names import choose
 from ssljax.resolve import fields, peeled
 
@@ -71,7 +71,7 @@ def kind(annotation: Any) -> str:
     parts = [kind(one) for one in inside]
     if isinstance(note, Named):
         return f'{note.what} spec'
-    if isinstance(note, Range | Interval | Least | Pattern | Apart):
+    if isinstance(note, Range | Interval | Least | Pattern | Apart | Elsewhere):
         return f'{kind(base)} {note}'
     if parts and not isinstance(origin, type | None) or origin is types.UnionType:
         return ' | '.join(parts)

@@ -86,7 +86,7 @@ def evaluations(job: Job) -> list[tuple[Any, ...]]:
     rows = []
     for name in dict.fromkeys((*chosen, *curve)):
         when = ['at the end'] * (name in chosen) + [f'every {every:,} steps'] * (name in curve)
-        reason = evals.explain(name, job.method.readouts)
-        reason = reason or evals.without_rows(name, chosen.get(name, {}), job.source)
+        options = chosen.get(name) or curve.get(name, {})
+        reason = evals.obstacle(name, options, job.method.readouts, job.source)
         rows.append((name, reason or ' and '.join(when)))
     return rows or [('none', '')]

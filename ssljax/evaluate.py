@@ -72,7 +72,7 @@ def report(
     again: whether to say what to type next.
     """
     from ssljax import console, processes, results, trivial
-    from ssljax.evals import explain, offered, without_rows
+    from ssljax.evals import obstacle, offered
 
     results.earlier(workdir)  # if it is torn, this is said before the work and not after
     pictures: list[Path] = []
@@ -86,7 +86,7 @@ def report(
     begun = trivial.begun(job)
     for name, options in chosen.items():
         try:
-            if reason := explain(name, model.readouts) or without_rows(name, options, job.source):
+            if reason := obstacle(name, options, model.readouts, job.source):
                 raise Mistake(reason)
             scores = scored(name, options, trained, untrained, workdir / 'pictures', begun)
         except Mistake as mistake:
@@ -115,11 +115,10 @@ def report(
 def tell_what_cannot_run(job: Any) -> None:
     """Says before the first step which evaluators will not run, as far as it is known then."""
     from ssljax import processes
-    from ssljax.evals import explain, without_rows
+    from ssljax.evals import obstacle
 
     for name, options in job.evals.items():
-        reason = explain(name, job.model.readouts) or without_rows(name, options, job.source)
-        if reason:
+        if reason := obstacle(name, options, job.model.readouts, job.source):
             processes.told(f'will not run: {reason}')
 
 
@@ -200,11 +199,11 @@ class Progress:
 
 def numbers(model: Any, source: Any, chosen: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """The model's numbers alone, for a curve: {'knn/accuracy': ...}."""
-    from ssljax.evals import explain, offered, without_rows
+    from ssljax.evals import obstacle, offered
 
     out = {}
     for name, options in chosen.items():
-        if not explain(name, model.readouts) and not without_rows(name, options, source):
+        if not obstacle(name, options, model.readouts, source):
             scores = offered()[name].run(subject(model, source, 'trained'), **options)
             out |= {f'{name}/{k}': v for k, v in scores.numbers.items()}
     return out

@@ -88,6 +88,13 @@ class Apart(NamedTuple):
         return f'other than {" and ".join(self.others)}'
 
 
+class Elsewhere(NamedTuple):
+    """An option about another source than that of the run."""
+
+    def __str__(self) -> str:
+        return 'of another source'
+
+
 class Rows(NamedTuple):
     """A run with so many rows, or more, in each micro-batch."""
 
@@ -121,5 +128,6 @@ Rates = Annotated[tuple[Positive, ...], Least(1)]
 Regex = Annotated[str, Pattern()]
 Dtype = Literal['float32', 'bfloat16', 'float16']
 SplitName = Literal['train', 'validation', 'test']
+OtherSplit = Annotated[SplitName, Elsewhere()]
 ValidationSplit = Annotated[Literal['train', 'validation', 'test', 'none'], Apart(('train',))]
 TestSplit = Annotated[SplitName, Apart(('train', 'validation', 'bank'))]  # where they are options

@@ -104,9 +104,9 @@ def settings(given: Tree, typed: Tree) -> Tree:
         )
     if shared['judge']:
         offered = importlib.import_module('ssljax.evals').offered()
-        name_of, _, number = shared['judge'].partition('.')
-        choose(name_of, offered, 'evaluator', 'judge')
-        choose(number, offered[name_of].shown, f'number of {name_of}', 'judge')
+        name_of_judge, _, number = shared['judge'].partition('.')
+        choose(name_of_judge, offered, 'evaluator', 'judge')
+        choose(number, offered[name_of_judge].shown, f'number of {name_of_judge}', 'judge')
     several(method, shared['batch'], shared['accumulate'], f'method {name!r}')
     return {'method': name, 'model': words} | shared
 
@@ -219,10 +219,12 @@ def spec(named: Named, given: Any, typed: Tree, where: str, optional: bool = Fal
             f'config.{where}{found} names no {named.what}; type --config.{where}.name=NAME{none},'
             f' offered: {", ".join(sorted(offered))}'
         )
-    base, before = choose(name.partition(':')[0], offered, named.what, where), old.partition(':')[0]
+    base = choose(name.partition(':')[0], offered, named.what, where)
+    before = old.partition(':')[0]
     if base != before:
         given = {k: v for k, v in given.items() if k in fields(offered[base])}
-        if before and (kept := ', '.join(f'{k}={v!r}' for k, v in given.items() if k not in typed)):
+        kept = ', '.join(f'{k}={v!r}' for k, v in given.items() if k not in typed)
+        if before and kept:
             told = f'config.{where} keeps {kept} of {before}'
             print(f'{told}; --config.{where}={name} has its own', file=sys.stderr)
     typed = {k: v for k, v in typed.items() if k != 'name'}

@@ -49,9 +49,15 @@ def test_a_split_that_is_not_there_is_said():
     images = toys.source(train=dict(x=np.zeros((3, 2))), validation=dict(x=np.zeros((2, 2))))
     options = options_of('knn')
     assert options['bank'] == 'train' and options['queries'] == 'test'
-    said = evals.without_rows('knn', options, images)
-    assert said.endswith('has train, validation; type --config.evals.knn.queries=SPLIT')
-    assert not evals.without_rows('knn', options | dict(queries='validation'), images)
+    said = evals.obstacle('knn', options, ['encode'], images)
+    assert 'has train, validation; type --evals.knn.queries=SPLIT, in train --config.ev' in said
+    assert not evals.obstacle('knn', options | dict(queries='validation'), ['encode'], images)
+    assert 'needs the readout encode' in evals.obstacle('knn', options, [], images)
+    # a probe does without rows for validation, and another source has splits of its own
+    whole = toys.source(train=dict(x=np.zeros((3, 2))), test=dict(x=np.zeros((2, 2))))
+    assert not evals.obstacle('linear_probe', options_of('linear_probe'), ['encode'], whole)
+    options = options_of('out_of_class') | dict(split='validation')
+    assert not evals.obstacle('out_of_class', options, ['free_energy'], images)
 
 
 def test_evaluators_are_found_by_listing(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import pytest
 from benchmarks import seeds, simclr_v2
 from ssljax.names import Mistake
 
+ASKED = ('error_rate', 'knn')  # evaluators whose scores the command reads
+
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
@@ -31,9 +33,6 @@ def command(tmp_path, monkeypatch):
 
     ask.ran, ask.accuracy = {}, 50.0
     return ask
-
-
-ASKED = ('error_rate', 'knn')
 
 
 def test_each_run_has_the_nets_of_the_one_before(command, tmp_path):

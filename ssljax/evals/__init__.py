@@ -6,8 +6,9 @@ baselines, and how its numbers are shown. The same code scores the trained model
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import jax
 
@@ -15,10 +16,11 @@ from ssljax import names
 from ssljax.data.source import Source
 from ssljax.evals.evaluator import Evaluator, Scores, Shown
 from ssljax.evals.subject import Subject
-from ssljax.kinds import SplitName
+from ssljax.kinds import Elsewhere, SplitName
+from ssljax.values import peeled
 
 __all__ = [
-    'Evaluator', 'Scores', 'Shown', 'Subject', 'explain', 'offered', 'trivial', 'without_rows',
+    'Evaluator', 'Scores', 'Shown', 'Subject', 'explain', 'obstacle', 'offered', 'trivial',
 ]  # fmt: skip
 
 
@@ -46,13 +48,20 @@ def explain(name: str, readouts: Iterable[str]) -> str:
     return absent and f'{name} needs the readout {absent}; this method offers: {offers}'
 
 
-def without_rows(name: str, options: Mapping[str, Any], source: Source) -> str:
-    """Why the evaluator cannot run on this data, in one line; '' if it has the splits."""
+def obstacle(name: str, options: Mapping[str, Any], readouts: Iterable[str], source: Source) -> str:
+    """Why the evaluator cannot run, for want of a readout or of a split that it cannot do without,
+    in one line; '' if it has both."""
+    if reason := explain(name, readouts):
+        return reason
+    fields = inspect.signature(one(name).run).parameters
     for option, split in options.items():
-        if split in get_args(SplitName) and split not in source.splits:
+        kind, note = peeled(fields[option].annotation)
+        own = kind == SplitName and not isinstance(note, Elsewhere)
+        if own and split not in source.splits:
+            there, typed = ', '.join(source.splits), f'evals.{name}.{option}=SPLIT'
             return (
-                f'{name} needs the split {split}, and {source.name} has'
-                f' {", ".join(source.splits)}; type --config.evals.{name}.{option}=SPLIT'
+                f'{name} needs the split {split}, and {source.name} has {there};'
+                f' type --{typed}, in train --config.{typed}'
             )
     return ''
 

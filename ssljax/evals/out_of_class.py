@@ -12,7 +12,7 @@ from ssljax import data
 from ssljax.evals.baselines import bernoulli, gaussian, mahalanobis, per_pixel
 from ssljax.evals.evaluator import Evaluator, Scores, Shown, averaged
 from ssljax.evals.subject import Subject, answers, part_of, pick, readout
-from ssljax.kinds import Count, DataSpec, SplitName
+from ssljax.kinds import Count, DataSpec, OtherSplit, SplitName
 from ssljax.names import Mistake
 
 
@@ -22,7 +22,7 @@ def score(
     split: SplitName = 'test',
     size: Count | None = 2000,
     other: DataSpec = dict(name='glyphs', size=8, train=1),
-    other_split: SplitName = 'test',
+    other_split: OtherSplit = 'test',
 ) -> Scores:
     """auc: how often, in percent, a row of `other` has more free energy than one of this source.
 
